@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The door to other programs: absolute paths, argument lists, an explicit environment, an end.
+
+Runs them with `sh`. Its own ``_timeout`` adds 100 ms to every run and its ``wait(timeout)`` 25 ms
+(both poll; measured with sh 2.4), so the limit is kept here, by an event that sh sets at the end.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgsec.errors import ImgsecError
+from imgsec.reasons import TIMEOUT, TOOL_FAILED, TOOL_MISSING, Reason
+
+# Searched in this order, and PATH never: an earlier pipeline step could have put anything there.
+_TOOL_DIRS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/sbin", "/sbin")
+_SHOWN_CHARS = 600
+_ANY_EXIT_CODE = range(-64, 256)  # a signal's number is negative; the caller judges
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Finds programs. extra: a folder to look in first, named by the operator."""
+
+    extra: Path | None = None
+
+    def find(self, name: str) -> Path:
+        """The absolute path of a program. Raises `ImgsecError` (tool-missing)."""
+        folders = ([self.extra] if self.extra else []) + [Path(folder) for folder in _TOOL_DIRS]
+        for folder in folders:
+            candidate = folder.absolute() / name
+            if candidate.is_file():
+                return candidate
+        raise ImgsecError(
+            TOOL_MISSING(f"{name} is not installed", hint=f"Install {name}, then try again.")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A program that ran to its end; exit_code is negative for a signal."""
+
+    tool: str
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def message(self) -> str:
+        """What it printed on standard error: printable, its end where it is long."""
+        text = self.stderr.decode("utf-8", "replace")
+        text = re.sub(r"[^\x20-\x7e\n]", "?", text).strip()
+        return text if len(text) <= _SHOWN_CHARS else "..." + text[-_SHOWN_CHARS:]
+
+    def failure(self) -> Reason:
+        """The reason (tool-failed) that says how it ended."""
+        said = f": {self.message}" if self.message else ""
+        return TOOL_FAILED(f"{self.tool} ended with {self.exit_code}{said}")
+
+    def require_success(self) -> Completed:
+        """Itself. Raises `ImgsecError` (tool-failed) unless it ended with 0."""
+        if self.exit_code != 0:
+            raise ImgsecError(self.failure())
+        return self
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    timeout: float,
+    stdin: bytes = b"",
+    pass_fds: Sequence[int] = (),
+) -> Completed:
+    """Run a program to its end; nothing of it outlives this call.
+
+    argv: the absolute path and the arguments. timeout: seconds. pass_fds: descriptors that it
+    inherits besides the three standard ones. Raises `ImgsecError` (tool-missing, timeout).
+    """
+    import sh
+
+    tool = Path(argv[0]).name
+    ended = threading.Event()
+    try:
+        process = sh.Command(argv[0])(
+            *argv[1:],
+            _in=stdin,
+            _env=dict(environment),
+            _pass_fds=set(pass_fds),
+            _ok_code=list(_ANY_EXIT_CODE),
+            _tty_out=False,
+            _new_session=True,
+            _bg=True,
+            _bg_exc=False,
+            _done=lambda *_: ended.set(),
+        )
+    except (sh.CommandNotFound, OSError) as error:
+        raise ImgsecError(TOOL_MISSING(f"{tool} cannot be started: {error}")) from error
+    try:
+        if not ended.wait(timeout):
+            raise ImgsecError(TIMEOUT(f"{tool} did not end within {timeout:g} s"))
+    except BaseException:
+        _end(process)
+        raise
+    process.wait()
+    return Completed(tool, process.exit_code, process.stdout, process.stderr)
+
+
+def _end(process: object) -> None:
+    """Kill a program with everything that it started."""
+    try:
+        process.kill_group()  # type: ignore[attr-defined]
+    except ProcessLookupError:
+        return
+    process.wait()  # type: ignore[attr-defined]

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenPGP by GnuPG, in a home of its own inside the run's private directory.
+
+python-gnupg makes, imports, lists and exports keys. Signatures are opened with gpgv through the
+process door instead: python-gnupg reads status lines from standard error, where a user id that
+spells out a status line would stand beside the real ones; here they have a descriptor of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
+from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes
+from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
+from imgsec.errors import ImgsecError
+from imgsec.reasons import (
+    KEY_CREATION_FAILED,
+    KEY_EXPIRED,
+    KEY_MALFORMED,
+    KEY_REVOKED,
+    SIGNATURE_EXPIRED,
+    SIGNATURE_INVALID,
+    SIGNATURE_UNTRUSTED,
+    SIGNATURE_WEAK,
+    STORAGE_UNAVAILABLE,
+    Reason,
+)
+
+GPGV_SECONDS = 20.0
+GPGCONF_SECONDS = 10.0
+_GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
+# The key is used within seconds: no card daemon, and nothing remembered longer than the run.
+_AGENT_CONF = "disable-scdaemon\nmax-cache-ttl 600\n"
+_STATUS_MAX_BYTES = 64 * 1024
+_ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
+_WEAK_DIGESTS = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 4880, 9.4
+_BINARY_DOCUMENT = "00"  # RFC 4880, 5.2.1: the class of a signature over a binary document
+
+
+class GpgKeyring:
+    """A keyring in a private home; end its agent with `end_agent` before the home goes away."""
+
+    def __init__(self, tools: Tools, home: Path) -> None:
+        import gnupg
+
+        if len(str(home)) > GPG_HOME_MAX_CHARS:
+            raise ImgsecError(STORAGE_UNAVAILABLE(f"the path {home} is too long for gpg's agent"))
+        self._tools = tools
+        self.home = home
+        (home / "gpg.conf").write_text(_GPG_CONF, encoding="ascii")
+        (home / "gpg-agent.conf").write_text(_AGENT_CONF, encoding="ascii")
+        self._environment = {
+            "GNUPGHOME": str(home),
+            "HOME": str(home),
+            "PATH": "/usr/bin:/bin",
+            "LC_ALL": "C.UTF-8",
+        }
+        self._gpg: Any = gnupg.GPG(
+            gnupghome=str(home),
+            gpgbinary=str(tools.find("gpg")),
+            options=["--no-tty", "--pinentry-mode", "loopback"],
+            env=self._environment,
+        )
+
+    def generate_key(self, request: KeyRequest) -> PublicKey:
+        """See `imgsec.ports.Keyring`."""
+        name, _, address = request.user_id.partition("<")
+        fields = {"name_email": address.rstrip(">")} if address else {}
+        batch = self._gpg.gen_key_input(
+            key_type="RSA",
+            key_length=request.bits,
+            key_usage="sign",
+            name_real=name.strip(),
+            expire_date=f"{request.valid_days}d",
+            no_protection=True,
+            **fields,
+        )
+        result = self._gpg.gen_key(batch)
+        if not result.fingerprint:
+            raise ImgsecError(KEY_CREATION_FAILED(f"gpg made no key: {_last_line(result.stderr)}"))
+        return self._only_key(secret=True, fingerprint=result.fingerprint)
+
+    def import_secret_key(self, content: SecretBytes) -> PublicKey:
+        """See `imgsec.ports.Keyring`."""
+        result = self._gpg.import_keys(content.reveal())
+        if result.sec_read != 1 or len(set(result.fingerprints)) != 1:
+            raise ImgsecError(KEY_MALFORMED(f"it holds {result.sec_read or 'no'} secret keys"))
+        return self._only_key(secret=True, fingerprint=result.fingerprints[0])
+
+    def inspect_public_key(self, content: bytes) -> PublicKey:
+        """See `imgsec.ports.Keyring`."""
+        rows = self._gpg.scan_keys_mem(content)
+        if len(rows) != 1 or rows[0]["type"] != "pub":
+            raise ImgsecError(KEY_MALFORMED(f"it holds {len(rows) or 'no'} public keys"))
+        return _public_key(rows[0])
+
+    def import_public_key(self, content: bytes) -> PublicKey:
+        """See `imgsec.ports.Keyring`. A secret key is refused, and does not enter the keyring."""
+        if _holds_secret_key(content):
+            raise ImgsecError(KEY_MALFORMED("it holds a secret key where a public one is expected"))
+        result = self._gpg.import_keys(content)
+        if result.count != 1 or len(set(result.fingerprints)) != 1:
+            raise ImgsecError(KEY_MALFORMED(f"it holds {result.count or 'no'} public keys"))
+        return self._only_key(secret=False, fingerprint=result.fingerprints[0])
+
+    def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
+        """See `imgsec.ports.Keyring`."""
+        content = self._gpg.export_keys(
+            str(fingerprint), secret=True, armor=False, expect_passphrase=False
+        )
+        if not content:
+            raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
+        return SecretBytes(bytes(content))
+
+    def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
+        """See `imgsec.ports.Keyring`."""
+        content = self._gpg.export_keys(str(fingerprint), armor=armour)
+        if not content:
+            raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
+        return content.encode("ascii") if isinstance(content, str) else bytes(content)
+
+    def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+        """See `imgsec.ports.Keyring`."""
+        if len(message) > SIGNATURE_MAX_BYTES:
+            return SIGNATURE_INVALID(f"a signature has {len(message)} bytes")
+        if not message or message[0] < 0x80:
+            return SIGNATURE_INVALID("a signature is not a binary OpenPGP message")
+        keyring = self.home / f"{signer}.gpg"
+        if not keyring.exists():
+            keyring.write_bytes(self.export_public_key(signer, armour=False))
+        completed, status = self._gpgv(keyring, message)
+        return judge_status(status, completed.stdout, signer)
+
+    def _gpgv(self, keyring: Path, message: bytes) -> tuple[Completed, bytes]:
+        with _status_pipe() as (descriptor, collected):
+            completed = run(
+                [
+                    str(self._tools.find("gpgv")),
+                    *("--status-fd", str(descriptor)),
+                    *("--keyring", str(keyring), "--output", "-"),
+                ],
+                environment=self._environment,
+                timeout=GPGV_SECONDS,
+                stdin=message,
+                pass_fds=(descriptor,),
+            )
+        return completed, bytes(collected)
+
+    def end_agent(self) -> None:
+        """End what gpg left running in this home; the key is gone from memory then."""
+        with suppress(ImgsecError):
+            run(
+                [str(self._tools.find("gpgconf")), "--kill", "all"],
+                environment=self._environment,
+                timeout=GPGCONF_SECONDS,
+            )
+
+    def _only_key(self, *, secret: bool, fingerprint: str) -> PublicKey:
+        wanted = Fingerprint.parse(fingerprint)
+        for row in self._gpg.list_keys(secret):
+            if row["fingerprint"] == str(wanted):
+                return _public_key(row)
+        raise ImgsecError(KEY_MALFORMED("gpg imported a key that it does not list"))
+
+
+@contextmanager
+def gpg_keyring(tools: Tools, directory: PrivateDir) -> Iterator[GpgKeyring]:
+    """A keyring in the private directory for the life of the block; its agent is ended after."""
+    keyring = GpgKeyring(tools, directory.folder("gpg"))
+    try:
+        yield keyring
+    finally:
+        keyring.end_agent()
+
+
+def judge_status(status: bytes, content: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+    """Read gpgv's status lines; its exit code is 0 for expired and revoked keys, too.
+
+    Good is: exactly one signature, GOODSIG and VALIDSIG by this primary key, none of the bad words,
+    over exactly one binary document (GnuPG `doc/DETAILS`).
+    """
+    lines = [
+        line[9:].split(" ")
+        for line in status.decode("utf-8", "replace").split("\n")
+        if line.startswith("[GNUPG:] ")
+    ]
+    words = [line[0] for line in lines]
+    for word, reason in (
+        ("REVKEYSIG", KEY_REVOKED(f"the signature's key {signer} is revoked")),
+        ("EXPKEYSIG", KEY_EXPIRED(f"the signature's key {signer} has ended")),
+        ("EXPSIG", SIGNATURE_EXPIRED("the signature is past its own end date")),
+        ("BADSIG", SIGNATURE_INVALID("the signature does not fit its content")),
+    ):
+        if word in words:
+            return reason
+    if "NO_PUBKEY" in words:
+        return SIGNATURE_UNTRUSTED("the signature was made by another key")
+    valid = [line for line in lines if line[0] == "VALIDSIG" and len(line) >= 11]
+    whole = (words.count("NEWSIG"), words.count("GOODSIG"), len(valid), words.count("PLAINTEXT"))
+    if whole != (1, 1, 1, 1) or "ERRSIG" in words:
+        return SIGNATURE_INVALID("the signature is not one message signed by one key")
+    fields = valid[0]
+    if fields[10] != str(signer):
+        return SIGNATURE_UNTRUSTED("the signature was made by another key")
+    if fields[8] in _WEAK_DIGESTS:
+        return SIGNATURE_WEAK(f"the signature rests on {_WEAK_DIGESTS[fields[8]]}")
+    if fields[9] != _BINARY_DOCUMENT:
+        return SIGNATURE_INVALID("the signature is not over a binary document")
+    if len(content) > PAYLOAD_MAX_BYTES:
+        return SIGNATURE_INVALID(f"the signed content has {len(content)} bytes")
+    return OpenPGPMessage(content, signer, datetime.fromtimestamp(int(fields[3]), UTC))
+
+
+@contextmanager
+def _status_pipe() -> Iterator[tuple[int, bytearray]]:
+    """A descriptor to write to, and what came out of it once the block is left.
+
+    Drained by a thread, so that a message with many packets cannot fill the pipe and stop gpgv.
+    """
+    reading, writing = os.pipe()
+    os.set_inheritable(writing, True)
+    collected = bytearray()
+
+    def drain() -> None:
+        while piece := os.read(reading, 4096):
+            if len(collected) <= _STATUS_MAX_BYTES:
+                collected.extend(piece)
+
+    thread = threading.Thread(target=drain, daemon=True)
+    thread.start()
+    try:
+        yield writing, collected
+    finally:
+        os.close(writing)
+        thread.join(timeout=GPGV_SECONDS)
+        os.close(reading)
+
+
+def _holds_secret_key(content: bytes) -> bool:
+    """An armoured private key, or a packet with the secret key's tag 5 (RFC 4880, 4.3)."""
+    if b"PRIVATE KEY BLOCK" in content:
+        return True
+    first = content[0] if content else 0
+    tag = first & 0x3F if first & 0x40 else (first & 0x3C) >> 2
+    return first >= 0x80 and tag == 5
+
+
+def _public_key(row: dict[str, Any]) -> PublicKey:
+    """From a row of python-gnupg's key listing (GnuPG `doc/DETAILS`, colon format)."""
+    kind = _ALGORITHMS.get(row["algo"], f"algorithm-{row['algo']}")
+    curve = row.get("curve") or ""
+    algorithm = f"{kind}{row['length']}" if kind in ("rsa", "dsa") else (curve or kind)
+    return PublicKey(
+        fingerprint=Fingerprint.parse(row["fingerprint"]),
+        algorithm=algorithm,
+        created=datetime.fromtimestamp(int(row["date"]), UTC),
+        expires=datetime.fromtimestamp(int(row["expires"]), UTC) if row["expires"] else None,
+        can_sign="s" in re.sub(r"[A-Z]", "", row["cap"]),
+        is_revoked=row["trust"] == "r",
+        has_subkeys=bool(row["subkeys"]),
+    )
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line and not line.startswith("[GNUPG:]")]
+    return lines[-1] if lines else "it gave no reason"

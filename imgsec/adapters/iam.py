@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""IAM tokens, from an API key or a trusted profile.
+
+The authenticators are those of ``ibm-cloud-sdk-core``, nothing else of it: its service base logs
+key payloads at DEBUG and repeats creates. What it lacks is added here: token calls are repeated
+(it never does), each time with a fresh authenticator, since a failed one makes the next caller wait
+a minute; redirects are not followed, for a 307 would repeat the API key to another host.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from imgsec.adapters._http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, waits
+from imgsec.domain.hosts import ServiceUrl, is_loopback, may_have_iam_token
+from imgsec.domain.keys import SecretBytes
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import (
+    ANSWER_MALFORMED,
+    CREDENTIAL_REJECTED,
+    INSECURE_ADDRESS,
+    MISSING_CREDENTIAL,
+    RATE_LIMITED,
+    REDIRECT_REFUSED,
+    SERVICE_UNREACHABLE,
+)
+
+_MULTIPLE_CHOICES, _BAD_REQUEST, _SERVER_ERROR = 300, 400, 500
+
+
+class IamTokens:
+    """Gives bearer tokens, asked for once and renewed by the authenticator when they age.
+
+    Of api_key and profile one is used; cr_token_file is the projected service account token.
+    trusted: hosts besides IBM's own that may have a token, named by the operator.
+    """
+
+    def __init__(
+        self,
+        *,
+        url: ServiceUrl,
+        api_key: SecretBytes | None,
+        cr_token_file: str | None,
+        profile: str | None,
+        ca_file: str | None,
+        trusted: tuple[str, ...],
+    ) -> None:
+        self._url = url
+        self._api_key = api_key
+        self._cr_token_file = cr_token_file
+        self._profile = profile
+        self._ca_file = ca_file
+        self._trusted = trusted
+        self._authenticator: Any = None
+
+    def authorization(self, authority: str) -> dict[str, str]:
+        """The header for a request to ``host[:port]``.
+
+        Raises `ImgsecError` (insecure-address) for a host that an IAM token does not belong to,
+        and (missing-credential, credential-rejected, service-unreachable, rate-limited).
+        """
+        if not may_have_iam_token(authority, self._trusted):
+            raise ImgsecError(INSECURE_ADDRESS(f"an IAM token does not belong to {authority}"))
+        return {"Authorization": f"Bearer {self._token()}"}
+
+    def account(self) -> str | None:
+        """The account that the token speaks for, from its ``account.bss`` claim; None if absent."""
+        try:
+            part = self._token().split(".")[1]
+            claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+            account = claims["account"]["bss"]
+        except (IndexError, KeyError, TypeError, ValueError):
+            return None
+        return account if isinstance(account, str) else None
+
+    def _token(self) -> str:
+        if not may_have_iam_token(self._url.authority, self._trusted):
+            raise ImgsecError(
+                INSECURE_ADDRESS(f"the credential does not belong to {self._url.authority}")
+            )
+        if self._authenticator is None:
+            self._authenticator = self._first_token()
+        token = self._ask(self._authenticator)
+        if token is None:
+            self._authenticator = self._first_token()
+            token = self._ask(self._authenticator)
+        if token is None:
+            raise ImgsecError(SERVICE_UNREACHABLE(f"{self._url} could not renew the token"))
+        return token
+
+    def _first_token(self) -> Any:
+        """An authenticator that holds a token, after as many attempts as it takes."""
+        make = self._maker()
+        for attempt, wait in enumerate(waits(), start=1):
+            authenticator = make()
+            authenticator.token_manager.http_config = self._http_config()
+            if self._ask(authenticator, final=attempt == ATTEMPTS) is not None:
+                return authenticator
+            time.sleep(wait)
+        raise AssertionError("waits() has no end")
+
+    def _ask(self, authenticator: Any, *, final: bool = False) -> str | None:
+        """The token, or None where asking again can help; final: then raise instead."""
+        import jwt
+        import requests
+        from ibm_cloud_sdk_core import ApiException
+
+        try:
+            token = authenticator.token_manager.get_token()
+        except ApiException as error:
+            reason = _reason(self._url, error)
+            if final or not reason.retryable:
+                raise ImgsecError(reason) from None  # the cause holds the request
+            return None
+        except requests.exceptions.JSONDecodeError:
+            raise ImgsecError(ANSWER_MALFORMED(f"{self._url} answered with no JSON")) from None
+        except requests.RequestException:
+            if final:
+                raise ImgsecError(
+                    SERVICE_UNREACHABLE(f"{self._url} could not be reached for a token")
+                ) from None
+            return None
+        except (jwt.PyJWTError, KeyError, TypeError, AttributeError):
+            raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token")) from None
+        if not isinstance(token, str) or not token.isascii() or any(c.isspace() for c in token):
+            raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token"))
+        return token
+
+    def _maker(self) -> Callable[[], Any]:
+        from ibm_cloud_sdk_core.authenticators import ContainerAuthenticator, IAMAuthenticator
+
+        url = str(self._url)
+        if self._api_key is not None:
+            api_key = self._api_key.reveal().decode("utf-8")
+            return lambda: IAMAuthenticator(api_key, url=url)
+        if self._profile is not None:
+            field = "iam_profile_id" if self._profile.startswith("Profile-") else "iam_profile_name"
+            return lambda: ContainerAuthenticator(
+                cr_token_filename=self._cr_token_file, url=url, **{field: self._profile}
+            )
+        raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
+
+    def _http_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "timeout": (CONNECT_SECONDS, READ_SECONDS),
+            "allow_redirects": False,
+        }
+        if self._ca_file is not None:
+            config["verify"] = self._ca_file
+        if is_loopback(self._url.authority):
+            config["proxies"] = {"http": None, "https": None}
+        return config
+
+
+def _reason(url: ServiceUrl, error: Any) -> Any:
+    """The reason for an unsuccessful status; IAM says in errorCode what was wrong."""
+    try:
+        body = error.http_response.json()
+        said = f"{body['errorCode']}: {shown(str(body['errorMessage']))}"
+    except (ValueError, KeyError, TypeError):
+        said = "no reason given"
+    text = f"{url} answered {error.status_code} ({said})"
+    if error.status_code == 429:
+        return RATE_LIMITED(text)
+    if error.status_code >= _SERVER_ERROR:
+        return SERVICE_UNREACHABLE(text)
+    if error.status_code < _BAD_REQUEST:
+        where = "with a redirect" if error.status_code >= _MULTIPLE_CHOICES else "without a token"
+        return REDIRECT_REFUSED(f"{url} answered {where}")
+    return CREDENTIAL_REJECTED(text)

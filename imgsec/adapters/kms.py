@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Key Protect v2 (and Hyper Protect Crypto Services), as far as signing keys need it.
+
+A signing key is a standard key (``extractable``): alias NAME holds the secret half, alias
+NAME-public the public half. The alias is the only uniqueness guard that the service has, so every
+create names one, and a create whose answer was lost is looked up before it is repeated.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any
+from urllib.parse import quote
+
+from imgsec.adapters._http import ATTEMPTS, Answer, Http, waits
+from imgsec.adapters.iam import IamTokens
+from imgsec.domain.hosts import ServiceUrl
+from imgsec.domain.keys import SecretBytes, is_uuid
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.ports import StoredKey
+from imgsec.reasons import (
+    CREDENTIAL_REJECTED,
+    KEY_CONFLICT,
+    KEY_MALFORMED,
+    KEY_NOT_FOUND,
+    KEY_TOO_LARGE,
+)
+
+PAYLOAD_MAX_BYTES = 7500  # Key Protect: material of a standard key, before base64
+_KEY_TYPE = "application/vnd.ibm.kms.key+json"
+_OK, _CREATED, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 404, 409, 410
+_DESTROYED = 5
+
+
+class Kms:
+    """One instance of the key service. instance: its UUID."""
+
+    def __init__(
+        self,
+        http: Http,
+        tokens: IamTokens,
+        *,
+        url: ServiceUrl,
+        instance: str,
+        key_ring: str | None = None,
+    ) -> None:
+        self._http = http
+        self._tokens = tokens
+        self._url = url
+        self._instance = instance
+        self._key_ring = key_ring
+
+    @property
+    def address(self) -> tuple[str, str]:
+        return str(self._url), self._instance
+
+    def find_key(self, name: str) -> StoredKey:
+        """See `imgsec.ports.KeyReader`. Asks for metadata, which never holds a payload."""
+        return _stored(self._resource(name, "/metadata"))
+
+    def fetch_key(self, name: str) -> tuple[StoredKey, SecretBytes]:
+        """See `imgsec.ports.KeyReader`."""
+        resource = self._resource(name, "")
+        payload = resource.get("payload")
+        if not isinstance(payload, str) or not payload:
+            raise ImgsecError(
+                KEY_MALFORMED(
+                    f"the KMS gives no payload for {shown(name)}",
+                    hint="Reading needs the role ReaderPlus or Writer, and a standard key.",
+                )
+            )
+        try:
+            content = base64.b64decode(payload, validate=True)
+        except binascii.Error:
+            raise ImgsecError(KEY_MALFORMED(f"the payload of {shown(name)} is no base64")) from None
+        return _stored(resource), SecretBytes(content)
+
+    def store_key(
+        self, alias: str, content: SecretBytes, *, name: str, description: str
+    ) -> StoredKey:
+        """See `imgsec.ports.KeyWriter`."""
+        size = len(content.reveal())
+        if size > PAYLOAD_MAX_BYTES:
+            raise ImgsecError(
+                KEY_TOO_LARGE(f"the key has {size} bytes, the KMS holds {PAYLOAD_MAX_BYTES}")
+            )
+        body = json.dumps(
+            {
+                "metadata": {"collectionType": _KEY_TYPE, "collectionTotal": 1},
+                "resources": [
+                    {
+                        "type": _KEY_TYPE,
+                        "name": name,
+                        "description": description,
+                        "aliases": [alias],
+                        "extractable": True,
+                        "payload": base64.b64encode(content.reveal()).decode(),
+                    }
+                ],
+            }
+        ).encode()
+        for wait in islice(waits(), ATTEMPTS):
+            try:
+                answer = self._ask("POST", "/api/v2/keys", body=body)
+            except ImgsecError as error:
+                failure = error
+            else:
+                if answer.status == _CREATED:
+                    return _stored(_first_resource(answer))
+                failure = ImgsecError(_failure(answer, "create a key", "Writer"))
+                if answer.status == _CONFLICT:
+                    raise ImgsecError(KEY_CONFLICT(failure.reason.text)) from None
+            if not failure.reason.retryable:
+                raise failure
+            # It may have been done, and only the answer lost: look before trying again.
+            if (done := self._look_up(alias)) is not None:
+                return done
+            time.sleep(wait)
+        raise failure
+
+    def _look_up(self, alias: str) -> StoredKey | None:
+        try:
+            return self.find_key(alias)
+        except KeyNotFound:
+            return None
+
+    def _resource(self, name: str, suffix: str) -> Mapping[str, Any]:
+        answer = self._ask("GET", f"/api/v2/keys/{quote(name, safe='')}{suffix}")
+        if answer.status in (_NOT_FOUND, _GONE):
+            raise KeyNotFound(KEY_NOT_FOUND(f"the KMS has no key {shown(name)}"))
+        if answer.status != _OK:
+            raise ImgsecError(_failure(answer, f"read the key {shown(name)}", "ReaderPlus"))
+        resource = _first_resource(answer)
+        if resource.get("state") == _DESTROYED or resource.get("deleted") is True:
+            raise KeyNotFound(KEY_NOT_FOUND(f"the key {shown(name)} was deleted in the KMS"))
+        return resource
+
+    def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:
+        headers = {
+            **self._tokens.authorization(self._url.authority),
+            "bluemix-instance": self._instance,
+            "accept": _KEY_TYPE,
+        }
+        if self._key_ring is not None:
+            headers["x-kms-key-ring"] = self._key_ring
+        if body is not None:
+            headers |= {"content-type": _KEY_TYPE, "prefer": "return=minimal"}
+        return self._http.request(method, f"{self._url}{path}", headers=headers, body=body)
+
+
+def _first_resource(answer: Answer) -> Mapping[str, Any]:
+    document = answer.json()
+    try:
+        resource = document["resources"][0]
+        if not is_uuid(resource["id"]):
+            raise ValueError
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+        raise ImgsecError(answer.malformed("no key object")) from None
+    return resource  # type: ignore[no-any-return]
+
+
+def _stored(resource: Mapping[str, Any]) -> StoredKey:
+    aliases = resource.get("aliases") or []
+    try:
+        created = datetime.fromisoformat(str(resource.get("creationDate")))
+    except ValueError:
+        created = None
+    return StoredKey(
+        id=str(resource["id"]),
+        aliases=tuple(str(alias) for alias in aliases),
+        name=str(resource.get("name", "")),
+        description=str(resource.get("description", "")),
+        created=created,
+    )
+
+
+def _failure(answer: Answer, attempt: str, role: str) -> Any:
+    """The reason for an unsuccessful answer: status and reason code decide, texts only explain."""
+    try:
+        resource = answer.json()["resources"][0]
+        codes = [str(reason["code"]) for reason in resource.get("reasons") or []]
+        said = " ".join([*codes, str(resource.get("errorMsg", ""))]).strip()
+    except (ImgsecError, KeyError, IndexError, TypeError, AttributeError):
+        said = "no reason given"
+    if answer.status == 401:  # both a bad token and a missing role
+        return CREDENTIAL_REJECTED(
+            f"the KMS did not let us {attempt}: {shown(said)}",
+            hint=f"Check credential and instance; this needs the role {role} or a higher one.",
+        )
+    return answer.failure(f"could not {attempt}: {shown(said)}")

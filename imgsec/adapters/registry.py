@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A container registry's manifests and simple signatures; never a layer.
+
+Distribution API v2, and the signature extension ``X-Registry-Supports-Signatures`` (containers/
+image, `docs/signature-protocols.md`; OpenShift and icr.io have it). Whatever a registry sends is
+held against the digest that was asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+from imgsec.adapters._http import Answer, Http
+from imgsec.adapters.registry_auth import API_HOSTS, AuthFile, Challenge, Credential
+from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.domain.signature import SIGNATURES_MAX
+from imgsec.errors import ImageNotFound, ImgsecError
+from imgsec.ports import Manifest
+from imgsec.reasons import (
+    DIGEST_MISMATCH,
+    IMAGE_NOT_FOUND,
+    SIGNATURE_STORE_MISSING,
+    TOO_MANY_SIGNATURES,
+)
+
+MANIFEST_MAX_BYTES = 4 * 2**20  # distribution: the most that a registry stores
+CONFIG_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits: MaxConfigBodySize
+SIGNATURE_LIST_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
+
+
+class RegistryClient:
+    """Reads from registries, with one connection pool and one token per repository.
+
+    auth_file: None to ask anonymously. realms: hosts that a registry may name as its token service.
+    """
+
+    def __init__(
+        self, http: Http, *, auth_file: AuthFile | None, realms: tuple[str, ...] = ()
+    ) -> None:
+        self._http = http
+        self._auth_file = auth_file
+        self._realms = realms
+        self._authorization: dict[str, str] = {}  # by repository name
+        self._offers_signatures: dict[str, bool] = {}  # by registry
+
+    def fetch_manifest(self, image: ImageReference) -> Manifest:
+        """See `imgsec.ports.ManifestReader`. Raises (digest-mismatch) for other bytes."""
+        version = str(image.digest or image.tag)
+        answer = self._get(
+            image,
+            f"/v2/{image.repository}/manifests/{version}",
+            headers={"Accept": ", ".join(MANIFEST_TYPES)},
+            max_bytes=MANIFEST_MAX_BYTES,
+        )
+        if answer.status == _NOT_FOUND:
+            raise ImageNotFound(IMAGE_NOT_FOUND(f"{image} is not in the registry"))
+        if answer.status != _OK:
+            raise ImgsecError(answer.failure(_said(answer)))
+        digest = Digest.of(answer.body)
+        claimed = answer.headers.get("docker-content-digest", str(digest))
+        if digest != (image.digest or digest) or claimed != str(digest):
+            raise ImgsecError(
+                DIGEST_MISMATCH(
+                    f"{image.registry} sent a manifest of {digest} for {image} and called it"
+                    f" {shown(claimed)}"
+                )
+            )
+        return Manifest(answer.body, _media_type(answer), digest)
+
+    def fetch_config(self, image: ImageReference, digest: Digest) -> bytes:
+        """See `imgsec.ports.ConfigReader`. A registry may keep blobs on a storage host."""
+        answer = self._get(
+            image,
+            f"/v2/{image.repository}/blobs/{digest}",
+            headers={"Accept": "*/*"},
+            max_bytes=CONFIG_MAX_BYTES,
+            follow_abroad=True,
+        )
+        if answer.status != _OK:
+            raise ImgsecError(answer.failure(_said(answer)))
+        if Digest.of(answer.body) != digest:
+            raise ImgsecError(DIGEST_MISMATCH(f"{image.registry} sent other bytes for {digest}"))
+        return answer.body
+
+    def require_signature_store(self, image: ImageReference) -> None:
+        """See `imgsec.ports.SignatureReader`."""
+        if image.registry not in self._offers_signatures:
+            answer = self._http.get(f"{_base(image)}/v2/")
+            if answer.status not in (_OK, _UNAUTHORIZED):
+                raise ImgsecError(answer.failure())
+            offered = answer.headers.get("x-registry-supports-signatures") == "1"
+            self._offers_signatures[image.registry] = offered
+        if not self._offers_signatures[image.registry]:
+            raise ImgsecError(
+                SIGNATURE_STORE_MISSING(f"{image.registry} does not offer the signature extension")
+            )
+
+    def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
+        """See `imgsec.ports.SignatureReader`; from the signature extension."""
+        self.require_signature_store(image)
+        answer = self._get(
+            image,
+            f"/extensions/v2/{image.repository}/signatures/{image.digest}",
+            headers={"Accept": "application/json"},
+            max_bytes=SIGNATURE_LIST_MAX_BYTES,
+        )
+        if answer.status == _NOT_FOUND:
+            return ()
+        if answer.status != _OK:
+            raise ImgsecError(answer.failure(_said(answer)))
+        try:
+            entries = [
+                base64.b64decode(entry["content"], validate=True)
+                for entry in answer.json()["signatures"]
+                if (entry["schemaVersion"], entry["type"]) == (2, "atomic")
+            ]
+        except (KeyError, TypeError, binascii.Error, ValueError):
+            raise ImgsecError(answer.malformed("no list of signatures")) from None
+        if len(entries) > SIGNATURES_MAX:
+            raise ImgsecError(
+                TOO_MANY_SIGNATURES(f"{image.canonical_name} carries {len(entries)} signatures")
+            )
+        return tuple(entries)
+
+    def credential_for(self, image: ImageReference) -> Credential | None:
+        """The credential that the auth file has for the image's repository."""
+        return self._auth_file.credential_for(image) if self._auth_file else None
+
+    def _get(
+        self,
+        image: ImageReference,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        follow_abroad: bool = False,
+    ) -> Answer:
+        """A GET that answers one challenge; a token that has aged is asked for anew."""
+        url = f"{_base(image)}{path}"
+
+        def ask(authorization: str | None) -> Answer:
+            return self._http.request(
+                "GET",
+                url,
+                headers=_with(headers, authorization),
+                max_bytes=max_bytes,
+                follow_abroad=follow_abroad,
+            )
+
+        answer = ask(self._authorization.get(image.name))
+        if answer.status != _UNAUTHORIZED:
+            return answer
+        authorization = self._answer_challenge(image, answer)
+        if authorization is None:
+            return answer
+        self._authorization[image.name] = authorization
+        return ask(authorization)
+
+    def _answer_challenge(self, image: ImageReference, answer: Answer) -> str | None:
+        challenge = Challenge.parse(answer.headers.get("www-authenticate", ""))
+        credential = self.credential_for(image)
+        if challenge.scheme == "basic":
+            return credential.header() if credential else None
+        if challenge.scheme != "bearer":
+            return None
+        realm = challenge.require_realm(_api_host(image), self._realms)
+        query = {"service": challenge.service, "scope": f"repository:{image.repository}:pull"}
+        token = self._http.get(
+            f"{realm}?{urlencode(query)}",
+            headers=_with({}, credential.header() if credential else None),
+        )
+        if token.status != _OK:
+            raise ImgsecError(token.failure(_said(token)))
+        document = token.json()
+        try:
+            text = document.get("token") or document["access_token"]
+            if not isinstance(text, str) or not text.isprintable():
+                raise TypeError
+        except (AttributeError, KeyError, TypeError):
+            raise ImgsecError(token.malformed("no token")) from None
+        return f"Bearer {text}"
+
+
+def _with(headers: Mapping[str, str], authorization: str | None) -> dict[str, str]:
+    return {**headers, **({"Authorization": authorization} if authorization else {})}
+
+
+def _api_host(image: ImageReference) -> str:
+    return API_HOSTS.get(image.registry, image.registry)
+
+
+def _base(image: ImageReference) -> str:
+    return f"https://{_api_host(image)}"
+
+
+def _media_type(answer: Answer) -> str:
+    """The manifest's own mediaType; the header where it has none (OCI 1.0 allows that).
+
+    Raises `ImgsecError` (answer-malformed) when the two contradict each other: a document that is
+    one thing to one reader and another to the next.
+    """
+    try:
+        document = json.loads(answer.body)
+        own = document.get("mediaType", answer.media_type)
+    except (ValueError, AttributeError, RecursionError):
+        raise ImgsecError(answer.malformed("no manifest")) from None
+    both_kinds = "manifests" in document and ("layers" in document or "config" in document)
+    if own != answer.media_type or own not in MANIFEST_TYPES or both_kinds:
+        raise ImgsecError(answer.malformed("a manifest of contradictory or unknown type"))
+    return str(own)
+
+
+def _said(answer: Answer) -> str:
+    try:
+        error = answer.json()["errors"][0]
+        return shown(f"{error['code']}: {error.get('message', '')}")
+    except (ImgsecError, KeyError, IndexError, TypeError, AttributeError):
+        return ""

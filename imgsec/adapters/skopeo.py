@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""skopeo signs images in place: by digest on both sides, so that no tag can be moved by it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters.private_dir import PrivateDir
+from imgsec.adapters.registry_auth import Credential
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.reference import ImageReference
+from imgsec.errors import ImgsecError
+from imgsec.reasons import PUSHED_UNSIGNED, Reason
+
+SIGN_SECONDS = 300.0
+# Found in skopeo's words at or after the moment when the manifest was pushed (skopeo 1.8 to 1.22).
+_AFTER_PUSH = ("creating signature", "uploading signature", "writing signatures")
+
+
+def sign_argv(
+    skopeo: Path, image: ImageReference, signer: Fingerprint, configuration: Path
+) -> list[str]:
+    """Sign a canonical image in place, as its tagged name, with every manifest that it lists.
+
+    Repository and digest stand on both sides: a concurrent push is not reverted, and an index keeps
+    all its platforms. Every file that skopeo reads comes from our own folder.
+    """
+    at = f"docker://{image.canonical_name}"
+    return [
+        str(skopeo),
+        *("--policy", str(configuration / "policy.json")),
+        *("--registries.d", str(configuration / "registries.d")),
+        *("copy", "--all", "--quiet", "--preserve-digests"),
+        *("--authfile", str(configuration / "auth.json")),
+        *("--sign-by", str(signer), "--sign-identity", image.tagged_name),
+        *(at, at),
+    ]
+
+
+CredentialLookup = Callable[[ImageReference], Credential | None]
+
+
+class SkopeoSigner:
+    """Signs with the key in gpg_home. environment: what the child may see besides our own names."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        directory: PrivateDir,
+        *,
+        gpg_home: Path,
+        credential_for: CredentialLookup,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._tools = tools
+        self._directory = directory
+        self._gpg_home = gpg_home
+        self._credential_for = credential_for
+        self._environment = environment
+
+    def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
+        """See `imgsec.ports.Signer`. Raises (tool-failed, timeout, pushed-unsigned)."""
+        configuration = self._configure(image)
+        home = self._directory.folder("home")
+        completed = run(
+            sign_argv(self._tools.find("skopeo"), image, signer, configuration),
+            environment={
+                **self._environment,
+                "PATH": "/usr/bin:/bin",
+                "LC_ALL": "C.UTF-8",
+                "HOME": str(home),
+                "XDG_RUNTIME_DIR": str(home),
+                "TMPDIR": str(home),
+                "GNUPGHOME": str(self._gpg_home),
+            },
+            timeout=SIGN_SECONDS,
+        )
+        if completed.exit_code != 0:
+            raise ImgsecError(_failure(completed, image))
+
+    def _configure(self, image: ImageReference) -> Path:
+        """The files that skopeo reads: no trust, no foreign credential, no lookaside."""
+        folder = self._directory.folder("skopeo")
+        (folder / "registries.d").mkdir(mode=0o700, exist_ok=True)
+        # Copying a digest that we hold; who may sign it is decided when the signature is read back.
+        policy = {"default": [{"type": "insecureAcceptAnything"}]}
+        (folder / "policy.json").write_text(json.dumps(policy), encoding="ascii")
+        credential = self._credential_for(image)
+        auths = {image.registry: {"auth": credential.basic.reveal().decode()}} if credential else {}
+        (folder / "auth.json").write_text(json.dumps({"auths": auths}), encoding="ascii")
+        return folder
+
+
+def _failure(completed: Completed, image: ImageReference) -> Reason:
+    if any(words in completed.message for words in _AFTER_PUSH):
+        return PUSHED_UNSIGNED(f"{image} is not signed: {completed.message}")
+    return completed.failure()

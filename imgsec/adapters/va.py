@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Vulnerability Advisor v4: the assessment of one digest.
+
+The service's host is the image's own registry host, ports and ``private.`` included; a region table
+would not know them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote
+
+from imgsec.adapters._http import Answer, Http
+from imgsec.adapters.iam import IamTokens
+from imgsec.domain.hosts import may_have_iam_token
+from imgsec.domain.reference import ImageReference, shown
+from imgsec.domain.vulnerability import Finding, Fix, ScanReport, ScanStatus
+from imgsec.errors import ImgsecError
+from imgsec.ports import Scanner
+from imgsec.reasons import NOT_ASSESSED
+
+_OK, _NOT_FOUND = 200, 404
+
+
+class VulnerabilityAdvisor(Scanner):
+    """Asks for reports by digest. account: its id, or None to take it from the token."""
+
+    def __init__(
+        self,
+        http: Http,
+        tokens: IamTokens,
+        *,
+        account: str | None = None,
+        trusted: tuple[str, ...] = (),
+    ) -> None:
+        self._http = http
+        self._tokens = tokens
+        self._account = account
+        self._trusted = trusted
+
+    def fetch_report(self, image: ImageReference) -> ScanReport:
+        """See `imgsec.ports.Scanner`. For a foreign registry (not-assessed), and no request."""
+        if not may_have_iam_token(image.registry, self._trusted):
+            raise ImgsecError(
+                NOT_ASSESSED(f"{image.registry} is not served by Vulnerability Advisor")
+            )
+        name = quote(image.canonical_name, safe="")
+        headers = {**self._tokens.authorization(image.registry), "Accept": "application/json"}
+        account = self._account or self._tokens.account()
+        if account is not None:
+            headers["Account"] = account
+        answer = self._http.get(
+            f"https://{image.registry}/va/api/v4/report/image/{name}", headers=headers
+        )
+        if answer.status == _NOT_FOUND and isinstance(answer.json(), dict):
+            return ScanReport(ScanStatus.UNSCANNED)
+        if answer.status != _OK:
+            raise ImgsecError(answer.failure(_said(answer)))
+        return _report(answer)
+
+
+def _said(answer: Answer) -> str:
+    try:
+        body = answer.json()
+        return shown(f"{body['code']} {body['message']}")
+    except (ImgsecError, KeyError, TypeError):
+        return "no reason given"
+
+
+def _report(answer: Answer) -> ScanReport:
+    document = answer.json()
+    try:
+        word = _text(document["status"])
+        status = ScanStatus(word) if word in ScanStatus.__members__ else word
+        distribution = document.get("os_distribution") or {}
+        scan_time = document.get("scan_time")
+        return ScanReport(
+            status=status,
+            findings=tuple(_finding(item) for item in document.get("vulnerabilities") or []),
+            distribution=" ".join(
+                _text(distribution[name])
+                for name in ("distribution_id", "version_id")
+                if distribution.get(name)
+            ),
+            checked_at=datetime.fromtimestamp(scan_time, UTC) if scan_time else None,
+        )
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError):
+        raise ImgsecError(answer.malformed("no vulnerability report")) from None
+
+
+def _finding(item: Mapping[str, Any]) -> Finding:
+    notices = item.get("security_notices") or []
+    words = {"active": False, "partial": False, "exempt": True}
+    return Finding(
+        id=_text(item["cve_id"]),
+        summary=_text(item.get("summary") or ""),
+        exempt=words[_text(item["exempt_status"])],
+        notices=tuple(_text(notice["notice_id"]) for notice in notices),
+        fixes=tuple(
+            Fix(
+                package=_text(package["package_name"]),
+                installed=_text(package.get("installed_version") or ""),
+                fixed=_text(package.get("fix_version") or ""),
+                action=_text(package.get("corrective_action") or ""),
+            )
+            for notice in notices
+            for package in notice.get("vulnerable_packages") or []
+        ),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{type(value).__name__} instead of a text")
+    return value

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands were told about the world around them: read once, frozen.
+
+Command-line flags win over the environment; nothing is read from the working directory, so a
+repository under test cannot bring settings of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DEFAULT_IAM_URL = "https://iam.cloud.ibm.com"
+DEFAULT_KMS_URL = "https://us-south.kms.cloud.ibm.com"
+DEFAULT_TIMEOUT_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The options that commands share; texts are parsed where an adapter is made of them.
+
+    timeout: seconds for the whole command. cr_token_file: None for the authenticator's defaults.
+    trust_hosts, auth_realms: loosen a check, are never read from the environment, and are recorded.
+    """
+
+    iam_url: str = DEFAULT_IAM_URL
+    kms_url: str = DEFAULT_KMS_URL
+    kms_instance: str | None = None
+    kms_key_ring: str | None = None
+    api_key_file: str | None = None
+    iam_profile: str | None = None
+    cr_token_file: str | None = None
+    account: str | None = None
+    authfile: str | None = None
+    ca_file: str | None = None
+    tools_dir: str | None = None
+    kubeconfig: str | None = None
+    context: str | None = None
+    timeout: int = DEFAULT_TIMEOUT_SECONDS
+    trust_hosts: tuple[str, ...] = ()
+    auth_realms: tuple[str, ...] = ()

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which host may be sent what: addresses, loopback, and the homes of an IAM token."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+from urllib.parse import urlsplit
+
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INSECURE_ADDRESS, INVALID_OPTION
+
+_LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
+# IBM Cloud's own domains; a host belongs to one label by label, so that xicr.io is foreign.
+_IAM_TOKEN_DOMAINS = (
+    "icr.io",
+    "iam.cloud.ibm.com",
+    "kms.cloud.ibm.com",
+    "kms.appdomain.cloud",
+    "hs-crypto.cloud.ibm.com",
+    "hs-crypto.appdomain.cloud",
+)
+
+
+def host_of(authority: str) -> str:
+    """The host of ``host[:port]``, in lower case.
+
+    >>> host_of("US.icr.io:443")
+    'us.icr.io'
+    """
+    if authority.startswith("["):
+        return authority[1:].partition("]")[0].lower()
+    return authority.rpartition(":")[0].lower() if ":" in authority else authority.lower()
+
+
+def is_loopback(authority: str) -> bool:
+    """Whether ``host[:port]`` names this machine.
+
+    >>> is_loopback("127.0.0.1:5000"), is_loopback("127.0.0.1.example.com")
+    (True, False)
+    """
+    return bool(_LOOPBACK.fullmatch(host_of(authority)))
+
+
+def may_have_iam_token(authority: str, trusted: tuple[str, ...] = ()) -> bool:
+    """Whether an IAM token may be sent to ``host[:port]``; trusted: hosts named by the operator.
+
+    >>> [may_have_iam_token(host) for host in ("private.us.icr.io", "xicr.io", "icr.io.evil.org")]
+    [True, False, False]
+    """
+    host = host_of(authority)
+    if is_loopback(authority) or host in {host_of(name) for name in trusted}:
+        return True
+    return any(host == domain or host.endswith("." + domain) for domain in _IAM_TOKEN_DOMAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUrl:
+    """The base address of a service, without a trailing slash.
+
+    >>> str(ServiceUrl.parse("https://us-south.kms.cloud.ibm.com/api/v2/"))
+    'https://us-south.kms.cloud.ibm.com'
+    """
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str, *, strip: str = "/api/v2") -> Self:
+        """Raises `ImgsecError` (invalid-option, insecure-address).
+
+        strip: a path that people often copy along and that the client adds by itself.
+        """
+        try:
+            parts = urlsplit(text)
+            port = parts.port
+        except ValueError as error:
+            raise ImgsecError(INVALID_OPTION(f"{shown(text)} is not an address")) from error
+        well_formed = (
+            parts.scheme in ("https", "http")
+            and parts.hostname
+            and re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:]+", parts.hostname)
+            and not (parts.username or parts.password or parts.query or parts.fragment)
+            and (port is None or port > 0)
+            and re.fullmatch(r"[\x21-\x7e]+", text)
+        )
+        if not well_formed:
+            raise ImgsecError(
+                INVALID_OPTION(f"{shown(text)} is not an address such as https://host[:port]")
+            )
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            raise ImgsecError(INSECURE_ADDRESS(f"{shown(text)} is not https"))
+        path = parts.path.rstrip("/").removesuffix(strip).rstrip("/")
+        return cls(f"{parts.scheme}://{parts.netloc}{path}")
+
+    @property
+    def authority(self) -> str:
+        """``host[:port]``."""
+        return urlsplit(self.text).netloc
+
+    def __str__(self) -> str:
+        return self.text

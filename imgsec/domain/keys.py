@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys: how one is named, where it is kept, and what its public half says.
+
+Secret key bytes travel as `SecretBytes`, which nothing can print by accident.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import (
+    INVALID_ALIAS,
+    INVALID_FINGERPRINT,
+    INVALID_KEY_LOCATION,
+    KEY_EXPIRED,
+    KEY_MALFORMED,
+    KEY_REVOKED,
+    KEY_UNUSABLE,
+    Reason,
+)
+
+_FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+_ALIAS = re.compile(r"[A-Za-z0-9_-]{2,90}")
+PUBLIC_ALIAS_SUFFIX = "-public"
+_ALIAS_MAX_CHARS = 90 - len(PUBLIC_ALIAS_SUFFIX)
+# Words that Key Protect keeps for its own paths.
+_RESERVED_ALIASES = frozenset(
+    "allowed_ip key keys metadata policy policies registration registrations ring rings rotate "
+    "wrap unwrap rewrap version versions".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """The full fingerprint of a primary key: 40 hex digits, never a short key id.
+
+    >>> str(Fingerprint.parse("ab" * 20)) == "AB" * 20
+    True
+    """
+
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-fingerprint) for anything but 40 hex digits."""
+        if not _FINGERPRINT.fullmatch(text):
+            raise ImgsecError(INVALID_FINGERPRINT(f"{shown(text)} is not a key fingerprint"))
+        return cls(text.upper())
+
+    def __str__(self) -> str:
+        return self.hex
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAlias:
+    """The name of a signing key in the KMS; its public half has the alias with ``-public``.
+
+    >>> KeyAlias.parse("release").public
+    'release-public'
+    """
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-alias). Grammar: Key Protect, less the suffix's length."""
+        if (
+            not _ALIAS.fullmatch(text)
+            or len(text) > _ALIAS_MAX_CHARS
+            or text in _RESERVED_ALIASES
+            or is_uuid(text)
+            or text.endswith(PUBLIC_ALIAS_SUFFIX)
+        ):
+            raise ImgsecError(INVALID_ALIAS(f"{shown(text)} cannot be the alias of a signing key"))
+        return cls(text)
+
+    @property
+    def public(self) -> str:
+        return self.text + PUBLIC_ALIAS_SUFFIX
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def is_uuid(text: str) -> bool:
+    """Whether the text is a UUID in its usual form, as the KMS's own key ids are."""
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLocation:
+    """Where a key is kept: a scheme and what it takes.
+
+    >>> KeyLocation.parse("kms://release", allowed=("kms", "file")).name
+    'release'
+    """
+
+    scheme: str
+    name: str
+
+    @classmethod
+    def parse(cls, text: str, *, allowed: tuple[str, ...]) -> Self:
+        """Raises `ImgsecError` (invalid-key-location, invalid-alias)."""
+        scheme, colon, name = text.partition(":")
+        if scheme == "kms" and name.startswith("//"):
+            name = name[2:]
+        elif scheme == "kms":
+            colon = ""
+        if not colon or scheme not in allowed or not name or "\0" in name or "\n" in name:
+            raise ImgsecError(
+                INVALID_KEY_LOCATION(
+                    f"{shown(text)} is not a key location",
+                    hint="Use " + ", ".join(_SCHEME_FORMS[scheme] for scheme in allowed) + ".",
+                )
+            )
+        if scheme == "kms" and not (is_uuid(name) or _ALIAS.fullmatch(name)):
+            raise ImgsecError(INVALID_ALIAS(f"{shown(name)} is neither a KMS alias nor a key id"))
+        return cls(scheme, name)
+
+    def __str__(self) -> str:
+        return f"kms://{self.name}" if self.scheme == "kms" else f"{self.scheme}:{self.name}"
+
+
+_SCHEME_FORMS = {
+    "kms": "kms://ALIAS-OR-ID",
+    "file": "file:PATH",
+    "env": "env:NAME",
+    "secret": "secret:FILE",
+}
+SECRET_KEY_SCHEMES = ("kms", "file", "env")
+PUBLIC_KEY_SCHEMES = ("kms", "file", "secret")
+
+
+class SecretBytes:
+    """Bytes that must not be seen: neither `repr`, `str`, formatting nor pickling gives them away.
+
+    >>> SecretBytes(b"hunter2")
+    SecretBytes(7 bytes)
+    """
+
+    __slots__ = ("_content",)
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def reveal(self) -> bytes:
+        """The bytes themselves: for a descriptor, a digest or an encoder, never for a message."""
+        return self._content
+
+    def __repr__(self) -> str:
+        return f"SecretBytes({len(self._content)} bytes)"
+
+    def __eq__(self, other: object) -> bool:
+        import hmac
+
+        return isinstance(other, SecretBytes) and hmac.compare_digest(self._content, other._content)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> str:
+        raise TypeError("secret bytes are not serialised")
+
+
+def unwrapped(content: bytes, *, layers: int = 1) -> bytes:
+    """An OpenPGP key, binary or armoured, out of the base64 layers that it was stored in.
+
+    IBM's DevSecOps pipelines store base64 of base64; older scripts store it once. Binary OpenPGP
+    begins with a byte whose top bit is set, so the layers can be told apart. Raises `ImgsecError`
+    (key-malformed) for anything that is neither after so many layers.
+    """
+    import base64
+    import binascii
+
+    text = content.strip()
+    if content[:1] >= b"\x80":
+        return content
+    if text.startswith(b"-----BEGIN PGP "):
+        return text + b"\n"
+    if layers > 0 and text:
+        try:
+            return unwrapped(base64.b64decode(b"".join(text.split()), validate=True), layers=0)
+        except binascii.Error:
+            pass
+    raise ImgsecError(KEY_MALFORMED("it is neither binary nor armoured OpenPGP, nor base64 of it"))
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """What a keyring says of one primary key.
+
+    algorithm: OpenPGP's name and size, such as ``rsa4096`` or ``ed25519``.
+    expires: None for a key without an end date. created and expires are in UTC.
+    has_subkeys: any subkey at all, whatever it may do.
+    """
+
+    fingerprint: Fingerprint
+    algorithm: str
+    created: datetime
+    expires: datetime | None
+    can_sign: bool
+    is_revoked: bool
+    has_subkeys: bool
+
+    def flaws(self, now: datetime) -> tuple[Reason, ...]:
+        """Why this key must not sign now; empty for a usable one.
+
+        The limits are those of the strictest verifier, the Go OpenPGP build inside Portieris: RSA
+        or NIST curves only, and no subkey (skopeo up to 1.20 refuses what a subkey signed).
+        """
+        found = []
+        if self.is_revoked:
+            found.append(KEY_REVOKED(f"key {self.fingerprint} is revoked"))
+        if self.expires is not None and self.expires <= now:
+            found.append(KEY_EXPIRED(f"key {self.fingerprint} ended on {self.expires:%Y-%m-%d}"))
+        if not self.can_sign:
+            found.append(KEY_UNUSABLE(f"key {self.fingerprint} is not made for signing"))
+        if self.has_subkeys:
+            found.append(
+                KEY_UNUSABLE(
+                    f"key {self.fingerprint} has subkeys, and a verifier could be unable to read it"
+                )
+            )
+        if not re.fullmatch(r"rsa\d+|nistp\d+", self.algorithm):
+            found.append(
+                KEY_UNUSABLE(f"Portieris cannot read {self.algorithm} keys like {self.fingerprint}")
+            )
+        elif self.algorithm in _SHORT_RSA:
+            found.append(KEY_UNUSABLE(f"{self.algorithm} is too short for a signing key"))
+        return tuple(found)
+
+
+_SHORT_RSA = frozenset(f"rsa{bits}" for bits in (512, 768, 1024, 1536))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRequest:
+    """The signing key that set-up makes: a sign-only RSA primary key with an end date.
+
+    bits: 3072 or 4096. valid_days: from today.
+    """
+
+    user_id: str
+    bits: int = 4096
+    valid_days: int = 730

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Portieris policies as data: which repositories need whose signature.
+
+API: ``portieris.cloud.ibm.com/v1`` (Portieris `pkg/apis/portieris.cloud.ibm.com/v1/types.go`).
+A null policy is left out, an empty one means "allowed unchecked", and the engine's default identity
+rule is written by leaving ``signedIdentity`` out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.reference import RepositoryPattern, shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INVALID_NAME, INVALID_OPTION
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+_NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectName:
+    """The name of a Kubernetes object: a DNS-1123 subdomain of at most 253 characters."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-name)."""
+        if not _NAME.fullmatch(text) or ".." in text or ".-" in text or "-." in text:
+            raise ImgsecError(INVALID_NAME(f"{shown(text)} is not a Kubernetes object name"))
+        return cls(text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """The name of a Kubernetes namespace: a DNS-1123 label of at most 63 characters."""
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-name)."""
+        if not _NAMESPACE.fullmatch(text):
+            raise ImgsecError(INVALID_NAME(f"{shown(text)} is not a Kubernetes namespace"))
+        return cls(text)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class PolicyKind(StrEnum):
+    """ClusterImagePolicy counts only in namespaces without any ImagePolicy."""
+
+    CLUSTER = "ClusterImagePolicy"
+    NAMESPACED = "ImagePolicy"
+
+
+@dataclass(frozen=True, slots=True)
+class KeySecret:
+    """The Secret that holds the public key under its data key ``key``.
+
+    namespace is always written: without it Portieris looks in the namespace of each pod.
+    """
+
+    name: ObjectName
+    namespace: Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePolicy:
+    """What one policy object says: these repositories signed, those let through unchecked.
+
+    namespace is set for an ImagePolicy and None for a ClusterImagePolicy. mutate_image: whether
+    the engine replaces the tag by the digest that it verified.
+    """
+
+    name: ObjectName
+    kind: PolicyKind
+    signed: tuple[RepositoryPattern, ...]
+    key_secret: KeySecret
+    unchecked: tuple[RepositoryPattern, ...] = ()
+    namespace: Namespace | None = None
+    mutate_image: bool = True
+
+    def __post_init__(self) -> None:
+        if (self.namespace is None) is not (self.kind is PolicyKind.CLUSTER):
+            raise ValueError(f"{self.kind} and namespace {self.namespace} do not go together")
+        if not self.signed:
+            raise ImgsecError(INVALID_OPTION("a policy needs at least one --repository"))
+        if both := set(self.signed) & set(self.unchecked):
+            listed = ", ".join(sorted(map(str, both)))
+            raise ImgsecError(INVALID_OPTION(f"{listed} cannot be both signed and unchecked"))
+
+    def patterns(self, pattern: RepositoryPattern) -> tuple[str, ...]:
+        """The rule names for one pattern: itself and, for engines before 0.14.3, its digests.
+
+        Until 0.14.3 Portieris (`CompareAnyTag`) lets a name without a tag match every tag of it,
+        but no reference by digest.
+        """
+        return (pattern.text,) if pattern.is_open else (pattern.text, f"{pattern.text}@*")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNames:
+    """Where the cluster finds the signing key: names kept compatible with the older scripts."""
+
+    public_key: KeySecret
+    key_reference: ObjectName
+    fingerprint: Fingerprint
+    kms_url: str
+    kms_instance: str
+    kms_key_id: str

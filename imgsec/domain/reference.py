@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image references, digests and repository patterns, each parsed by one strict grammar.
+
+The grammar is that of distribution/reference (`reference.go`), narrowed: the registry host is
+always written out and in lower case, and sha256 is the only digest algorithm. Short names such
+as ``nginx`` are refused, since the engines that read signed names do not agree on what they mean.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Self
+
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INVALID_DIGEST, INVALID_PATTERN, INVALID_REFERENCE, TAG_REQUIRED
+
+NAME_MAX_CHARS = 255  # distribution/reference: NameTotalLengthMax, host included
+_SHOWN_CHARS = 120
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*"
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REGISTRY = re.compile(rf"{_HOST}(?::[0-9]{{1,5}})?")
+_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIGEST = re.compile(r"(sha256):([0-9a-f]{64})")
+
+
+def shown(text: str) -> str:
+    """The text as it may stand in a message: quoted, without control characters, bounded.
+
+    >>> shown("a\\nb")
+    "'a\\\\nb'"
+    """
+    return repr(text if len(text) <= _SHOWN_CHARS else text[:_SHOWN_CHARS] + "...")
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """A content address.
+
+    >>> Digest.parse("sha256:" + "0" * 64).algorithm
+    'sha256'
+    """
+
+    algorithm: str
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-digest) unless the text is sha256: and 64 hex digits."""
+        if not (found := _DIGEST.fullmatch(text)):
+            raise ImgsecError(INVALID_DIGEST(f"{shown(text)} is not a sha256 digest"))
+        return cls(*found.groups())
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """The digest of these bytes."""
+        import hashlib
+
+        return cls("sha256", hashlib.sha256(content).hexdigest())
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReference:
+    """An image's name: registry, repository, and a tag, a digest or both.
+
+    *Canonical* means that it has a digest. With tag and digest together the digest is the image
+    and the tag travels beside it as the name that is signed; tools never get such a text.
+
+    >>> image = ImageReference.parse("registry.example.com:5000/team/app:1.0")
+    >>> image.registry, image.repository, image.tag
+    ('registry.example.com:5000', 'team/app', '1.0')
+    >>> str(image)
+    'registry.example.com:5000/team/app:1.0'
+    """
+
+    registry: str
+    repository: str
+    tag: str | None = None
+    digest: Digest | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-reference, invalid-digest) for anything else."""
+        rest, at, digest_text = text.partition("@")
+        registry, slash, path = rest.partition("/")
+        if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
+            raise _refuse(text, "it does not begin with a registry host and a slash")
+        if not _REGISTRY.fullmatch(registry):
+            raise _refuse(text, "its registry host is not lower-case letters, digits, dots, dashes")
+        repository, colon, tag = path.partition(":")
+        if not _PATH.fullmatch(repository):
+            raise _refuse(text, "its path has parts that no registry accepts")
+        if colon and not _TAG.fullmatch(tag):
+            raise _refuse(
+                text, "its tag is not 1 to 128 letters, digits, dots, dashes, underscores"
+            )
+        if len(registry) + 1 + len(repository) > NAME_MAX_CHARS:
+            raise _refuse(text, f"its name is longer than {NAME_MAX_CHARS} characters")
+        digest = Digest.parse(digest_text) if at else None
+        return cls(registry, repository, tag if colon else None, digest)
+
+    @property
+    def name(self) -> str:
+        """Registry and repository."""
+        return f"{self.registry}/{self.repository}"
+
+    @property
+    def is_canonical(self) -> bool:
+        return self.digest is not None
+
+    @property
+    def is_bare(self) -> bool:
+        """Neither tag nor digest: whoever reads it would have to assume latest."""
+        return self.tag is None and self.digest is None
+
+    def at(self, digest: Digest) -> Self:
+        """The same name and tag, with this digest."""
+        return replace(self, digest=digest)
+
+    @property
+    def canonical_name(self) -> str:
+        """``repository@digest``, the form that tools get. Only for a canonical reference."""
+        if self.digest is None:
+            raise ValueError(f"{self} has no digest")
+        return f"{self.name}@{self.digest}"
+
+    @property
+    def tagged_name(self) -> str:
+        """``repository:tag``, the name that is signed. Raises `ImgsecError` (tag-required)."""
+        if self.tag is None:
+            raise ImgsecError(TAG_REQUIRED(f"{self} has no tag"))
+        return f"{self.name}:{self.tag}"
+
+    def require_version(self) -> Self:
+        """Itself, unless it is bare. Raises `ImgsecError` (tag-required)."""
+        if self.is_bare:
+            raise ImgsecError(TAG_REQUIRED(f"{self} has neither a tag nor a digest"))
+        return self
+
+    def __str__(self) -> str:
+        tag = f":{self.tag}" if self.tag is not None else ""
+        digest = f"@{self.digest}" if self.digest is not None else ""
+        return f"{self.name}{tag}{digest}"
+
+
+def _refuse(text: str, why: str) -> ImgsecError:
+    return ImgsecError(INVALID_REFERENCE(f"{shown(text)} is not an image reference: {why}"))
+
+
+_PATTERN_HOST = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]*[a-z0-9*])?(?::[0-9*]{1,5})?")
+_PATTERN_PATH = re.compile(r"[a-z0-9*][a-z0-9._*/-]*(?::[A-Za-z0-9_.*-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryPattern:
+    """A rule's name in a Portieris policy: host and path, ``*`` for any run of characters.
+
+    Stricter than the engine (Portieris `helpers/wildcard`), which takes any text: a pattern
+    without a slash would be met by every host, and ``app*`` by ``application/evil``.
+
+    >>> RepositoryPattern.parse("registry.example.com/team/*").is_open
+    True
+    """
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-pattern) for a pattern that cannot be meant."""
+        host, slash, path = text.partition("/")
+        if "@" in text:
+            raise _refuse_pattern(text, "digests are covered by themselves; leave @ out")
+        if not slash or not path:
+            raise _refuse_pattern(text, "it needs a registry host, a slash and a path")
+        if not _PATTERN_HOST.fullmatch(host) or host.strip("*.") == "":
+            raise _refuse_pattern(text, "its host is not a host name, with * for a part")
+        if host.endswith("*") and ":" not in host:
+            raise _refuse_pattern(text, "a host that ends in * is met by foreign hosts")
+        if "*" in host.partition(":")[0] and not host.startswith("*."):
+            raise _refuse_pattern(text, "in a host, * stands for whole leading labels: *.icr.io")
+        if not _PATTERN_PATH.fullmatch(path) or "//" in path or path.endswith("/"):
+            raise _refuse_pattern(text, "its path has parts that no image has")
+        repository = path.partition(":")[0]
+        if repository.endswith("*") and not (repository == "*" or repository.endswith("/*")):
+            raise _refuse_pattern(text, "a * behind a name is met by longer names; write name/*")
+        return cls(text)
+
+    @property
+    def is_open(self) -> bool:
+        """Ends in a star, so that digest references are covered without a further rule."""
+        return self.text.endswith("*")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _refuse_pattern(text: str, why: str) -> ImgsecError:
+    return ImgsecError(INVALID_PATTERN(f"{shown(text)} is not a repository pattern: {why}"))

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a command found and decided, ready to be shown: one report, with one part per image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.reference import Digest, ImageReference
+from imgsec.domain.verdict import Verdict
+from imgsec.domain.vulnerability import ScanReport
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedImage:
+    """What a reference names now. platforms: ``os/architecture[/variant]``, in the index's order."""
+
+    image: ImageReference
+    media_type: str
+    is_index: bool
+    platforms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScannedImage:
+    """The scans behind a gate's verdict: one, or one for each platform of an index."""
+
+    image: ImageReference
+    scans: tuple[tuple[Digest, ScanReport], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignedImage:
+    """A digest that is signed, and all that it lists with it. is_new: this run made a signature."""
+
+    image: ImageReference
+    signer: Fingerprint
+    is_new: bool
+    digests: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedImage:
+    """A digest whose signature counts. signed_at is in UTC and the signer's own claim."""
+
+    image: ImageReference
+    signer: Fingerprint
+    identity: str
+    signed_at: datetime
+
+
+Finding = ResolvedImage | ScannedImage | SignedImage | VerifiedImage
+
+
+@dataclass(frozen=True, slots=True)
+class ImageReport:
+    """One image: as it was asked for, what was decided, and what was found if anything was."""
+
+    asked: ImageReference
+    verdict: Verdict
+    found: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeySummary:
+    """A signing key, without anything secret. expires: None for a key without an end date."""
+
+    alias: str
+    key_id: str
+    public_key_id: str
+    fingerprint: Fingerprint
+    algorithm: str
+    expires: datetime | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to one file or object: ``created``, ``updated`` or ``unchanged``."""
+
+    target: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Everything that one run has to say."""
+
+    command: str
+    verdict: Verdict
+    images: tuple[ImageReport, ...] = ()
+    key: KeySummary | None = None
+    changes: tuple[Change, ...] = ()

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simple signing: the payload that is signed, and whether it speaks of a given image.
+
+Format: containers-signature(5), "JSON Data Format of atomic container signature". The parser is
+as strict as containers/image (`signature/simple.go`): no unknown or repeated member in
+``critical``, exact types.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self
+
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import DIGEST_MISMATCH, IDENTITY_MISMATCH, PAYLOAD_MALFORMED, Reason
+
+PAYLOAD_TYPE = "atomic container signature"
+PAYLOAD_MAX_BYTES = 64 * 1024  # ours; a payload that skopeo writes has about 300 bytes
+SIGNATURE_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits: MaxSignatureBodySize
+SIGNATURES_MAX = 128  # containers/image: the most that a lookaside read takes
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleSigningPayload:
+    """The claim: this manifest digest goes by this name.
+
+    identity is kept as written; comparing it is the verifier's business. creator and timestamp
+    (seconds since the epoch) are optional and decide nothing.
+    """
+
+    identity: str
+    digest: Digest
+    creator: str | None = None
+    timestamp: int | None = None
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self:
+        """Raises `ImgsecError` (payload-malformed)."""
+        if len(content) > PAYLOAD_MAX_BYTES:
+            raise _malformed(f"it has {len(content)} bytes")
+        try:
+            document = json.loads(
+                content.decode("utf-8"),
+                object_pairs_hook=_members_once,
+                parse_constant=_no_constant,
+            )
+        except (ValueError, RecursionError) as error:
+            raise _malformed("it is not strict JSON") from error
+        top = _members(document, "the payload", {"critical", "optional"})
+        critical = _members(top["critical"], "critical", {"type", "image", "identity"})
+        image = _members(critical["image"], "image", {"docker-manifest-digest"})
+        identity = _members(critical["identity"], "identity", {"docker-reference"})
+        optional = top["optional"]
+        if critical["type"] != PAYLOAD_TYPE:
+            raise _malformed("its type is another")
+        if not isinstance(optional, dict):
+            raise _malformed("optional is not an object")
+        creator, timestamp = optional.get("creator"), optional.get("timestamp")
+        if creator is not None and not isinstance(creator, str):
+            raise _malformed("creator is not a text")
+        if timestamp is not None and (
+            isinstance(timestamp, bool) or not isinstance(timestamp, int)
+        ):
+            raise _malformed("timestamp is not a whole number")
+        try:
+            digest = Digest.parse(_text(image["docker-manifest-digest"]))
+        except ImgsecError as error:
+            raise _malformed("its digest is not a sha256 digest") from error
+        return cls(_text(identity["docker-reference"]), digest, creator, timestamp)
+
+    def flaws(self, image: ImageReference) -> tuple[Reason, ...]:
+        """Why the claim is not about this canonical image; empty if it is.
+
+        The rule is containers/image's matchRepoDigestOrExact, Portieris's default: the exact
+        ``repository:tag`` for an image with a tag, else the same repository.
+        """
+        found = []
+        if self.digest != image.digest:
+            found.append(DIGEST_MISMATCH(f"a signature speaks of {self.digest}"))
+        if not self._names(image):
+            found.append(IDENTITY_MISMATCH(f"a signature is for {shown(self.identity)}"))
+        return tuple(found)
+
+    def _names(self, image: ImageReference) -> bool:
+        try:
+            claimed = ImageReference.parse(self.identity)
+        except ImgsecError:
+            return False
+        if image.tag is None:
+            return claimed.name == image.name and not claimed.is_bare
+        return claimed.digest is None and (claimed.name, claimed.tag) == (image.name, image.tag)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenPGPMessage:
+    """What gpg says of one signature: the signed content and by whom; only good ones get this far.
+
+    signer is the primary key's fingerprint. signed_at is in UTC.
+    """
+
+    content: bytes
+    signer: Fingerprint
+    signed_at: datetime
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise _malformed("a member that must be a text is none")
+    return value
+
+
+def _members(value: object, where: str, names: set[str]) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _malformed(f"{where} is not an object")
+    if set(value) != names:
+        odd = sorted(set(value) ^ names)
+        raise _malformed(f"{where} has missing or unknown members: {shown(', '.join(odd))}")
+    return value
+
+
+def _members_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is repeated")
+    return members
+
+
+def _no_constant(text: str) -> object:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _malformed(why: str) -> ImgsecError:
+    return ImgsecError(PAYLOAD_MALFORMED(f"what was signed is not a signing payload: {why}"))

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one family of exceptions that imgsec raises on purpose.
+
+A verdict is a value; an exception means that the work could not go on. Each carries the
+`Reason` that the user will read, and so the outcome that ends the process. Caught once, in
+``cli/failures.py``, or per image by an operation that judges several.
+"""
+
+from __future__ import annotations
+
+from imgsec.reasons import Reason
+
+
+class ImgsecError(Exception):
+    """The work stopped for a reason that a user can act on."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(f"{reason.code}: {reason.text}")
+        self.reason = reason
+
+
+class KeyNotFound(ImgsecError):
+    """No key of that name: set-up makes one, everybody else stops."""
+
+
+class ImageNotFound(ImgsecError):
+    """The registry has no such manifest."""

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the core asks of the world, by capability: a reader should not hold a writer.
+
+Every method may raise `ImgsecError`; the reasons that a caller is meant to handle are named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
+from imgsec.domain.reference import Digest, ImageReference
+from imgsec.domain.report import Change
+from imgsec.domain.signature import OpenPGPMessage
+from imgsec.domain.vulnerability import ScanReport
+from imgsec.reasons import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest as the registry keeps it: the very bytes, and the digest computed from them."""
+
+    content: bytes
+    media_type: str
+    digest: Digest
+
+
+class ManifestReader(Protocol):
+    """Reads manifests, and never a layer."""
+
+    def fetch_manifest(self, image: ImageReference) -> Manifest:
+        """The manifest that the reference names; by digest if it has one, and then held against it.
+
+        Raises `ImageNotFound`.
+        """
+
+
+class SignatureReader(Protocol):
+    """Reads the simple signatures of a digest."""
+
+    def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
+        """All signatures of a canonical image, oldest first. Raises (signature-store-missing)."""
+
+    def require_signature_store(self, image: ImageReference) -> None:
+        """Raises (signature-store-missing) if the image's registry has no place for signatures."""
+
+
+class ConfigReader(Protocol):
+    """Reads the configuration of an image, for its platform."""
+
+    def fetch_config(self, image: ImageReference, digest: Digest) -> bytes:
+        """The configuration blob; empty for what is no container image."""
+
+
+class Registry(ManifestReader, SignatureReader, ConfigReader, Protocol):
+    """All of the above: what resolving, signing and verifying need."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A key object in the KMS, without its payload. id: the KMS's own UUID."""
+
+    id: str
+    aliases: tuple[str, ...]
+    name: str
+    description: str
+    created: datetime | None
+
+
+class KeyReader(Protocol):
+    """Looks keys up in the KMS; `name` is an alias or a key id."""
+
+    def find_key(self, name: str) -> StoredKey:
+        """What the KMS knows of a key, without its payload. Raises `KeyNotFound`."""
+
+    def fetch_key(self, name: str) -> tuple[StoredKey, SecretBytes]:
+        """The key and its payload, base64 undone once. Raises `KeyNotFound`, (key-malformed)."""
+
+
+class KeyWriter(KeyReader, Protocol):
+    """Stores keys in the KMS."""
+
+    @property
+    def address(self) -> tuple[str, str]:
+        """The KMS's base URL and instance id."""
+
+    def store_key(
+        self, alias: str, content: SecretBytes, *, name: str, description: str
+    ) -> StoredKey:
+        """Create a key under an alias that is free; never a second one under the same alias."""
+
+
+class Keyring(Protocol):
+    """A private OpenPGP keyring for the life of one run."""
+
+    def generate_key(self, request: KeyRequest) -> PublicKey:
+        """Make a key. Raises (key-creation-failed)."""
+
+    def import_secret_key(self, content: SecretBytes) -> PublicKey:
+        """Import one secret key. Raises (key-malformed) unless it is exactly one."""
+
+    def inspect_public_key(self, content: bytes) -> PublicKey:
+        """What a public key says, without importing it. Raises (key-malformed)."""
+
+    def import_public_key(self, content: bytes) -> PublicKey:
+        """Import one public key, armoured or binary. Raises (key-malformed)."""
+
+    def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
+        """The secret key, binary."""
+
+    def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
+        """The public key."""
+
+    def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+        """The signed content if this primary key made the signature, else why it does not count."""
+
+
+class Signer(Protocol):
+    """Signs images in place, in the registry."""
+
+    def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
+        """Sign a canonical image and, for an index, all that it lists, as its tagged name."""
+
+
+class Scanner(Protocol):
+    """Has images assessed."""
+
+    def fetch_report(self, image: ImageReference) -> ScanReport:
+        """The state of the assessment now; an image not yet known is UNSCANNED."""
+
+
+class ManifestSink(Protocol):
+    """Takes rendered Kubernetes objects: a folder or a cluster."""
+
+    def publish(self, name: str, document: dict[str, object]) -> Change:
+        """Write or apply one object. Raises (foreign-object) over one that imgsec did not make."""
+
+
+class Clock(Protocol):
+    """The time, as a port so that waiting can be tested."""
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds, for measuring."""
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+
+    def backoff(self) -> Iterator[float]:
+        """Growing waits in seconds, with jitter, without end."""
+
+
+class SecretSource(Protocol):
+    """Opens a key location that is not in the KMS."""
+
+    def read_secret_key(self, location: KeyLocation) -> SecretBytes:
+        """The content of file: or env:. Raises (key-not-found, input-unreadable)."""
+
+    def read_public_key(self, location: KeyLocation) -> bytes:
+        """The content of file: or secret:. Raises (key-not-found, input-malformed)."""

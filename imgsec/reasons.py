@@ -1,0 +1,448 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why a command ended as it did: the outcomes, and every reason code in one table.
+
+A reason code is part of the public contract: pipelines branch on it. The page
+``docs/reasons.md`` is generated from this table; a code is never renamed or given another
+outcome, only added. Not here: how an outcome becomes an exit code (``cli/failures.py``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """How a question was answered, from best to worst; the worst of several wins."""
+
+    PASS = 0
+    UNDECIDED = 1
+    REFUSED = 2
+    USAGE = 3
+    INTERNAL = 4
+
+    @property
+    def word(self) -> str:
+        """The word that text and JSON output use.
+
+        >>> Outcome.REFUSED.word
+        'refused'
+        """
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A stable code, a sentence for people, what to do next, and whether to try again."""
+
+    code: str
+    outcome: Outcome
+    text: str
+    hint: str
+    retryable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonKind:
+    """A row of the table; called with a sentence (and a better hint) it gives a `Reason`."""
+
+    code: str
+    outcome: Outcome
+    meaning: str
+    hint: str
+    retryable: bool = False
+
+    def __call__(self, text: str, *, hint: str | None = None) -> Reason:
+        return Reason(self.code, self.outcome, text, hint or self.hint, self.retryable)
+
+
+CATALOGUE: dict[str, ReasonKind] = {}
+
+
+def _kind(
+    code: str, outcome: Outcome, meaning: str, hint: str, *, retryable: bool = False
+) -> ReasonKind:
+    if code in CATALOGUE:
+        raise ValueError(f"reason code {code!r} is listed twice")
+    CATALOGUE[code] = ReasonKind(code, outcome, meaning, hint, retryable)
+    return CATALOGUE[code]
+
+
+# --- The question was wrong -------------------------------------------------------------------
+
+INVALID_OPTION = _kind(
+    "invalid-option",
+    Outcome.USAGE,
+    "An option or argument is unknown, missing or has an impossible value.",
+    "Run the command with --help to see its options.",
+)
+INVALID_REFERENCE = _kind(
+    "invalid-reference",
+    Outcome.USAGE,
+    "An image reference does not follow the grammar host/path[:tag][@sha256:digest].",
+    "Write the registry host, the path and a tag or digest: registry.example.com/team/app:1.0",
+)
+INVALID_DIGEST = _kind(
+    "invalid-digest",
+    Outcome.USAGE,
+    "A digest is not sha256: followed by 64 lower-case hexadecimal digits.",
+    "Copy the digest as `imgsec resolve IMAGE` prints it.",
+)
+INVALID_FINGERPRINT = _kind(
+    "invalid-fingerprint",
+    Outcome.USAGE,
+    "A key fingerprint is not 40 hexadecimal digits.",
+    "Give the full fingerprint; short key ids and user ids never select a key.",
+)
+INVALID_PATTERN = _kind(
+    "invalid-pattern",
+    Outcome.USAGE,
+    "A repository pattern cannot be what is meant, or could be met by a foreign image.",
+    "Write host and path, with * for a whole part: registry.example.com/team/*",
+)
+INVALID_KEY_LOCATION = _kind(
+    "invalid-key-location",
+    Outcome.USAGE,
+    "A key location has no scheme that this command reads.",
+    "Use kms://ALIAS-OR-ID, file:PATH or env:NAME (public keys also secret:FILE).",
+)
+INVALID_ALIAS = _kind(
+    "invalid-alias",
+    Outcome.USAGE,
+    "A KMS alias is not 2 to 83 letters, digits, dashes or underscores, or is reserved.",
+    "Choose a name such as release-signing.",
+)
+INVALID_NAME = _kind(
+    "invalid-name",
+    Outcome.USAGE,
+    "A Kubernetes name or namespace does not follow the rules for DNS names.",
+    "Use lower-case letters, digits and dashes.",
+)
+TAG_REQUIRED = _kind(
+    "tag-required",
+    Outcome.USAGE,
+    "The image is named without a tag, and this command never assumes latest.",
+    "Name the tag that will be deployed; a digest may stand behind it: host/path:tag@sha256:...",
+)
+MISSING_CREDENTIAL = _kind(
+    "missing-credential",
+    Outcome.USAGE,
+    "The command needs a credential and none was given.",
+    "Give --api-key-file (or IBM_CLOUD_APIKEY), a trusted profile or a bearer token.",
+)
+INPUT_UNREADABLE = _kind(
+    "input-unreadable",
+    Outcome.USAGE,
+    "A file that an option names cannot be read.",
+    "Check the path and its permissions.",
+)
+INPUT_MALFORMED = _kind(
+    "input-malformed",
+    Outcome.USAGE,
+    "A file that an option names is too large or not of the expected form.",
+    "Check the file against the documentation of the option.",
+)
+INSECURE_ADDRESS = _kind(
+    "insecure-address",
+    Outcome.USAGE,
+    "An address would carry credentials without TLS, or to a host they do not belong to.",
+    "Use https://, or name the host with --trust-host if it is meant to have the token.",
+)
+
+# --- No answer could be reached -----------------------------------------------------------------
+
+NOTHING_CHECKED = _kind(
+    "nothing-checked",
+    Outcome.UNDECIDED,
+    "There was nothing to judge; an empty set never passes.",
+    "Name at least one image.",
+)
+TOOL_MISSING = _kind(
+    "tool-missing",
+    Outcome.UNDECIDED,
+    "A program that imgsec runs is not installed.",
+    "Install it, or name its folder with --tools-dir.",
+)
+TOOL_FAILED = _kind(
+    "tool-failed",
+    Outcome.UNDECIDED,
+    "A program that imgsec runs ended with an error.",
+    "Read what it printed; it stands in the reason's text.",
+)
+TIMEOUT = _kind(
+    "timeout",
+    Outcome.UNDECIDED,
+    "A time limit was reached.",
+    "Try again, or raise --timeout.",
+    retryable=True,
+)
+OUTPUT_UNWRITABLE = _kind(
+    "output-unwritable",
+    Outcome.UNDECIDED,
+    "A file or folder that was asked for cannot be written.",
+    "Check the path, its permissions and the free space, then run the command again.",
+)
+STORAGE_UNAVAILABLE = _kind(
+    "storage-unavailable",
+    Outcome.UNDECIDED,
+    "No private directory for the key could be made.",
+    "Make /dev/shm or the directory in TMPDIR writable, with a path of at most 60 characters.",
+)
+CREDENTIAL_REJECTED = _kind(
+    "credential-rejected",
+    Outcome.UNDECIDED,
+    "IAM, the KMS or the registry does not accept the credential.",
+    "Check that the credential is valid, not expired and meant for this account.",
+)
+PERMISSION_DENIED = _kind(
+    "permission-denied",
+    Outcome.UNDECIDED,
+    "The credential is valid but may not do what was asked.",
+    "Ask for the role that the reason's text names.",
+)
+SERVICE_UNREACHABLE = _kind(
+    "service-unreachable",
+    Outcome.UNDECIDED,
+    "A service could not be reached, or answered with an error after every retry.",
+    "Check the address and the network, then try again.",
+    retryable=True,
+)
+RATE_LIMITED = _kind(
+    "rate-limited",
+    Outcome.UNDECIDED,
+    "A service asked for patience until the retries were used up.",
+    "Try again later.",
+    retryable=True,
+)
+ANSWER_MALFORMED = _kind(
+    "answer-malformed",
+    Outcome.UNDECIDED,
+    "A service answered with something that its API does not allow.",
+    "Check that the address is the service's API, not a login page or a proxy.",
+    retryable=True,
+)
+ANSWER_TOO_LARGE = _kind(
+    "answer-too-large",
+    Outcome.UNDECIDED,
+    "An answer is larger than imgsec accepts.",
+    "Check the object at the service; it is not what its kind allows.",
+)
+REDIRECT_REFUSED = _kind(
+    "redirect-refused",
+    Outcome.UNDECIDED,
+    "A service redirects a request with credentials to another host or to plain HTTP.",
+    "Give the address that finally answers.",
+)
+AUTH_REALM_REFUSED = _kind(
+    "auth-realm-refused",
+    Outcome.UNDECIDED,
+    "The registry wants the credential sent to a token service on another host.",
+    "Name that host with --auth-realm if it belongs to the registry.",
+)
+KEY_NOT_FOUND = _kind(
+    "key-not-found",
+    Outcome.UNDECIDED,
+    "The KMS, file or environment variable holds no key of that name.",
+    "Check alias, instance and key ring; `imgsec setup-signing-keys` makes a key.",
+)
+KEY_MALFORMED = _kind(
+    "key-malformed",
+    Outcome.UNDECIDED,
+    "What is stored under the key's name is not one OpenPGP key of the expected kind.",
+    "Store the binary export, base64 once; `imgsec setup-signing-keys` does so.",
+)
+KEY_STORE_MISMATCH = _kind(
+    "key-store-mismatch",
+    Outcome.UNDECIDED,
+    "The KMS gives back other bytes than were stored.",
+    "Do not use the key; look for another writer on the alias.",
+)
+KEY_TOO_LARGE = _kind(
+    "key-too-large",
+    Outcome.UNDECIDED,
+    "The secret key is larger than the 7,500 bytes that the KMS holds.",
+    "Use a sign-only key without subkeys.",
+)
+KEY_CREATION_FAILED = _kind(
+    "key-creation-failed",
+    Outcome.UNDECIDED,
+    "gpg could not make or export the key.",
+    "Read what gpg printed; it stands in the reason's text.",
+)
+IMAGE_NOT_FOUND = _kind(
+    "image-not-found",
+    Outcome.UNDECIDED,
+    "The registry has no such repository, tag or digest, or hides it.",
+    "Check the name, and that the credential may pull it.",
+)
+SIGNATURE_STORE_MISSING = _kind(
+    "signature-store-missing",
+    Outcome.UNDECIDED,
+    "The registry offers no place for simple signatures.",
+    "Use a registry with the signature extension (icr.io, OpenShift).",
+)
+PUSHED_UNSIGNED = _kind(
+    "pushed-unsigned",
+    Outcome.UNDECIDED,
+    "Signing ended with an error, so the image stands in the registry without its signature.",
+    "Run the command again; it signs what is missing.",
+    retryable=True,
+)
+SCAN_INCOMPLETE = _kind(
+    "scan-incomplete",
+    Outcome.UNDECIDED,
+    "The scan did not finish before the deadline.",
+    "Raise --timeout, or run the gate again later.",
+    retryable=True,
+)
+SCAN_STATUS_UNKNOWN = _kind(
+    "scan-status-unknown",
+    Outcome.UNDECIDED,
+    "The advisor answered with a status that imgsec does not know.",
+    "Look at the report; update imgsec if the status is new.",
+)
+SCAN_CONTRADICTION = _kind(
+    "scan-contradiction",
+    Outcome.UNDECIDED,
+    "The report's status and its findings contradict each other.",
+    "Look at the report; nothing passes on a contradiction.",
+)
+NOT_ASSESSED = _kind(
+    "not-assessed",
+    Outcome.UNDECIDED,
+    "Nobody assessed the image: no supported distribution, or a registry without an advisor.",
+    "Use a base image that the advisor supports, or gate with another scanner.",
+)
+CLUSTER_UNREACHABLE = _kind(
+    "cluster-unreachable",
+    Outcome.UNDECIDED,
+    "kubectl could not reach the cluster, or the cluster did not accept the request.",
+    "Check the context; `kubectl version` must answer.",
+    retryable=True,
+)
+PART_MISSING = _kind(
+    "part-missing",
+    Outcome.UNDECIDED,
+    "A part that the sandbox or the demo needs is missing or does not start.",
+    "Run ./scripts/demo, which installs what is missing.",
+)
+
+# --- The answer is no ---------------------------------------------------------------------------
+
+SIGNATURE_MISSING = _kind(
+    "signature-missing",
+    Outcome.REFUSED,
+    "The digest carries no signature.",
+    "Sign it with `imgsec sign-image`.",
+)
+SIGNATURE_UNTRUSTED = _kind(
+    "signature-untrusted",
+    Outcome.REFUSED,
+    "A signature was made by another key.",
+    "Sign with the expected key, or check the key that you verify with.",
+)
+SIGNATURE_INVALID = _kind(
+    "signature-invalid",
+    Outcome.REFUSED,
+    "A signature does not verify, or is not one binary OpenPGP message by one signer.",
+    "Sign the image again with `imgsec sign-image`.",
+)
+SIGNATURE_EXPIRED = _kind(
+    "signature-expired",
+    Outcome.REFUSED,
+    "A signature is past its own end date.",
+    "Sign the image again.",
+)
+SIGNATURE_WEAK = _kind(
+    "signature-weak",
+    Outcome.REFUSED,
+    "A signature uses a digest algorithm that no longer protects.",
+    "Sign the image again; SHA-256 or better is used.",
+)
+PAYLOAD_MALFORMED = _kind(
+    "payload-malformed",
+    Outcome.REFUSED,
+    "What was signed is not a strict simple-signing payload.",
+    "Sign the image again with `imgsec sign-image`.",
+)
+IDENTITY_MISMATCH = _kind(
+    "identity-mismatch",
+    Outcome.REFUSED,
+    "The signature is for another image name.",
+    "Sign the image under the name that is deployed.",
+)
+DIGEST_MISMATCH = _kind(
+    "digest-mismatch",
+    Outcome.REFUSED,
+    "The signature, or what the registry sent, is for another digest.",
+    "Treat the registry's answer as hostile; sign the right digest.",
+)
+DIGEST_DRIFT = _kind(
+    "digest-drift",
+    Outcome.REFUSED,
+    "The tag names another digest now than when the command began.",
+    "Run the pipeline again from the scan, for the digest that the tag names now.",
+)
+TOO_MANY_SIGNATURES = _kind(
+    "too-many-signatures",
+    Outcome.REFUSED,
+    "The digest carries more signatures than a verifier would read.",
+    "Push the image anew and sign it once.",
+)
+KEY_FINGERPRINT_MISMATCH = _kind(
+    "key-fingerprint-mismatch",
+    Outcome.REFUSED,
+    "The key that was found is not the key that was expected.",
+    "Find out who changed the key or the fingerprint; nothing was signed.",
+)
+KEY_UNUSABLE = _kind(
+    "key-unusable",
+    Outcome.REFUSED,
+    "The key may not sign, or a verifier could not read it.",
+    "Make a sign-only RSA 4096 key with `imgsec setup-signing-keys`.",
+)
+KEY_EXPIRED = _kind(
+    "key-expired",
+    Outcome.REFUSED,
+    "The key is past its end date.",
+    "Renew the key or sign with its successor.",
+)
+KEY_REVOKED = _kind(
+    "key-revoked",
+    Outcome.REFUSED,
+    "The key has been revoked.",
+    "Sign with another key.",
+)
+KEY_CONFLICT = _kind(
+    "key-conflict",
+    Outcome.REFUSED,
+    "What the KMS holds under the two aliases does not belong together.",
+    "Choose another alias, or put right what the reason's text names.",
+)
+FOREIGN_OBJECT = _kind(
+    "foreign-object",
+    Outcome.REFUSED,
+    "A file or object of that name exists and was not made by imgsec.",
+    "Choose another name or folder, or remove it yourself.",
+)
+FINDING_IN_FORCE = _kind(
+    "finding-in-force",
+    Outcome.REFUSED,
+    "The scan lists a vulnerability that no exemption covers.",
+    "Update the package that the finding names, rebuild and push.",
+)
+
+# --- A bug in imgsec, or a demo that did not go as promised ---------------------------------------
+
+INTERNAL_ERROR = _kind(
+    "internal-error",
+    Outcome.INTERNAL,
+    "imgsec itself failed.",
+    "Report it with the version and what you ran; set IMGSEC_TRACEBACK=1 to see where.",
+)
+UNEXPECTED_OUTCOME = _kind(
+    "unexpected-outcome",
+    Outcome.INTERNAL,
+    "A step of the demo ended otherwise than it must.",
+    "Read the step's output in the demo's folder.",
+)
