@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`imgsec sandbox`: a registry, a KMS, a token service and an advisor on this machine only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from imgsec.sandbox.folder import StateFolder
+    from imgsec.sandbox.identity import Settings
+
+app = typer.Typer(
+    name="sandbox",
+    help="Run a registry, a KMS, a token service and a vulnerability advisor on this machine, "
+    "to try and to test imgsec. Loopback only; never for real keys.",
+    no_args_is_help=True,
+)
+faults_app = typer.Typer(
+    name="faults", help="Let a service of the sandbox go wrong.", no_args_is_help=True
+)
+app.add_typer(faults_app)
+
+DirOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir",
+        envvar="IMGSEC_SANDBOX_DIR",
+        help="Folder of the sandbox's state. Default: imgsec/sandbox in $XDG_STATE_HOME.",
+    ),
+]
+ScenarioOpt = Annotated[
+    Path | None,
+    typer.Option(
+        "--scenario",
+        envvar="IMGSEC_SANDBOX_SCENARIO",
+        help="YAML file that says what the advisor finds in which image.",
+    ),
+]
+LifetimeOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--token-lifetime",
+        envvar="IMGSEC_SANDBOX_TOKEN_LIFETIME",
+        min=1,
+        help="Seconds that an access token is good for. Default: 3600.",
+    ),
+]
+RestoreOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--restore-wait",
+        envvar="IMGSEC_SANDBOX_RESTORE_WAIT",
+        min=0,
+        help="Seconds before a deleted key can be restored. Default: 30.",
+    ),
+]
+
+
+@app.command("up")
+def up(
+    directory: DirOpt = None,
+    scenario: ScenarioOpt = None,
+    token_lifetime: LifetimeOpt = None,
+    restore_wait: RestoreOpt = None,
+    new_ports: Annotated[
+        bool, typer.Option("--new-ports", help="Choose other ports than before.")
+    ] = False,
+) -> None:
+    """Start the sandbox and come back when every service answers.
+
+    Example: imgsec sandbox up && eval "$(imgsec sandbox env)"
+    """
+    from imgsec.sandbox import lifecycle
+
+    options = lifecycle.Options(scenario, _settings(token_lifetime, restore_wait), new_ports)
+    sandbox, started = lifecycle.up(directory or lifecycle.default_directory(), options)
+    word = "ready" if started else "running already"
+    typer.echo(
+        f"sandbox {word}: registry {sandbox.registry}, state in {sandbox.folder.root}", err=True
+    )
+
+
+@app.command("down")
+def down(
+    directory: DirOpt = None,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="Remove the state too: images, keys, signatures.")
+    ] = False,
+) -> None:
+    """End the sandbox. Its data stays for the next `up`, unless --purge is given."""
+    from imgsec.sandbox import lifecycle
+
+    was_running = lifecycle.down(directory or lifecycle.default_directory(), purge=purge)
+    word = "stopped" if was_running else "was not running"
+    typer.echo(f"sandbox {word}{', state removed' if purge else ''}", err=True)
+
+
+@app.command("status")
+def status(
+    directory: DirOpt = None,
+    output: Annotated[
+        str, typer.Option("--output", help="text or json.", metavar="FORMAT")
+    ] = "text",
+) -> None:
+    """Say whether the sandbox runs: exit 0 if every service answers, else 3."""
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+    from imgsec.sandbox import lifecycle
+
+    if output not in ("text", "json"):
+        raise ImgsecError(INVALID_OPTION("--output is text or json."))
+    found = lifecycle.status(directory or lifecycle.default_directory())
+    if output == "json":
+        typer.echo(json.dumps(found.to_json(), indent=2))
+    else:
+        typer.echo(f"{found.state}: {found.directory}")
+        for service in found.services:
+            typer.echo(f"  {service['name']:<9}{service['url']}")
+        for name, pid in found.processes.items():
+            typer.echo(f"  {name:<16}pid {pid}")
+        if found.reason:
+            typer.echo(f"  {found.reason}")
+    if found.state != "running":
+        raise typer.Exit(3)
+
+
+@app.command("env")
+def env(
+    directory: DirOpt = None,
+    form: Annotated[
+        str, typer.Option("--format", help="shell, json or dotenv.", metavar="FORMAT")
+    ] = "shell",
+) -> None:
+    """Print the environment that makes imgsec and skopeo use the sandbox.
+
+    Example: eval "$(imgsec sandbox env)"
+    """
+    from imgsec.sandbox import environment, lifecycle
+
+    sandbox = lifecycle.find(directory or lifecycle.default_directory())
+    typer.echo(environment.render(sandbox.environment, form))
+
+
+@app.command(
+    "run", context_settings={"allow_interspersed_args": False, "ignore_unknown_options": False}
+)
+def run(
+    command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="What to run.")],
+    directory: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Keep the state in this folder. Default: a temporary one."),
+    ] = None,
+    scenario: ScenarioOpt = None,
+    token_lifetime: LifetimeOpt = None,
+    restore_wait: RestoreOpt = None,
+) -> None:
+    """Run CMD in a sandbox of its own, and end with CMD's exit code.
+
+    Example: imgsec sandbox run -- sh -c 'skopeo inspect docker://$IMGSEC_SANDBOX_REGISTRY/app:1'
+    """
+    from imgsec.sandbox.lifecycle import Options
+    from imgsec.sandbox.running import run_inside
+
+    options = Options(scenario, _settings(token_lifetime, restore_wait))
+    sys.stdout.flush()
+    raise typer.Exit(run_inside(command, directory, options))
+
+
+@faults_app.command("set")
+def set_fault(  # noqa: PLR0917 - one parameter per option
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="iam, kms, va or registry.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="See docs/sandbox.md.")],
+    directory: DirOpt = None,
+    count: Annotated[
+        int | None, typer.Option("--count", min=1, help="So many times, then no more.")
+    ] = None,
+    every: Annotated[int, typer.Option("--every", min=1, help="Only each n-th request.")] = 1,
+    path: Annotated[
+        str | None, typer.Option("--path", help="Only paths that this regular expression finds.")
+    ] = None,
+    method: Annotated[str | None, typer.Option("--method", help="Only this HTTP method.")] = None,
+    retry_after: Annotated[int, typer.Option("--retry-after", min=0, help="Seconds, for 429.")] = 1,
+    delay: Annotated[float, typer.Option("--delay", min=0, help="Seconds, for slow.")] = 2.0,
+) -> None:
+    """Let requests to SERVICE go wrong from now on. Also before `up`.
+
+    Example: imgsec sandbox faults set kms 429 --count 2
+    """
+    from imgsec.sandbox.faults import set_rule
+
+    given = {
+        "kind": kind,
+        "count": count,
+        "every": every,
+        "path": path,
+        "method": method,
+        "retry_after": retry_after,
+        "delay": delay,
+    }
+    set_rule(_folder(directory), service, given)
+
+
+@faults_app.command("clear")
+def clear_faults(
+    service: Annotated[
+        str | None, typer.Argument(metavar="[SERVICE]", help="Default: all services.")
+    ] = None,
+    directory: DirOpt = None,
+) -> None:
+    """Let SERVICE, or all of them, work again."""
+    from imgsec.sandbox.faults import clear_rules
+
+    clear_rules(_folder(directory), service)
+
+
+@faults_app.command("list")
+def list_faults(directory: DirOpt = None) -> None:
+    """Print the faults that are set, as JSON."""
+    from imgsec.sandbox.faults import load_rules
+
+    rules = load_rules(_folder(directory))
+    value = {name: [rule.to_json() for rule in items] for name, items in rules.items()}
+    typer.echo(json.dumps(value, indent=2))
+
+
+def _folder(directory: Path | None) -> StateFolder:
+    from imgsec.sandbox.folder import StateFolder, default_directory
+
+    folder = StateFolder((directory or default_directory()).absolute())
+    folder.open()
+    return folder
+
+
+def _settings(token_lifetime: int | None, restore_wait: int | None) -> Settings | None:
+    from imgsec.sandbox.identity import Settings
+
+    if token_lifetime is None and restore_wait is None:
+        return None
+    default = Settings()
+    return Settings(
+        default.token_lifetime if token_lifetime is None else token_lifetime,
+        default.restore_wait if restore_wait is None else restore_wait,
+    )

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a program must find in its environment to meet the sandbox instead of the real services."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INVALID_OPTION
+from imgsec.sandbox.folder import StateFolder
+from imgsec.sandbox.identity import Identity
+
+_NO_PROXY = ("127.0.0.1", "localhost")
+
+
+def sandbox_environment(
+    folder: StateFolder, identity: Identity, inherited: Mapping[str, str]
+) -> dict[str, str]:
+    """The variables to set; INHERITED is only read for the proxy exceptions that it lists."""
+    ca = str(folder.ca)
+    exceptions = inherited.get("no_proxy") or inherited.get("NO_PROXY") or ""
+    listed = [item.strip() for item in exceptions.split(",") if item.strip()]
+    no_proxy = ",".join([*listed, *(host for host in _NO_PROXY if host not in listed)])
+    return {
+        "IMGSEC_SANDBOX_DIR": str(folder.root),
+        "IMGSEC_SANDBOX_REGISTRY": identity.registry,
+        "IMGSEC_SANDBOX_CR_TOKEN_FILE": str(folder.cr_token),
+        "IMGSEC_SANDBOX_PROFILE_ID": identity.profile_id,
+        "IMGSEC_IAM_URL": identity.url("iam"),
+        "IMGSEC_KMS_URL": identity.url("kms"),
+        "IMGSEC_KMS_INSTANCE": identity.kms_instance,
+        "IMGSEC_ACCOUNT": identity.account,
+        "IMGSEC_API_KEY_FILE": str(folder.api_key),
+        "REGISTRY_AUTH_FILE": str(folder.auth_file),
+        "SSL_CERT_FILE": ca,
+        # These win over SSL_CERT_FILE in curl and in Python's requests, so they must agree.
+        "CURL_CA_BUNDLE": ca,
+        "REQUESTS_CA_BUNDLE": ca,
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
+    }
+
+
+def render_shell(values: Mapping[str, str]) -> str:
+    """For ``eval``.
+
+    >>> print(render_shell({"A": "it's"}))
+    export A='it'"'"'s'
+    """
+    return "\n".join(f"export {name}={_quoted(value)}" for name, value in values.items())
+
+
+def render_json(values: Mapping[str, str]) -> str:
+    """One object."""
+    return json.dumps(dict(values), indent=2)
+
+
+def render_dotenv(values: Mapping[str, str]) -> str:
+    """For ``--env-file`` of container tools: names and values without any quoting.
+
+    >>> print(render_dotenv({"A": "it's"}))
+    A=it's
+    """
+    return "\n".join(f"{name}={value}" for name, value in values.items())
+
+
+FORMATS: dict[str, Callable[[Mapping[str, str]], str]] = {
+    "shell": render_shell,
+    "json": render_json,
+    "dotenv": render_dotenv,
+}
+
+
+def render(values: Mapping[str, str], form: str) -> str:
+    """The variables in one of `FORMATS`."""
+    if form not in FORMATS:
+        raise ImgsecError(INVALID_OPTION(f"--format is one of {', '.join(FORMATS)}."))
+    return FORMATS[form](values)
+
+
+def _quoted(value: str) -> str:
+    quoted = shlex.quote(value)
+    return quoted if quoted.startswith("'") else f"'{quoted}'"
