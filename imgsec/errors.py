@@ -23,5 +23,9 @@ class KeyNotFound(ImgsecError):
     """No key of that name: set-up makes one, everybody else stops."""
 
 
+class KeyExists(ImgsecError):
+    """The alias is taken: another run was faster."""
+
+
 class ImageNotFound(ImgsecError):
     """The registry has no such manifest."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
 from imgsec.domain.reference import Digest, ImageReference
@@ -135,7 +135,7 @@ class Scanner(Protocol):
 class ManifestSink(Protocol):
     """Takes rendered Kubernetes objects: a folder or a cluster."""
 
-    def publish(self, name: str, document: dict[str, object]) -> Change:
+    def publish(self, document: dict[str, Any]) -> Change:
         """Write or apply one object. Raises (foreign-object) over one that imgsec did not make."""
 
 

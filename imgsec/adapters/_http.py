@@ -125,7 +125,8 @@ class Http:
         """One request and its answer, whatever its status.
 
         follow_abroad: follow a redirect to another origin too, over TLS and without any header of
-        this request. Raises `ImgsecError` (service-unreachable, timeout, answer-too-large, redirect-refused).
+        this request. Raises `ImgsecError` (service-unreachable, timeout, answer-too-large,
+        redirect-refused).
         """
         sent = dict(headers or {})
         for _ in range(_REDIRECTS_MAX + 1):

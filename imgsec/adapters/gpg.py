@@ -73,13 +73,12 @@ class GpgKeyring:
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
-        name, _, address = request.user_id.partition("<")
-        fields = {"name_email": address.rstrip(">")} if address else {}
+        fields = {"name_email": request.mail} if request.mail else {}
         batch = self._gpg.gen_key_input(
             key_type="RSA",
             key_length=request.bits,
             key_usage="sign",
-            name_real=name.strip(),
+            name_real=request.name,
             expire_date=f"{request.valid_days}d",
             no_protection=True,
             **fields,

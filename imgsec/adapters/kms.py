@@ -23,7 +23,7 @@ from imgsec.adapters.iam import IamTokens
 from imgsec.domain.hosts import ServiceUrl
 from imgsec.domain.keys import SecretBytes, is_uuid
 from imgsec.domain.reference import shown
-from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
     CREDENTIAL_REJECTED,
@@ -31,12 +31,14 @@ from imgsec.reasons import (
     KEY_MALFORMED,
     KEY_NOT_FOUND,
     KEY_TOO_LARGE,
+    PERMISSION_DENIED,
 )
 
 PAYLOAD_MAX_BYTES = 7500  # Key Protect: material of a standard key, before base64
 _KEY_TYPE = "application/vnd.ibm.kms.key+json"
 _OK, _CREATED, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 404, 409, 410
 _DESTROYED = 5
+_ALIAS_TAKEN = "KEY_ALIAS_NOT_UNIQUE_ERR"
 
 
 class Kms:
@@ -115,8 +117,8 @@ class Kms:
                 if answer.status == _CREATED:
                     return _stored(_first_resource(answer))
                 failure = ImgsecError(_failure(answer, "create a key", "Writer"))
-                if answer.status == _CONFLICT:
-                    raise ImgsecError(KEY_CONFLICT(failure.reason.text)) from None
+                if answer.status == _CONFLICT and _ALIAS_TAKEN in failure.reason.text:
+                    raise KeyExists(KEY_CONFLICT(failure.reason.text)) from None
             if not failure.reason.retryable:
                 raise failure
             # It may have been done, and only the answer lost: look before trying again.
@@ -194,4 +196,5 @@ def _failure(answer: Answer, attempt: str, role: str) -> Any:
             f"the KMS did not let us {attempt}: {shown(said)}",
             hint=f"Check credential and instance; this needs the role {role} or a higher one.",
         )
-    return answer.failure(f"could not {attempt}: {shown(said)}")
+    text = f"could not {attempt}: {shown(said)}"
+    return PERMISSION_DENIED(text) if answer.status == _CONFLICT else answer.failure(text)

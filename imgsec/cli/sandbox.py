@@ -172,7 +172,7 @@ def run(
 
 
 @faults_app.command("set")
-def set_fault(  # noqa: PLR0917 - one parameter per option
+def set_fault(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="iam, kms, va or registry.")],
     kind: Annotated[str, typer.Argument(metavar="KIND", help="See docs/sandbox.md.")],
     directory: DirOpt = None,

@@ -18,6 +18,7 @@ from imgsec.reasons import (
     INVALID_ALIAS,
     INVALID_FINGERPRINT,
     INVALID_KEY_LOCATION,
+    INVALID_OPTION,
     KEY_EXPIRED,
     KEY_MALFORMED,
     KEY_REVOKED,
@@ -26,6 +27,7 @@ from imgsec.reasons import (
 )
 
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
+_USER_ID = re.compile(r"[A-Za-z][A-Za-z0-9 ._@-]{4,99}(?:<[A-Za-z0-9._+@-]{3,100}>)?")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{2,90}")
 PUBLIC_ALIAS_SUFFIX = "-public"
 _ALIAS_MAX_CHARS = 90 - len(PUBLIC_ALIAS_SUFFIX)
@@ -251,3 +253,21 @@ class KeyRequest:
     user_id: str
     bits: int = 4096
     valid_days: int = 730
+
+    def __post_init__(self) -> None:
+        """Raises `ImgsecError` (invalid-option): gpg would read a line end as a further command."""
+        if not _USER_ID.fullmatch(self.user_id):
+            raise ImgsecError(
+                INVALID_OPTION(
+                    f"{shown(self.user_id)} is not a user id",
+                    hint="Give 5 to 100 letters, digits and simple punctuation: NAME or NAME <MAIL>.",
+                )
+            )
+
+    @property
+    def name(self) -> str:
+        return self.user_id.partition("<")[0].strip()
+
+    @property
+    def mail(self) -> str | None:
+        return self.user_id.partition("<")[2].rstrip(">") or None

@@ -31,26 +31,39 @@ class Child:
         return self.platform == "unknown/unknown"
 
 
+# Configurations that name the platform that an image runs on; other artifacts have none.
+_IMAGE_CONFIG_TYPES = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestContent:
-    """The children of an index; none for an image."""
+    """The children of an index, or the configuration of an image (None for another artifact)."""
 
     is_index: bool
     children: tuple[Child, ...] = ()
+    config: Digest | None = None
 
     @classmethod
     def parse(cls, content: bytes, media_type: str) -> Self:
         """Raises `ImgsecError` (answer-malformed)."""
-        if media_type not in INDEX_TYPES:
-            return cls(is_index=False)
         try:
-            items = json.loads(content)["manifests"]
-            if not isinstance(items, list) or len(items) > CHILDREN_MAX:
-                raise ValueError
-            return cls(True, tuple(_child(item) for item in items))
+            document = json.loads(content)
+            if media_type in INDEX_TYPES:
+                items = document["manifests"]
+                if not isinstance(items, list) or len(items) > CHILDREN_MAX:
+                    raise ValueError
+                return cls(True, tuple(_child(item) for item in items))
+            config = document["config"]
+            is_image = config["mediaType"] in _IMAGE_CONFIG_TYPES
+            return cls(False, (), Digest.parse(config["digest"]) if is_image else None)
         except (KeyError, TypeError, ValueError, AttributeError, ImgsecError, RecursionError):
             raise ImgsecError(
-                ANSWER_MALFORMED(f"the index is malformed or lists more than {CHILDREN_MAX} images")
+                ANSWER_MALFORMED(
+                    f"the manifest is malformed or lists more than {CHILDREN_MAX} images"
+                )
             ) from None
 
 

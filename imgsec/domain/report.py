@@ -14,7 +14,7 @@ from imgsec.domain.vulnerability import ScanReport
 
 @dataclass(frozen=True, slots=True)
 class ResolvedImage:
-    """What a reference names now. platforms: ``os/architecture[/variant]``, in the index's order."""
+    """What a reference names now. platforms: ``os/architecture[/variant]``, as listed."""
 
     image: ImageReference
     media_type: str
@@ -72,7 +72,6 @@ class KeySummary:
     fingerprint: Fingerprint
     algorithm: str
     expires: datetime | None
-    state: str
 
 
 @dataclass(frozen=True, slots=True)

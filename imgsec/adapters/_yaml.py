@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PyYAML's safe loader, made stricter: no anchors, and no key twice in a mapping."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses what makes a document mean two things to two readers, or a small file a large one."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("an alias is not accepted")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        if len(names) != len({str(name) for name in names}):
+            raise yaml.YAMLError("a key stands twice in one mapping")
+        return super().construct_mapping(node, deep)

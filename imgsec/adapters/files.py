@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that a user names: read with a limit, written whole or not at all, never through a link."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from imgsec.domain.keys import KeyLocation, SecretBytes
+from imgsec.domain.kubernetes import is_ours
+from imgsec.domain.reference import shown
+from imgsec.domain.report import Change
+from imgsec.errors import ImgsecError
+from imgsec.reasons import (
+    FOREIGN_OBJECT,
+    INPUT_MALFORMED,
+    INPUT_UNREADABLE,
+    KEY_NOT_FOUND,
+    OUTPUT_UNWRITABLE,
+)
+
+KEY_FILE_MAX_BYTES = 256 * 1024  # ours; a large keyring export has a tenth of it
+MANIFEST_FILE_MAX_BYTES = 1 * 2**20
+_FILE_MODE = 0o644
+
+
+def read_file(path: str, *, max_bytes: int) -> bytes:
+    """Raises `ImgsecError` (input-unreadable, input-malformed)."""
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(max_bytes + 1)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ImgsecError(INPUT_UNREADABLE(f"{shown(path)} cannot be read: {why}")) from None
+    if len(content) > max_bytes:
+        raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} has more than {max_bytes} bytes"))
+    return content
+
+
+def require_writable(path: str) -> None:
+    """Fail before the work instead of after it. Raises `ImgsecError` (output-unwritable)."""
+    target = Path(path)
+    if target.is_symlink():
+        raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} is a link, and links are not followed"))
+    if target.exists() and not target.is_file():
+        raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} is not a regular file"))
+    probe = target if target.exists() else target.absolute().parent
+    if not os.access(probe, os.W_OK):
+        raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} cannot be written"))
+
+
+def write_file(path: str | Path, content: bytes) -> None:
+    """Replace the file whole, by a rename. Raises `ImgsecError` (output-unwritable)."""
+    target = Path(path)
+    require_writable(str(target))
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=".imgsec-", dir=target.absolute().parent)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, _FILE_MODE)
+            file.write(content)
+        Path(temporary).replace(target)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise ImgsecError(
+            OUTPUT_UNWRITABLE(f"{shown(str(path))} cannot be written: {error.strerror}")
+        ) from None
+
+
+def append_file(path: str, content: bytes) -> None:
+    """Append to a file that another program reads. Raises `ImgsecError` (output-unwritable)."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, _FILE_MODE)
+        with os.fdopen(descriptor, "ab") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(0, "not a regular file")
+            file.write(content)
+    except OSError as error:
+        raise ImgsecError(
+            OUTPUT_UNWRITABLE(f"{shown(path)} cannot be written: {error.strerror}")
+        ) from None
+
+
+class KeyFiles:
+    """Keys outside the KMS; see `imgsec.ports.SecretSource`."""
+
+    def read_secret_key(self, location: KeyLocation) -> SecretBytes:
+        """From file: or env:; the variable is taken out of this process's own environment."""
+        if location.scheme == "env":
+            value = os.environ.pop(location.name, "")
+            if not value:
+                raise ImgsecError(KEY_NOT_FOUND(f"the variable {shown(location.name)} is not set"))
+            return SecretBytes(value.encode("utf-8", "surrogateescape"))
+        return SecretBytes(read_file(location.name, max_bytes=KEY_FILE_MAX_BYTES))
+
+    def read_public_key(self, location: KeyLocation) -> bytes:
+        """From file:, or from the data key ``key`` of a Secret manifest (secret:)."""
+        content = read_file(location.name, max_bytes=KEY_FILE_MAX_BYTES)
+        if location.scheme != "secret":
+            return content
+        import base64
+        import binascii
+
+        document = load_yaml(content, location.name)
+        try:
+            if document["kind"] != "Secret":
+                raise KeyError("kind")
+            if "key" in (document.get("data") or {}):
+                return base64.b64decode(document["data"]["key"], validate=True)
+            return str(document["stringData"]["key"]).encode()
+        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError):
+            raise ImgsecError(
+                INPUT_MALFORMED(f"{shown(location.name)} is no Secret with a data key named key")
+            ) from None
+
+
+def load_yaml(content: bytes, name: str) -> Any:
+    """One YAML document, without aliases, tags or repeated keys. Raises (input-malformed)."""
+    import yaml
+
+    from imgsec.adapters._yaml import StrictLoader
+
+    try:
+        return yaml.load(content, Loader=StrictLoader)  # noqa: S506 - a SafeLoader, and stricter
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: {why}")) from None
+
+
+class FolderSink:
+    """Writes manifests to a folder, one file each; see `imgsec.ports.ManifestSink`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def publish(self, document: dict[str, Any]) -> Change:
+        """The file is ``NAME.KIND.yaml``; the same bytes are left alone."""
+        import yaml
+
+        name = f"{document['metadata']['name']}.{document['kind'].lower()}.yaml"
+        path = self._folder / name
+        content = yaml.safe_dump(document, sort_keys=False, width=2**16).encode()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImgsecError(
+                OUTPUT_UNWRITABLE(f"the folder {shown(str(self._folder))}: {error.strerror}")
+            ) from None
+        require_writable(str(path))
+        if not path.exists():
+            write_file(path, content)
+            return Change(str(path), "created")
+        present = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
+        if present == content:
+            return Change(str(path), "unchanged")
+        if not is_ours(load_yaml(present, str(path))):
+            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
+        write_file(path, content)
+        return Change(str(path), "updated")

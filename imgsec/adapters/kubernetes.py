@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cluster, through kubectl: server-side apply under imgsec's own field manager.
+
+Resources are named in full: OpenShift has a ClusterImagePolicy of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters.private_dir import PrivateDir
+from imgsec.domain.kubernetes import is_ours
+from imgsec.domain.report import Change
+from imgsec.errors import ImgsecError
+from imgsec.reasons import CLUSTER_UNREACHABLE, FOREIGN_OBJECT, PERMISSION_DENIED, Reason
+
+FIELD_MANAGER = "imgsec"
+KUBECTL_SECONDS = 60.0
+_RESOURCES = {
+    "Secret": "secrets",
+    "ClusterImagePolicy": "clusterimagepolicies.portieris.cloud.ibm.com",
+    "ImagePolicy": "imagepolicies.portieris.cloud.ibm.com",
+}
+# What kubectl needs to find a cluster, from inside a pod too.
+_PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "HOME")
+
+
+def apply_argv(kubectl: Path, connection: list[str], *, dry_run: bool) -> list[str]:
+    """Apply the object on standard input; fields that others own are never taken from them."""
+    tail = ["--dry-run=server"] if dry_run else []
+    return [
+        str(kubectl),
+        *connection,
+        *("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--output=json", "-f", "-"),
+        *tail,
+    ]
+
+
+class Kubectl:
+    """Applies objects; see `imgsec.ports.ManifestSink`. dry_run: checked, and nothing stays."""
+
+    def __init__(
+        self,
+        tools: Tools,
+        directory: PrivateDir,
+        *,
+        kubeconfig: str | None,
+        context: str | None,
+        dry_run: bool,
+    ) -> None:
+        self._tools = tools
+        self._connection = [
+            *(["--kubeconfig", kubeconfig] if kubeconfig else []),
+            *(["--context", context] if context else []),
+            *("--request-timeout=30s", f"--cache-dir={directory.folder('kubectl')}"),
+        ]
+        self._dry_run = dry_run
+        self._environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        }
+
+    def publish(self, document: dict[str, Any]) -> Change:
+        """Raises `ImgsecError` (foreign-object, cluster-unreachable, permission-denied)."""
+        metadata = document["metadata"]
+        place = ["--namespace", metadata["namespace"]] if "namespace" in metadata else []
+        resource = f"{_RESOURCES[document['kind']]}/{metadata['name']}"
+        target = "/".join(filter(None, [metadata.get("namespace"), resource]))
+        kubectl = self._tools.find("kubectl")
+        before = self._object(
+            [
+                *(str(kubectl), *self._connection, "get", *place, resource),
+                *("--ignore-not-found", "--output=json"),
+            ]
+        )
+        if before and not is_ours(before):
+            raise ImgsecError(FOREIGN_OBJECT(f"{target} exists and was not made by imgsec"))
+        after = self._object(
+            apply_argv(kubectl, self._connection, dry_run=self._dry_run), json.dumps(document)
+        )
+        if not before:
+            return Change(target, "created")
+        return Change(target, "unchanged" if _content(before) == _content(after) else "updated")
+
+    def _object(self, argv: list[str], stdin: str = "") -> dict[str, Any]:
+        completed = run(
+            argv, environment=self._environment, timeout=KUBECTL_SECONDS, stdin=stdin.encode()
+        )
+        if completed.exit_code != 0:
+            raise ImgsecError(_failure(completed))
+        if not completed.stdout.strip():
+            return {}
+        try:
+            document = json.loads(completed.stdout)
+        except ValueError:
+            raise ImgsecError(CLUSTER_UNREACHABLE("kubectl printed no JSON")) from None
+        return document if isinstance(document, dict) else {}
+
+
+def _content(document: dict[str, Any]) -> dict[str, Any]:
+    """The part of an object that is ours to say; the rest changes with every write."""
+    parts = {key: value for key, value in document.items() if key not in ("metadata", "status")}
+    return {**parts, "labels": (document.get("metadata") or {}).get("labels")}
+
+
+def _failure(completed: Completed) -> Reason:
+    if "forbidden" in completed.message.lower():
+        return PERMISSION_DENIED(f"the cluster refused: {completed.message}")
+    return CLUSTER_UNREACHABLE(f"kubectl ended with {completed.exit_code}: {completed.message}")

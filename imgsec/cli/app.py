@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: which commands there are, and in which order their help shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from imgsec import __version__
+from imgsec.cli import (
+    demo,
+    publish_policy,
+    resolve,
+    sandbox,
+    scan_gate,
+    setup_signing_keys,
+    sign_image,
+    verify_image,
+)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+_STORY = "The story"
+_TRY = "Try it here"
+app.command("setup-signing-keys", rich_help_panel=_STORY)(setup_signing_keys.setup_signing_keys)
+app.command("resolve", rich_help_panel=_STORY)(resolve.resolve)
+app.command("scan-gate", rich_help_panel=_STORY)(scan_gate.scan_gate)
+app.command("sign-image", rich_help_panel=_STORY)(sign_image.sign_image)
+app.command("verify-image", rich_help_panel=_STORY)(verify_image.verify_image)
+app.command("publish-policy", rich_help_panel=_STORY)(publish_policy.publish_policy)
+app.command("demo", rich_help_panel=_TRY)(demo.demo)
+app.add_typer(sandbox.app, name="sandbox", rich_help_panel=_TRY)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"imgsec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def imgsec(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Scan, sign and enforce container images.
+
+    One digest goes through the whole story: resolve it, gate it on its scan, sign it, verify it,
+    publish the policy that demands the signature.
+
+    Every command ends in 0 (pass), 1 (refused), 2 (usage), 3 (undecided: no answer could be
+    reached) or 70 (a bug in imgsec).
+    """
+
+
+def command_line() -> Callable[..., Any]:
+    """The command to run: takes ``args`` and ``standalone_mode``."""
+    return typer.main.get_command(app)

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands over several images share: each is judged by itself, none stops the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from imgsec.cli.output import Answer
+from imgsec.domain.reference import ImageReference
+from imgsec.domain.report import ImageReport, Report
+from imgsec.domain.verdict import Note, all_of, because
+from imgsec.errors import ImgsecError
+
+
+def judge_each(
+    command: str,
+    images: Iterable[ImageReference],
+    judge: Callable[[ImageReference], ImageReport],
+    notes: Callable[[], tuple[Note, ...]],
+) -> Answer:
+    """One report for all; any refused image refuses, else any undecided one is undecided.
+
+    notes: what the whole run must record, asked for at the end. The results name the first image
+    only: a pipeline step that needs them has one.
+    """
+    parts = []
+    for image in images:
+        try:
+            parts.append(judge(image))
+        except ImgsecError as error:
+            parts.append(ImageReport(image, because(error.reason)))
+    verdict = all_of(part.verdict for part in parts)
+    verdict = replace(verdict, notes=tuple(dict.fromkeys([*verdict.notes, *notes()])))
+    results = {}
+    if parts and (found := parts[0].found) is not None:
+        results = {"digest": str(found.image.digest), "image": str(found.image)}
+    return Answer(Report(command, verdict, tuple(parts)), results)

@@ -1,0 +1,392 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that commands share, named once, with their environment twins.
+
+An option that several commands share is read from ``IMGSEC_<OPTION>`` too, one that only one
+command has from ``IMGSEC_<COMMAND>_<OPTION>``; the names that older scripts and pipelines use come
+last. Options that loosen a check have no twin: whoever loosens it says so where it can be seen.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imgsec.cli.output import Outputs, finish
+from imgsec.config import DEFAULT_IAM_URL, DEFAULT_KMS_URL, DEFAULT_TIMEOUT_SECONDS, Settings
+
+_CONNECTION = "Connection"
+_OUTPUT = "Output"
+_TIME = "Limits"
+
+
+def shared(name: str, *more: str, help: str, panel: str = _CONNECTION, **rest: Any) -> Any:
+    """An option that several commands have. more: further environment names, in order."""
+    twin = "IMGSEC_" + name.removeprefix("--").replace("-", "_").upper()
+    return typer.Option(name, envvar=[twin, *more], help=help, rich_help_panel=panel, **rest)
+
+
+def own(command: str, name: str, *more: str, help: str, **rest: Any) -> Any:
+    """An option of one command."""
+    words = f"{command}_{name.partition('/')[0].removeprefix('--')}"
+    twin = "IMGSEC_" + words.replace("-", "_").upper()
+    return typer.Option(name, envvar=[twin, *more], help=help, **rest)
+
+
+def loosening(name: str, *, help: str, panel: str = _CONNECTION, **rest: Any) -> Any:
+    """An option that loosens a check: no environment twin, and every verdict records it."""
+    return typer.Option(name, help=help, rich_help_panel=panel, **rest)
+
+
+Option = tuple[Any, Any]  # the annotated type, and the default
+
+IAM: dict[str, Option] = {
+    "api_key_file": (
+        Annotated[
+            str | None,
+            shared(
+                "--api-key-file",
+                metavar="FILE",
+                help="File with the IAM API key; else IMGSEC_API_KEY or IBM_CLOUD_APIKEY is read.",
+            ),
+        ],
+        None,
+    ),
+    "iam_profile": (
+        Annotated[
+            str | None,
+            shared(
+                "--iam-profile",
+                metavar="ID-OR-NAME",
+                help="Trusted profile to use instead of an API key.",
+            ),
+        ],
+        None,
+    ),
+    "cr_token_file": (
+        Annotated[
+            str | None,
+            shared(
+                "--cr-token-file",
+                metavar="FILE",
+                help="Projected service account token for the trusted profile.",
+            ),
+        ],
+        None,
+    ),
+    "iam_url": (
+        Annotated[str, shared("--iam-url", metavar="URL", help="IAM, public or private.")],
+        DEFAULT_IAM_URL,
+    ),
+    "trust_hosts": (
+        Annotated[
+            list[str] | None,
+            loosening(
+                "--trust-host",
+                metavar="HOST",
+                help="A further host that may be sent the IAM token. Repeatable, recorded.",
+            ),
+        ],
+        None,
+    ),
+}
+
+KMS: dict[str, Option] = {
+    "kms_url": (
+        Annotated[
+            str,
+            shared(
+                "--kms-url",
+                "VAULT_URL",
+                metavar="URL",
+                help="Key Protect or Hyper Protect Crypto Services, public or private.",
+            ),
+        ],
+        DEFAULT_KMS_URL,
+    ),
+    "kms_instance": (
+        Annotated[
+            str | None,
+            shared(
+                "--kms-instance",
+                "VAULT_INSTANCE_ID",
+                metavar="UUID-OR-CRN",
+                help="The KMS instance.",
+            ),
+        ],
+        None,
+    ),
+    "kms_key_ring": (
+        Annotated[
+            str | None, shared("--kms-key-ring", metavar="RING", help="The key ring of the key.")
+        ],
+        None,
+    ),
+}
+
+NETWORK: dict[str, Option] = {
+    "ca_file": (
+        Annotated[
+            str | None,
+            shared(
+                "--ca-file",
+                "SSL_CERT_FILE",
+                metavar="FILE",
+                help="CA certificates to trust instead of the usual ones (PEM).",
+            ),
+        ],
+        None,
+    ),
+}
+
+REGISTRY: dict[str, Option] = {
+    "authfile": (
+        Annotated[
+            str | None,
+            shared(
+                "--authfile",
+                "REGISTRY_AUTH_FILE",
+                metavar="FILE",
+                help="Registry credentials (auth.json, or Docker's config.json).",
+            ),
+        ],
+        None,
+    ),
+    "auth_realms": (
+        Annotated[
+            list[str] | None,
+            loosening(
+                "--auth-realm",
+                metavar="HOST",
+                help="A further host that may be sent registry credentials. Repeatable, recorded.",
+            ),
+        ],
+        None,
+    ),
+}
+
+ADVISOR: dict[str, Option] = {
+    "account": (
+        Annotated[
+            str | None,
+            shared(
+                "--account",
+                metavar="ID",
+                help="Account to ask for; by default the one that the token speaks for.",
+            ),
+        ],
+        None,
+    ),
+}
+
+TOOLS: dict[str, Option] = {
+    "tools_dir": (
+        Annotated[
+            str | None,
+            shared(
+                "--tools-dir",
+                metavar="DIR",
+                help="Where skopeo, gpg and kubectl are looked for first; PATH is never searched.",
+            ),
+        ],
+        None,
+    ),
+}
+
+CLUSTER: dict[str, Option] = {
+    "kubeconfig": (
+        Annotated[
+            str | None,
+            shared("--kubeconfig", "KUBECONFIG", metavar="FILE", help="kubectl's configuration."),
+        ],
+        None,
+    ),
+    "context": (
+        Annotated[str | None, shared("--context", metavar="NAME", help="kubectl's context.")],
+        None,
+    ),
+}
+
+TIMEOUT: dict[str, Option] = {
+    "timeout": (
+        Annotated[
+            int,
+            shared(
+                "--timeout",
+                metavar="SECONDS",
+                min=1,
+                max=86_400,
+                panel=_TIME,
+                help="Time limit for the whole command.",
+            ),
+        ],
+        DEFAULT_TIMEOUT_SECONDS,
+    ),
+}
+
+_OUTPUT_OPTIONS: dict[str, Option] = {
+    "output": (
+        Annotated[
+            list[str] | None,
+            shared(
+                "--output",
+                metavar="FORMAT[=FILE]",
+                panel=_OUTPUT,
+                help="text or json, to standard output or a file. Repeatable.",
+            ),
+        ],
+        None,
+    ),
+    "github_output": (
+        Annotated[
+            str | None,
+            shared(
+                "--github-output",
+                "GITHUB_OUTPUT",
+                metavar="FILE",
+                panel=_OUTPUT,
+                help="Append the results for the next GitHub Actions step.",
+            ),
+        ],
+        None,
+    ),
+    "github_step_summary": (
+        Annotated[
+            str | None,
+            shared(
+                "--github-step-summary",
+                "GITHUB_STEP_SUMMARY",
+                metavar="FILE",
+                panel=_OUTPUT,
+                help="Append a summary in Markdown.",
+            ),
+        ],
+        None,
+    ),
+    "verbose": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--verbose",
+                "-v",
+                envvar=["IMGSEC_VERBOSE"],
+                rich_help_panel=_OUTPUT,
+                help="Explain each step.",
+            ),
+        ],
+        False,
+    ),
+    "quiet": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--quiet",
+                "-q",
+                envvar=["IMGSEC_QUIET"],
+                rich_help_panel=_OUTPUT,
+                help="Print nothing on success.",
+            ),
+        ],
+        False,
+    ),
+}
+
+
+def _result_option(result: str) -> Option:
+    name = f"--result-{result}-file"
+    text = f"Write the {result.replace('-', ' ')} to this file, as a Tekton result."
+    kind = Annotated[str | None, shared(name, metavar="FILE", panel=_OUTPUT, help=text)]
+    return kind, None
+
+
+def with_options(
+    *groups: dict[str, Option], results: tuple[str, ...] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add shared options to a command, which gets them as ``settings`` (and ``outputs``).
+
+    groups: the connection options that the command needs. results: the names that
+    ``--result-NAME-file`` exists for. The command returns what it found; showing it and ending in
+    the right code is done here, for all of them. Typer reads the wrapper's signature.
+    """
+    settings_options = {name: option for group in groups for name, option in group.items()}
+    settings_options |= TIMEOUT
+    result_options = {
+        f"result_{result.replace('-', '_')}_file": (result, _result_option(result))
+        for result in results
+    }
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        added = {
+            **settings_options,
+            **_OUTPUT_OPTIONS,
+            **{name: option for name, (_, option) in result_options.items()},
+        }
+        hints = typing.get_type_hints(command, include_extras=True)
+        wants_outputs = "outputs" in hints
+        kept = [
+            parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)
+            for parameter in inspect.signature(command).parameters.values()
+            if parameter.name not in ("settings", "outputs")
+        ]
+
+        @wraps(command)
+        def wrapper(**values: Any) -> Any:
+            settings = Settings(**{name: _frozen(name, values[name]) for name in settings_options})
+            files = {
+                result: values[name] for name, (result, _) in result_options.items() if values[name]
+            }
+            outputs = Outputs(
+                formats=tuple(values["output"] or ()),
+                result_files=files,
+                github_output=values["github_output"],
+                github_summary=values["github_step_summary"],
+                verbose=values["verbose"],
+                quiet=values["quiet"],
+            )
+            told = (
+                {"settings": settings, "outputs": outputs}
+                if wants_outputs
+                else {"settings": settings}
+            )
+            own_values = {parameter.name: values[parameter.name] for parameter in kept}
+            finish(
+                command.__name__.replace("_", "-"),
+                lambda: command(**own_values, **told),
+                outputs=outputs,
+                seconds=settings.timeout,
+            )
+
+        wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            kept
+            + [
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind
+                )
+                for name, (kind, default) in added.items()
+            ]
+        )
+        wrapper.__annotations__ = {
+            **{parameter.name: parameter.annotation for parameter in kept},
+            **{name: kind for name, (kind, _) in added.items()},
+        }
+        return wrapper
+
+    return decorate
+
+
+def _frozen(name: str, value: Any) -> Any:
+    return tuple(value or ()) if name in ("trust_hosts", "auth_realms") else value
+
+
+ImagesArg = Annotated[
+    list[str],
+    typer.Argument(metavar="IMAGE...", help="registry/path:tag, with or without @sha256:digest."),
+]
+RenderOpt = Annotated[
+    Path | None, typer.Option("--render", metavar="DIR", help="Write manifests to this folder.")
+]

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Show a report: text for people, JSON for programs, results for the next pipeline step."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NoReturn
+
+from imgsec.domain.reference import shown
+from imgsec.domain.report import Report
+from imgsec.domain.verdict import because
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INVALID_OPTION, Outcome
+
+EXIT_CODES = {
+    Outcome.PASS: 0,
+    Outcome.REFUSED: 1,
+    Outcome.USAGE: 2,
+    Outcome.UNDECIDED: 3,
+    Outcome.INTERNAL: 70,
+}
+_FORMATS = ("text", "json")
+RESULT_MAX_BYTES = 1024  # Tekton: 4,096 bytes for all results of a container, its own data included
+_SUMMARY_MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the answer goes besides the terminal.
+
+    formats: FORMAT or FORMAT=FILE as given. result_files: result name -> file, for Tekton.
+    """
+
+    formats: tuple[str, ...] = ()
+    result_files: Mapping[str, str] = field(default_factory=dict)
+    github_output: str | None = None
+    github_summary: str | None = None
+    verbose: bool = False
+    quiet: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command gives back: its report, and the results for the next pipeline step."""
+
+    report: Report
+    results: Mapping[str, str] = field(default_factory=dict)
+
+
+def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, seconds: int) -> NoReturn:
+    """Do the work within its time limit, show the answer whatever it is, and end in its code."""
+    import typer
+
+    from imgsec.cli.failures import set_deadline
+
+    try:
+        require_outputs(outputs)
+        set_deadline(seconds)
+        answer = work()
+    except ImgsecError as error:
+        answer = Answer(Report(command, because(error.reason)))
+    raise typer.Exit(show(answer.report, outputs, answer.results))
+
+
+def require_outputs(outputs: Outputs) -> None:
+    """Refuse impossible outputs before the work. Raises `ImgsecError`."""
+    from imgsec.adapters.files import require_writable
+
+    for text in outputs.formats:
+        name, equals, path = text.partition("=")
+        if name not in _FORMATS or (equals and not path):
+            raise ImgsecError(
+                INVALID_OPTION(f"{shown(text)} is not one of {', '.join(_FORMATS)} [=FILE]")
+            )
+        if path:
+            require_writable(path)
+    for target in (outputs.github_output, outputs.github_summary, *outputs.result_files.values()):
+        if target:
+            require_writable(target)
+
+
+def show(report: Report, outputs: Outputs, results: Mapping[str, str] | None = None) -> int:
+    """Write the report everywhere it was asked for; the exit code that it ends in.
+
+    results: name -> value for Tekton and GitHub; what is not known is not written.
+    """
+    from imgsec.adapters.files import append_file, write_file
+    from imgsec.render.text import report_markdown
+
+    code = EXIT_CODES[report.verdict.outcome]
+    for text in outputs.formats or ("text",):
+        name, _, path = text.partition("=")
+        content = _RENDERERS[name](report, outputs, code)
+        if path:
+            write_file(path, content.encode())
+        elif name == "text" and _json_on_stdout(outputs):
+            sys.stderr.write(content)
+        else:
+            sys.stdout.write(content)
+    if outputs.formats and not any(text.partition("=")[0] == "text" for text in outputs.formats):
+        sys.stderr.write(_text(report, outputs, code))
+    sys.stdout.flush()
+    found = {"verdict": report.verdict.outcome.word, **(results or {})}
+    for name, path in outputs.result_files.items():
+        if name in found:
+            write_file(path, _bounded(found[name]).encode())
+    if outputs.github_output:
+        append_file(outputs.github_output, _github_output(found).encode())
+    if outputs.github_summary:
+        summary = report_markdown(report).encode()[:_SUMMARY_MAX_BYTES]
+        append_file(outputs.github_summary, summary)
+    return code
+
+
+def progress(outputs: Outputs) -> Callable[[str], None]:
+    """Says on standard error how long work goes on: over one line on a terminal, else in lines."""
+    from imgsec.render.text import clean
+
+    on_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+
+    def say(text: str) -> None:
+        if outputs.quiet:
+            return
+        if on_terminal:
+            sys.stderr.write(f"\r\x1b[K{clean(text)[:150]}")
+        else:
+            sys.stderr.write(f"{clean(text)}\n")
+        sys.stderr.flush()
+
+    return say
+
+
+def _json_on_stdout(outputs: Outputs) -> bool:
+    return "json" in outputs.formats
+
+
+def _text(report: Report, outputs: Outputs, _: int) -> str:
+    from imgsec.render.text import report_lines
+
+    if outputs.quiet and report.verdict.passed:
+        return ""
+    lines = list(report_lines(report, verbose=outputs.verbose))
+    if sys.stderr.isatty() and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        lines = [_coloured(line) for line in lines]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _json(report: Report, _: Outputs, code: int) -> str:
+    from imgsec.render.document import report_document
+
+    return json.dumps(report_document(report, code), indent=2) + "\n"
+
+
+_RENDERERS: dict[str, Callable[[Report, Outputs, int], str]] = {"text": _text, "json": _json}
+_COLOURS = {"pass": 32, "refused": 31, "undecided": 33, "usage": 33, "internal": 31}
+
+
+def _coloured(line: str) -> str:
+    word = line.partition(":")[0]
+    return f"\x1b[{_COLOURS[word]}m{word}\x1b[0m{line[len(word) :]}" if word in _COLOURS else line
+
+
+def _bounded(value: str) -> str:
+    """A Tekton result: kept verbatim by Tekton, so without a line end, and small."""
+    return value.encode()[:RESULT_MAX_BYTES].decode("utf-8", "ignore")
+
+
+def _github_output(results: dict[str, str]) -> str:
+    """``name=value`` lines; a value with line ends stands behind an unguessable delimiter."""
+    lines = []
+    for name, value in results.items():
+        if "\n" in value or "\r" in value:
+            delimiter = f"imgsec-{secrets.token_hex(16)}"
+            lines.append(f"{name}<<{delimiter}\n{value}\n{delimiter}")
+        else:
+            lines.append(f"{name}={value}")
+    return "".join(f"{line}\n" for line in lines)

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``imgsec sign-image``: is this digest signed, under its name?"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+from imgsec.cli.options import (
+    IAM,
+    KMS,
+    NETWORK,
+    REGISTRY,
+    TOOLS,
+    ImagesArg,
+    own,
+    with_options,
+)
+from imgsec.cli.output import Answer
+from imgsec.config import Settings
+
+KeyOpt = Annotated[
+    str | None,
+    own(
+        "sign-image",
+        "--key",
+        metavar="LOCATION",
+        help="The signing key: kms://ALIAS-OR-ID, file:PATH or env:NAME. (VAULT_KEY_ID: an id.)",
+    ),
+]
+FingerprintOpt = Annotated[
+    str | None,
+    own(
+        "sign-image",
+        "--fingerprint",
+        "SIGNATURE_FINGERPRINT",
+        metavar="HEX",
+        help="The 40-digit fingerprint that the key must have.",
+    ),
+]
+
+
+@with_options(
+    IAM, KMS, REGISTRY, NETWORK, TOOLS, results=("digest", "image", "fingerprint", "verdict")
+)
+def sign_image(
+    images: ImagesArg,
+    *,
+    key: KeyOpt = None,
+    fingerprint: FingerprintOpt = None,
+    settings: Settings,
+) -> Answer:
+    """Sign IMAGE in its registry: the digest, under the tag's name, with a key from the KMS.
+
+    The tag is resolved once, and the digest is signed; no tag is ever moved. What is signed already
+    is left alone. The signature is read back and checked before the command says that it exists.
+
+    Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
+    """
+    from imgsec.cli.images import judge_each
+    from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
+    from imgsec.domain.reference import ImageReference
+    from imgsec.errors import ImgsecError
+    from imgsec.operations import sign_image as operation
+    from imgsec.operations.signing_key import load_signing_key
+    from imgsec.reasons import INVALID_OPTION
+    from imgsec.wiring import wire
+
+    legacy = os.environ.get("VAULT_KEY_ID")
+    location = key or (f"kms://{legacy}" if legacy else None)
+    if location is None:
+        raise ImgsecError(INVALID_OPTION("no key was named", hint="Give --key kms://ALIAS."))
+    where = KeyLocation.parse(location, allowed=SECRET_KEY_SCHEMES)
+    expected = Fingerprint.parse(fingerprint) if fingerprint else None
+    references = [ImageReference.parse(image) for image in images]
+    for reference in references:
+        _ = reference.tagged_name
+    with wire(settings) as world:
+        signer, notes = load_signing_key(
+            where,
+            world.shelf(where.scheme),
+            world.keyring,
+            expected=expected,
+            now=world.clock.now(),
+        )
+        answer = judge_each(
+            "sign-image",
+            references,
+            lambda image: operation.sign_image(
+                image,
+                signer.fingerprint,
+                registry=world.registry,
+                keyring=world.keyring,
+                tool=world.signer,
+            ),
+            lambda: (*notes, *world.notes()),
+        )
+    return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``imgsec verify-image``: who signed this digest, and for which name?"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from imgsec.cli.options import (
+    IAM,
+    KMS,
+    NETWORK,
+    REGISTRY,
+    TOOLS,
+    ImagesArg,
+    own,
+    with_options,
+)
+from imgsec.cli.output import Answer
+from imgsec.config import Settings
+
+KeyOpt = Annotated[
+    str,
+    own(
+        "verify-image",
+        "--key",
+        metavar="LOCATION",
+        help="The public key: kms://ALIAS-OR-ID, file:PUBLIC_KEY or secret:MANIFEST.",
+    ),
+]
+FingerprintOpt = Annotated[
+    str | None,
+    own(
+        "verify-image",
+        "--fingerprint",
+        "SIGNATURE_FINGERPRINT",
+        metavar="HEX",
+        help="The 40-digit fingerprint that the key must have.",
+    ),
+]
+
+
+@with_options(
+    IAM, KMS, REGISTRY, NETWORK, TOOLS, results=("digest", "image", "fingerprint", "verdict")
+)
+def verify_image(
+    images: ImagesArg,
+    *,
+    key: KeyOpt,
+    fingerprint: FingerprintOpt = None,
+    settings: Settings,
+) -> Answer:
+    """Who signed IMAGE? Reads its manifest and signatures, no layer, and the public key only.
+
+    Passes with repository@digest if one signature by this key is for this digest and this name.
+
+    Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
+    """
+    from imgsec.cli.images import judge_each
+    from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
+    from imgsec.domain.reference import ImageReference
+    from imgsec.operations import verify_image as operation
+    from imgsec.operations.signing_key import load_public_key
+    from imgsec.wiring import wire
+
+    where = KeyLocation.parse(key, allowed=PUBLIC_KEY_SCHEMES)
+    expected = Fingerprint.parse(fingerprint) if fingerprint else None
+    references = [ImageReference.parse(image).require_version() for image in images]
+    with wire(settings) as world:
+        public = load_public_key(where, world.shelf(where.scheme), world.keyring, expected=expected)
+        answer = judge_each(
+            "verify-image",
+            references,
+            lambda image: operation.verify_image(
+                image, public, world.registry, world.keyring, now=world.clock.now()
+            ),
+            world.notes,
+        )
+    return Answer(answer.report, {**answer.results, "fingerprint": str(public.fingerprint)})

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kubernetes manifests as data: what is serialised is built here, never put together as text."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+from imgsec.domain.policy import ImagePolicy, KeyNames, KeySecret, PolicyKind
+
+MANAGED_BY = ("app.kubernetes.io/managed-by", "imgsec")
+PORTIERIS_API = "portieris.cloud.ibm.com/v1"
+Document = dict[str, Any]
+
+
+def policy_document(policy: ImagePolicy) -> Document:
+    """A Portieris v1 ClusterImagePolicy or ImagePolicy."""
+    checked: Document = {
+        "simple": {
+            "requirements": [
+                {
+                    "type": "signedBy",
+                    "keySecret": str(policy.key_secret.name),
+                    "keySecretNamespace": str(policy.key_secret.namespace),
+                }
+            ]
+        }
+    }
+    if not policy.mutate_image:
+        checked["mutateImage"] = False
+    rules = [
+        {"name": name, "policy": content}
+        for patterns, content in ((policy.signed, checked), (policy.unchecked, {}))
+        for pattern in patterns
+        for name in policy.patterns(pattern)
+    ]
+    namespace = str(policy.namespace) if policy.kind is PolicyKind.NAMESPACED else None
+    return {
+        "apiVersion": PORTIERIS_API,
+        "kind": str(policy.kind),
+        "metadata": _metadata(str(policy.name), namespace),
+        "spec": {"repositories": rules},
+    }
+
+
+def public_key_document(names: KeyNames, public_key: bytes) -> Document:
+    """The Secret that policies read: the armoured public key under the data key ``key``."""
+    return _secret(names.public_key, {"key": public_key})
+
+
+def key_reference_document(names: KeyNames) -> Document:
+    """The Secret that tells pipelines which key signs; nothing in it is secret.
+
+    Its name and data keys are those of the older scripts, so that their pipelines keep working.
+    """
+    return _secret(
+        KeySecret(names.key_reference, names.public_key.namespace),
+        {
+            "vault-url": names.kms_url.encode(),
+            "vault-instance-id": names.kms_instance.encode(),
+            "vault-key-id": names.kms_key_id.encode(),
+            "portieris-signature-fingerprint": str(names.fingerprint).encode(),
+        },
+    )
+
+
+def _secret(secret: KeySecret, data: dict[str, bytes]) -> Document:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(str(secret.name), str(secret.namespace)),
+        "type": "Opaque",
+        "data": {key: base64.b64encode(value).decode("ascii") for key, value in data.items()},
+    }
+
+
+def _metadata(name: str, namespace: str | None) -> Document:
+    metadata: Document = {"name": name}
+    if namespace is not None:
+        metadata["namespace"] = namespace
+    metadata["labels"] = dict([MANAGED_BY])
+    return metadata
+
+
+def is_ours(document: object) -> bool:
+    """Whether a Kubernetes object carries imgsec's label."""
+    if not isinstance(document, dict):
+        return False
+    labels = (document.get("metadata") or {}).get("labels") or {}
+    return labels.get(MANAGED_BY[0]) == MANAGED_BY[1]

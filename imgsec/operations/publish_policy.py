@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tell the cluster what to enforce: policies, and the Secrets that they and the pipelines need.
+
+Set-up and `publish-policy` both come here, so that a policy has one author.
+"""
+
+from __future__ import annotations
+
+from imgsec.domain.kubernetes import (
+    key_reference_document,
+    policy_document,
+    public_key_document,
+)
+from imgsec.domain.policy import ImagePolicy, KeyNames
+from imgsec.domain.report import Change
+from imgsec.ports import ManifestSink
+
+
+def publish_policy(policy: ImagePolicy, sink: ManifestSink) -> Change:
+    """Write or apply one policy. Raises `ImgsecError` (foreign-object)."""
+    return sink.publish(policy_document(policy))
+
+
+def publish_key(names: KeyNames, public_key: bytes, sink: ManifestSink) -> tuple[Change, ...]:
+    """Write or apply the Secret with the public key (armoured) and the one that names the key."""
+    return (
+        sink.publish(public_key_document(names, public_key)),
+        sink.publish(key_reference_document(names)),
+    )

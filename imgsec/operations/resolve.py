@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Resolve a reference once: from then on the digest is the image and the tag only its name."""
+
+from __future__ import annotations
+
+import json
+
+from imgsec.domain.manifest import ManifestContent
+from imgsec.domain.reference import ImageReference
+from imgsec.domain.report import ResolvedImage
+from imgsec.errors import ImgsecError
+from imgsec.ports import ConfigReader, ManifestReader, Registry
+from imgsec.reasons import DIGEST_DRIFT
+
+
+def resolve_image(image: ImageReference, registry: Registry) -> ResolvedImage:
+    """What the reference names now. Raises `ImgsecError` (tag-required) for a bare one."""
+    manifest = registry.fetch_manifest(image.require_version())
+    canonical = image.at(manifest.digest)
+    content = ManifestContent.parse(manifest.content, manifest.media_type)
+    platforms = (
+        tuple(child.platform for child in content.children if not child.is_attestation)
+        if content.is_index
+        else _own_platform(canonical, content, registry)
+    )
+    return ResolvedImage(canonical, manifest.media_type, content.is_index, platforms)
+
+
+def require_same_digest(image: ImageReference, registry: ManifestReader) -> None:
+    """Raises `ImgsecError` (digest-drift) if the tag names another digest than the image's own."""
+    if image.tag is None:
+        return
+    now = registry.fetch_manifest(ImageReference(image.registry, image.repository, image.tag))
+    if now.digest != image.digest:
+        raise ImgsecError(
+            DIGEST_DRIFT(f"{image.tagged_name} names {now.digest} now, not {image.digest}")
+        )
+
+
+def _own_platform(
+    image: ImageReference, content: ManifestContent, registry: ConfigReader
+) -> tuple[str, ...]:
+    """The platform in an image's configuration; none for an artifact that is no container image."""
+    if content.config is None:
+        return ()
+    try:
+        config = json.loads(registry.fetch_config(image, content.config))
+        names = [config.get(name) for name in ("os", "architecture", "variant")]
+    except (ValueError, AttributeError, RecursionError):
+        return ()
+    return ("/".join(name for name in names if isinstance(name, str) and name),)

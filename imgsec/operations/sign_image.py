@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sign a digest under its tagged name, and believe it only after reading the signature back."""
+
+from __future__ import annotations
+
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.manifest import ManifestContent
+from imgsec.domain.reference import ImageReference
+from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.domain.verdict import Verdict, passed
+from imgsec.errors import ImgsecError
+from imgsec.operations.resolve import require_same_digest
+from imgsec.operations.verify_image import check_signatures
+from imgsec.ports import Keyring, Registry, Signer
+from imgsec.reasons import PUSHED_UNSIGNED
+
+
+def sign_image(
+    image: ImageReference,
+    signer: Fingerprint,
+    *,
+    registry: Registry,
+    keyring: Keyring,
+    tool: Signer,
+) -> ImageReport:
+    """Sign what the reference names now, and everything that it lists.
+
+    The tag is resolved once. Before anything is signed: the tag still names the given digest, and
+    the registry has a place for signatures. What is signed already is left alone. Afterwards every
+    signature is read back, and the tag must not have moved. Raises `ImgsecError` (tag-required,
+    digest-drift, signature-store-missing, pushed-unsigned) and what the ports raise.
+    """
+    _ = image.tagged_name
+    registry.require_signature_store(image)
+    manifest = registry.fetch_manifest(image)
+    canonical = image.at(manifest.digest)
+    if image.is_canonical:
+        require_same_digest(canonical, registry)
+    content = ManifestContent.parse(manifest.content, manifest.media_type)
+    targets = tuple(
+        canonical.at(digest)
+        for digest in dict.fromkeys(
+            [manifest.digest, *(child.digest for child in content.children)]
+        )
+    )
+    if missing := _unsigned(targets, signer, registry, keyring):
+        tool.sign_image(canonical, signer)
+        if still := _unsigned(tuple(missing), signer, registry, keyring):
+            where, verdict = next(iter(still.items()))
+            raise ImgsecError(
+                PUSHED_UNSIGNED(
+                    f"the signature of {where.canonical_name} does not read back:"
+                    f" {verdict.reasons[0].text}"
+                )
+            )
+    require_same_digest(canonical, registry)
+    digests = tuple(target.digest for target in targets if target.digest is not None)
+    return ImageReport(image, passed(), SignedImage(canonical, signer, bool(missing), digests))
+
+
+def _unsigned(
+    targets: tuple[ImageReference, ...], signer: Fingerprint, registry: Registry, keyring: Keyring
+) -> dict[ImageReference, Verdict]:
+    """Those without a signature that counts, each with the verdict that says why."""
+    found = {}
+    for target in targets:
+        checked = check_signatures(target, registry.fetch_signatures(target), keyring, signer)
+        if isinstance(checked, Verdict):
+            found[target] = checked
+    return found

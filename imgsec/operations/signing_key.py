@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find a key where it is kept, and hold it against what was expected before anything uses it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from imgsec.domain.keys import (
+    PUBLIC_ALIAS_SUFFIX,
+    Fingerprint,
+    KeyLocation,
+    PublicKey,
+    SecretBytes,
+    unwrapped,
+)
+from imgsec.domain.verdict import Note
+from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.ports import KeyReader, Keyring, SecretSource, StoredKey
+from imgsec.reasons import KEY_FINGERPRINT_MISMATCH, KEY_NOT_FOUND
+
+_DESCRIPTION = "imgsec {half} half, OpenPGP fingerprint {fingerprint}"
+_DESCRIBED = re.compile(r"OpenPGP fingerprint ([0-9A-F]{40})\b")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyShelf:
+    """The places where keys are found. kms: None where no KMS was named."""
+
+    files: SecretSource
+    kms: KeyReader | None = None
+
+    def require_kms(self, location: KeyLocation) -> KeyReader:
+        """Raises `ImgsecError` (key-not-found) where no KMS was named."""
+        if self.kms is None:
+            raise ImgsecError(KEY_NOT_FOUND(f"{location} needs a KMS, and none was named"))
+        return self.kms
+
+
+def describe(half: str, fingerprint: Fingerprint) -> str:
+    """A KMS description; user ids are personal data and stay out of it (Key Protect's rule)."""
+    return _DESCRIPTION.format(half=half, fingerprint=fingerprint)
+
+
+def load_signing_key(
+    location: KeyLocation,
+    shelf: KeyShelf,
+    keyring: Keyring,
+    *,
+    expected: Fingerprint | None,
+    now: datetime,
+) -> tuple[PublicKey, tuple[Note, ...]]:
+    """Import the secret key into the keyring, proven to be the expected one and fit to sign.
+
+    Without an expected fingerprint a KMS key is held against its stored public half, and a key from
+    elsewhere against nothing; both are noted. Raises `ImgsecError` (key-fingerprint-mismatch,
+    key-unusable, key-expired, key-revoked, key-malformed) and `KeyNotFound`.
+    """
+    notes: tuple[Note, ...] = ()
+    if location.scheme == "kms":
+        kms = shelf.require_kms(location)
+        stored, payload = kms.fetch_key(location.name)
+        if expected is None:
+            public = fetch_public_half(stored, kms)
+            expected = keyring.inspect_public_key(public).fingerprint
+            notes = (Note("held-against-stored-public-half", "no fingerprint was given"),)
+    else:
+        payload = shelf.files.read_secret_key(location)
+        if expected is None:
+            notes = (
+                Note("fingerprint-not-pinned", "no fingerprint was given; the key may be any"),
+            )
+    key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    if expected is not None and key.fingerprint != expected:
+        raise ImgsecError(
+            KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")
+        )
+    if flaws := key.flaws(now):
+        raise ImgsecError(flaws[0])
+    return key, notes
+
+
+def load_public_key(
+    location: KeyLocation, shelf: KeyShelf, keyring: Keyring, *, expected: Fingerprint | None
+) -> PublicKey:
+    """Import a public key into the keyring. Never asks the KMS for a secret payload.
+
+    Raises `ImgsecError` (key-fingerprint-mismatch, key-malformed) and `KeyNotFound`.
+    """
+    if location.scheme == "kms":
+        kms = shelf.require_kms(location)
+        content = fetch_public_half(kms.find_key(location.name), kms)
+    else:
+        content = shelf.files.read_public_key(location)
+    key = keyring.import_public_key(unwrapped(content))
+    if expected is not None and key.fingerprint != expected:
+        raise ImgsecError(
+            KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")
+        )
+    return key
+
+
+def fetch_public_half(stored: StoredKey, kms: KeyReader) -> bytes:
+    """The public half that belongs to a stored signing key, or the key's own if it is one.
+
+    Its description must name the fingerprint that its content has; the caller compares content.
+    """
+    names = [alias for alias in stored.aliases if alias.endswith(PUBLIC_ALIAS_SUFFIX)]
+    names = names or [alias + PUBLIC_ALIAS_SUFFIX for alias in stored.aliases]
+    for name in names:
+        try:
+            return kms.fetch_key(name)[1].reveal()
+        except KeyNotFound:
+            continue
+    raise KeyNotFound(
+        KEY_NOT_FOUND(
+            f"the KMS key {stored.id} has no public half beside it",
+            hint="Run `imgsec setup-signing-keys` for its alias, or use file:PUBLIC_KEY.",
+        )
+    )
+
+
+def described_fingerprint(stored: StoredKey) -> Fingerprint | None:
+    """The fingerprint that a KMS description names; None where it names none."""
+    found = _DESCRIBED.search(stored.description)
+    return Fingerprint.parse(found[1]) if found else None

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as the JSON document that programs read, held to ``schemas/report.schema.json``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from imgsec import __version__
+from imgsec.domain.report import (
+    ImageReport,
+    KeySummary,
+    Report,
+    ResolvedImage,
+    ScannedImage,
+    SignedImage,
+    VerifiedImage,
+)
+from imgsec.domain.verdict import Verdict
+from imgsec.domain.vulnerability import Finding, ScanReport
+
+SCHEMA_VERSION = 1
+Document = dict[str, Any]
+
+
+def report_document(report: Report, exit_code: int) -> Document:
+    """The whole report. Members are only ever added within one schema version."""
+    document: Document = {
+        "schemaVersion": SCHEMA_VERSION,
+        "imgsec": __version__,
+        "command": report.command,
+        **_verdict(report.verdict),
+        "exitCode": exit_code,
+        "images": [_image(image) for image in report.images],
+    }
+    if report.key is not None:
+        document["key"] = _key(report.key)
+    if report.changes:
+        document["changes"] = [
+            {"target": change.target, "state": change.state} for change in report.changes
+        ]
+    return document
+
+
+def _verdict(verdict: Verdict) -> Document:
+    return {
+        "outcome": verdict.outcome.word,
+        "reasons": [
+            {
+                "code": reason.code,
+                "outcome": reason.outcome.word,
+                "text": reason.text,
+                "hint": reason.hint,
+                "retryable": reason.retryable,
+            }
+            for reason in verdict.reasons
+        ],
+        "notes": [{"code": note.code, "text": note.text} for note in verdict.notes],
+    }
+
+
+def _image(part: ImageReport) -> Document:
+    document: Document = {"image": str(part.asked), **_verdict(part.verdict)}
+    found = part.found
+    if found is None:
+        return document
+    document["canonical"] = found.image.canonical_name
+    document["digest"] = str(found.image.digest)
+    if isinstance(found, ResolvedImage):
+        document["resolved"] = {
+            "mediaType": found.media_type,
+            "index": found.is_index,
+            "platforms": list(found.platforms),
+        }
+    elif isinstance(found, ScannedImage):
+        document["scans"] = [_scan(str(digest), scan) for digest, scan in found.scans]
+    elif isinstance(found, SignedImage):
+        document["signature"] = {
+            "signer": str(found.signer),
+            "identity": found.image.tagged_name,
+            "new": found.is_new,
+            "digests": [str(digest) for digest in found.digests],
+        }
+    elif isinstance(found, VerifiedImage):
+        document["signature"] = {
+            "signer": str(found.signer),
+            "identity": found.identity,
+            "signedAt": _time(found.signed_at),
+            "digests": [str(found.image.digest)],
+        }
+    return document
+
+
+def _scan(digest: str, scan: ScanReport) -> Document:
+    document: Document = {
+        "digest": digest,
+        "status": str(scan.status),
+        "distribution": scan.distribution,
+        "findings": [_finding(finding) for finding in scan.findings],
+    }
+    if scan.checked_at is not None:
+        document["checkedAt"] = _time(scan.checked_at)
+    return document
+
+
+def _finding(finding: Finding) -> Document:
+    return {
+        "id": finding.id,
+        "summary": finding.summary,
+        "exempt": finding.exempt,
+        "notices": list(finding.notices),
+        "fixes": [
+            {
+                "package": fix.package,
+                "installed": fix.installed,
+                "fixed": fix.fixed,
+                "action": fix.action,
+            }
+            for fix in finding.fixes
+        ],
+    }
+
+
+def _key(key: KeySummary) -> Document:
+    return {
+        "alias": key.alias,
+        "keyId": key.key_id,
+        "publicKeyId": key.public_key_id,
+        "fingerprint": str(key.fingerprint),
+        "algorithm": key.algorithm,
+        "expires": _time(key.expires) if key.expires else None,
+    }
+
+
+def _time(moment: datetime) -> str:
+    """RFC 3339 in UTC."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

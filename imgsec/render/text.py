@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as lines for people: one line per image, and under it why and what to do next.
+
+Texts of services (summaries of vulnerabilities, messages of tools) are foreign. Control characters
+are taken out of them, and no line begins with one, so that none can move a cursor, change a colour
+or speak to the log that it is printed in (``::error::`` in GitHub Actions).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from imgsec.domain.report import (
+    ImageReport,
+    Report,
+    ResolvedImage,
+    ScannedImage,
+    SignedImage,
+    VerifiedImage,
+)
+from imgsec.domain.verdict import Verdict
+from imgsec.reasons import Outcome
+
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
+)
+
+
+def clean(text: str) -> str:
+    """The text in one line, without control characters.
+
+    >>> clean("a\\x1b[31mb\\n::error::c")
+    'a [31mb ::error::c'
+    """
+    return _UNPRINTABLE.sub(" ", text)
+
+
+def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
+    """The report in lines without line ends; verbose adds notes, hints and every finding."""
+    for part in report.images:
+        yield f"{part.verdict.outcome.word}: {_subject(part)}"
+        yield from _reasons(part.verdict)
+        if verbose:
+            yield from _details(part)
+    if report.key is not None:
+        key = report.key
+        ends = f"ends {key.expires:%Y-%m-%d}" if key.expires else "has no end date"
+        yield f"key: kms://{key.alias} {key.fingerprint} ({key.algorithm}, {ends})"
+    for change in report.changes:
+        yield f"{change.state}: {clean(change.target)}"
+    if not report.images:
+        if report.verdict.outcome is not Outcome.PASS:
+            yield f"{report.verdict.outcome.word}: {report.command}"
+        yield from _reasons(report.verdict)
+    for note in report.verdict.notes:
+        yield f"note: {note.code}: {clean(note.text)}"
+
+
+def _subject(part: ImageReport) -> str:
+    found = part.found
+    if found is None:
+        return str(part.asked)
+    said = {
+        ResolvedImage: _resolved,
+        ScannedImage: _scanned,
+        SignedImage: _signed,
+        VerifiedImage: _verified,
+    }[type(found)](found)  # type: ignore[operator]
+    return f"{found.image} {said}"
+
+
+def _resolved(found: ResolvedImage) -> str:
+    kind = "index" if found.is_index else "image"
+    return f"({kind}: {', '.join(map(clean, found.platforms)) or 'no platform named'})"
+
+
+def _scanned(found: ScannedImage) -> str:
+    words = ", ".join(clean(str(scan.status)) for _, scan in found.scans)
+    in_force = sum(len(scan.in_force) for _, scan in found.scans)
+    return f"(scan: {words}, {in_force} in force)"
+
+
+def _signed(found: SignedImage) -> str:
+    return f"({'signed' if found.is_new else 'was signed already'} by {found.signer})"
+
+
+def _verified(found: VerifiedImage) -> str:
+    return f"(signed by {found.signer} on {found.signed_at:%Y-%m-%d})"
+
+
+def _reasons(verdict: Verdict) -> Iterator[str]:
+    for reason in verdict.reasons:
+        yield f"  {reason.code}: {clean(reason.text)}"
+        yield f"    hint: {clean(reason.hint)}"
+
+
+def _details(part: ImageReport) -> Iterator[str]:
+    if not isinstance(part.found, ScannedImage):
+        return
+    for digest, scan in part.found.scans:
+        yield f"  scan of {digest}: {clean(str(scan.status))} ({clean(scan.distribution)})"
+        for finding in scan.findings:
+            state = "exempt" if finding.exempt else "in force"
+            yield f"    {clean(finding.id)} ({state}): {clean(finding.summary)}"
+
+
+def report_markdown(report: Report) -> str:
+    """A short summary in Markdown, for a job's page."""
+    rows = [f"### imgsec {report.command}: {report.verdict.outcome.word}", ""]
+    if report.images:
+        rows += ["| image | verdict | why |", "|---|---|---|"]
+    for part in report.images:
+        name = str(part.found.image if part.found else part.asked)
+        why = "<br>".join(
+            f"`{reason.code}` {_cell(reason.text)}" for reason in part.verdict.reasons
+        )
+        rows.append(f"| `{name}` | {part.verdict.outcome.word} | {why} |")
+    for change in report.changes:
+        rows.append(f"- {change.state}: `{_cell(change.target)}`")
+    if not report.images:
+        rows += [f"- `{reason.code}` {_cell(reason.text)}" for reason in report.verdict.reasons]
+    return "\n".join(rows) + "\n\n"
+
+
+def _cell(text: str) -> str:
+    """Foreign text inside a table cell: no markup, no link, no further cell."""
+    return re.sub(r"([\\`*_{}\[\]()<>#|!~])", r"\\\1", clean(text))[:300]

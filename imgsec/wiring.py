@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to the adapters behind the ports. This module alone knows both sides.
+
+Everything is made when it is first needed: a command that only reads a registry imports no IBM SDK
+and opens no private directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgsec.adapters._process import Tools
+from imgsec.adapters.clock import SystemClock
+from imgsec.adapters.files import FolderSink, KeyFiles, read_file
+from imgsec.config import Settings
+from imgsec.domain.hosts import ServiceUrl
+from imgsec.domain.keys import SecretBytes, is_uuid
+from imgsec.domain.reference import shown
+from imgsec.domain.verdict import Note
+from imgsec.errors import ImgsecError
+from imgsec.operations.signing_key import KeyShelf
+from imgsec.ports import KeyWriter, ManifestSink, Scanner, Signer
+from imgsec.reasons import (
+    INPUT_MALFORMED,
+    INPUT_UNREADABLE,
+    INVALID_OPTION,
+    MISSING_CREDENTIAL,
+)
+
+if TYPE_CHECKING:  # imported where they are used: requests alone takes longer than most commands
+    from imgsec.adapters._http import Http
+    from imgsec.adapters.gpg import GpgKeyring
+    from imgsec.adapters.iam import IamTokens
+    from imgsec.adapters.private_dir import PrivateDir
+    from imgsec.adapters.registry import RegistryClient
+
+_API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
+_API_KEY_MAX_BYTES = 4096
+_CRN_INSTANCE = re.compile(r"crn:v1:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]+):[^:]*:[^:]*")
+# What a child may see of our environment: how to reach the network, and nothing else.
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+
+
+class World:
+    """The adapters for one run, behind the names that operations use. Made by `wire`."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self._settings = settings
+        self._stack = stack
+        self.clock = SystemClock()
+
+    @cached_property
+    def registry(self) -> RegistryClient:
+        from imgsec.adapters.registry import RegistryClient
+        from imgsec.adapters.registry_auth import AuthFile
+
+        path = self._auth_path()
+        return RegistryClient(
+            self._http,
+            auth_file=AuthFile.read(path) if path else None,
+            realms=self._settings.auth_realms,
+        )
+
+    @cached_property
+    def scanner(self) -> Scanner:
+        from imgsec.adapters.va import VulnerabilityAdvisor
+
+        return VulnerabilityAdvisor(
+            self._http,
+            self._tokens,
+            account=self._settings.account,
+            trusted=self._settings.trust_hosts,
+        )
+
+    @cached_property
+    def kms(self) -> KeyWriter:
+        from imgsec.adapters.kms import Kms
+
+        instance = self._settings.kms_instance
+        if not instance:
+            raise ImgsecError(
+                MISSING_CREDENTIAL(
+                    "no KMS instance was named",
+                    hint="Give --kms-instance (or VAULT_INSTANCE_ID), a UUID or a CRN.",
+                )
+            )
+        return Kms(
+            self._http,
+            self._tokens,
+            url=ServiceUrl.parse(self._settings.kms_url),
+            instance=_instance_id(instance),
+            key_ring=self._settings.kms_key_ring,
+        )
+
+    def shelf(self, scheme: str) -> KeyShelf:
+        """Where keys of this location scheme are found; the KMS only where it is asked for."""
+        return KeyShelf(KeyFiles(), self.kms if scheme == "kms" else None)
+
+    @cached_property
+    def keyring(self) -> GpgKeyring:
+        from imgsec.adapters.gpg import gpg_keyring
+
+        return self._stack.enter_context(gpg_keyring(self._tools, self._directory))
+
+    @cached_property
+    def signer(self) -> Signer:
+        from imgsec.adapters.skopeo import SkopeoSigner
+
+        return SkopeoSigner(
+            self._tools,
+            self._directory,
+            gpg_home=self.keyring.home,
+            credential_for=self.registry.credential_for,
+            environment=self._child_environment(),
+        )
+
+    def folder_sink(self, folder: Path) -> ManifestSink:
+        return FolderSink(folder)
+
+    def cluster_sink(self, *, dry_run: bool) -> ManifestSink:
+        from imgsec.adapters.kubernetes import Kubectl
+
+        return Kubectl(
+            self._tools,
+            self._directory,
+            kubeconfig=self._settings.kubeconfig,
+            context=self._settings.context,
+            dry_run=dry_run,
+        )
+
+    def notes(self) -> tuple[Note, ...]:
+        """What every verdict of this run records: loosened checks, a key that touched a disk."""
+        found = [
+            Note("trusted-host", f"an IAM token may be sent to {host}")
+            for host in self._settings.trust_hosts
+        ] + [
+            Note("trusted-auth-realm", f"registry credentials may be sent to {host}")
+            for host in self._settings.auth_realms
+        ]
+        opened = self.__dict__.get("_directory")
+        if opened is not None and not opened.in_memory:
+            found.append(
+                Note(
+                    "key-not-in-memory", f"the private directory lay on disk: {opened.path.parent}"
+                )
+            )
+        return tuple(found)
+
+    @cached_property
+    def _directory(self) -> PrivateDir:
+        from imgsec.adapters.private_dir import private_dir
+
+        return self._stack.enter_context(private_dir())
+
+    @cached_property
+    def _tools(self) -> Tools:
+        extra = self._settings.tools_dir
+        return Tools(Path(extra) if extra else None)
+
+    @cached_property
+    def _http(self) -> Http:
+        from imgsec.adapters._http import Http
+
+        return Http(ca_file=self._ca_file())
+
+    @cached_property
+    def _tokens(self) -> IamTokens:
+        from imgsec.adapters.iam import IamTokens
+
+        settings = self._settings
+        api_key = _api_key(settings.api_key_file)
+        if api_key is None and not settings.iam_profile:
+            raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
+        return IamTokens(
+            url=ServiceUrl.parse(settings.iam_url, strip="/identity/token"),
+            api_key=api_key,
+            cr_token_file=settings.cr_token_file,
+            profile=settings.iam_profile,
+            ca_file=self._ca_file(),
+            trusted=settings.trust_hosts,
+        )
+
+    def _ca_file(self) -> str | None:
+        path = self._settings.ca_file
+        if path and not os.access(path, os.R_OK):
+            raise ImgsecError(INPUT_UNREADABLE(f"the CA file {shown(path)} cannot be read"))
+        return path or None
+
+    def _auth_path(self) -> str | None:
+        """The auth file: the option, else the places where the tools' own logins write."""
+        if self._settings.authfile:
+            return self._settings.authfile
+        folders = (os.environ.get("DOCKER_CONFIG", ""), f"{os.environ.get('HOME', '')}/.docker")
+        for folder in folders:
+            path = f"{folder}/config.json"
+            if folder.startswith("/") and os.access(path, os.R_OK):
+                return path
+        return None
+
+    def _child_environment(self) -> dict[str, str]:
+        passed = {name: os.environ[name] for name in _PROXY_VARIABLES if os.environ.get(name)}
+        if passed:
+            named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+            passed["NO_PROXY"] = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
+        ca_file = self._ca_file()
+        return {**passed, **({"SSL_CERT_FILE": ca_file} if ca_file else {})}
+
+
+@contextmanager
+def wire(settings: Settings) -> Iterator[World]:
+    """The world for one run; what it opened is closed and removed at the end, however it ends."""
+    with ExitStack() as stack:
+        yield World(settings, stack)
+
+
+def _api_key(path: str | None) -> SecretBytes | None:
+    """The API key from a file, else from the environment, which is cleared of it. None: neither."""
+    from_environment = [os.environ.pop(name, "") for name in _API_KEY_VARIABLES]
+    if path:
+        text = read_file(path, max_bytes=_API_KEY_MAX_BYTES).decode("utf-8", "replace").strip()
+    else:
+        text = next(filter(None, from_environment), "").strip()
+        if not text:
+            return None
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        raise ImgsecError(INPUT_MALFORMED("the API key is empty or has characters that none has"))
+    return SecretBytes(text.encode("ascii"))
+
+
+def _instance_id(text: str) -> str:
+    """The UUID of a KMS instance, also out of its CRN. Raises `ImgsecError` (invalid-option)."""
+    found = _CRN_INSTANCE.fullmatch(text)
+    instance = found[1] if found else text
+    if not is_uuid(instance):
+        raise ImgsecError(INVALID_OPTION(f"{shown(text)} is neither an instance UUID nor a CRN"))
+    return instance
