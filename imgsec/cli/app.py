@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -30,13 +32,26 @@ app = typer.Typer(
 
 _STORY = "The story"
 _TRY = "Try it here"
-app.command("setup-signing-keys", rich_help_panel=_STORY)(setup_signing_keys.setup_signing_keys)
-app.command("resolve", rich_help_panel=_STORY)(resolve.resolve)
-app.command("scan-gate", rich_help_panel=_STORY)(scan_gate.scan_gate)
-app.command("sign-image", rich_help_panel=_STORY)(sign_image.sign_image)
-app.command("verify-image", rich_help_panel=_STORY)(verify_image.verify_image)
-app.command("publish-policy", rich_help_panel=_STORY)(publish_policy.publish_policy)
-app.command("demo", rich_help_panel=_TRY)(demo.demo)
+
+
+def _help(command: Callable[..., Any]) -> str:
+    """A docstring as help: one line per paragraph, for the terminal to wrap."""
+    paragraphs = re.split(r"\n{2,}", inspect.cleandoc(command.__doc__ or ""))
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+
+
+for _panel, _command in (
+    (_STORY, setup_signing_keys.setup_signing_keys),
+    (_STORY, resolve.resolve),
+    (_STORY, scan_gate.scan_gate),
+    (_STORY, sign_image.sign_image),
+    (_STORY, verify_image.verify_image),
+    (_STORY, publish_policy.publish_policy),
+    (_TRY, demo.demo),
+):
+    app.command(_command.__name__.replace("_", "-"), help=_help(_command), rich_help_panel=_panel)(
+        _command
+    )
 app.add_typer(sandbox.app, name="sandbox", rich_help_panel=_TRY)
 
 
@@ -46,7 +61,6 @@ def _show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def imgsec(
     version: Annotated[
         bool,
@@ -61,6 +75,9 @@ def imgsec(
     Every command ends in 0 (pass), 1 (refused), 2 (usage), 3 (undecided: no answer could be
     reached) or 70 (a bug in imgsec).
     """
+
+
+app.callback(help=_help(imgsec))(imgsec)
 
 
 def command_line() -> Callable[..., Any]:

@@ -14,12 +14,15 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
+import typer
+
 from imgsec.domain.report import Report
 from imgsec.domain.verdict import because
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Reason
 
 INTERRUPTED = 130
+_USAGE = 2
 _REPEAT_SECONDS = 5.0  # should a library swallow the first exception
 
 
@@ -53,8 +56,6 @@ def run(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    import typer
-
     try:
         from imgsec.cli.app import command_line
 
@@ -63,7 +64,8 @@ def _run(arguments: list[str]) -> int:
     except ImgsecError as error:
         return _say(error.reason, arguments)
     except typer.TyperException as error:
-        return _say(_usage(error), arguments)
+        # Without any argument the framework has shown the help, and has nothing to complain of.
+        return _say(_usage(error), arguments) if error.format_message() else _USAGE
     except (typer.Abort, EOFError):
         return INTERRUPTED
     except typer.Exit as ended:
@@ -78,12 +80,11 @@ def _run(arguments: list[str]) -> int:
         return _say(INTERNAL_ERROR(f"{type(error).__name__}: {error}"), arguments)
 
 
-def _usage(error: object) -> Reason:
-    """A framework's complaint about the command line, in our words."""
-    text = getattr(error, "format_message", lambda: str(error))()
+def _usage(error: typer.TyperException) -> Reason:
+    """The framework's complaint about the command line, in our words."""
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "imgsec")
-    return INVALID_OPTION(text, hint=f"Run `{path} --help` to see what it takes.")
+    return INVALID_OPTION(error.format_message(), hint=f"Run `{path} --help` to see what it takes.")
 
 
 def _say(reason: Reason, arguments: list[str]) -> int:

@@ -184,19 +184,15 @@ ADVISOR: dict[str, Option] = {
     ),
 }
 
-TOOLS: dict[str, Option] = {
-    "tools_dir": (
-        Annotated[
-            str | None,
-            shared(
-                "--tools-dir",
-                metavar="DIR",
-                help="Where skopeo, gpg and kubectl are looked for first; PATH is never searched.",
-            ),
-        ],
-        None,
+ToolsDirOpt = Annotated[
+    str | None,
+    shared(
+        "--tools-dir",
+        metavar="DIR",
+        help="Where skopeo, gpg and kubectl are looked for first; PATH is never searched.",
     ),
-}
+]
+TOOLS: dict[str, Option] = {"tools_dir": (ToolsDirOpt, None)}
 
 CLUSTER: dict[str, Option] = {
     "kubeconfig": (
@@ -388,5 +384,6 @@ ImagesArg = Annotated[
     typer.Argument(metavar="IMAGE...", help="registry/path:tag, with or without @sha256:digest."),
 ]
 RenderOpt = Annotated[
-    Path | None, typer.Option("--render", metavar="DIR", help="Write manifests to this folder.")
+    Path | None,
+    shared("--render", metavar="DIR", panel=_OUTPUT, help="Write manifests to this folder."),
 ]

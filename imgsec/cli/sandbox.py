@@ -12,7 +12,6 @@ import typer
 
 if TYPE_CHECKING:
     from imgsec.sandbox.folder import StateFolder
-    from imgsec.sandbox.identity import Settings
 
 app = typer.Typer(
     name="sandbox",
@@ -76,9 +75,10 @@ def up(
     Example: imgsec sandbox up && eval "$(imgsec sandbox env)"
     """
     from imgsec.sandbox import lifecycle
+    from imgsec.sandbox.folder import default_directory
 
     options = lifecycle.Options(scenario, _settings(token_lifetime, restore_wait), new_ports)
-    sandbox, started = lifecycle.up(directory or lifecycle.default_directory(), options)
+    sandbox, started = lifecycle.up(directory or default_directory(), options)
     word = "ready" if started else "running already"
     typer.echo(
         f"sandbox {word}: registry {sandbox.registry}, state in {sandbox.folder.root}", err=True
@@ -94,8 +94,9 @@ def down(
 ) -> None:
     """End the sandbox. Its data stays for the next `up`, unless --purge is given."""
     from imgsec.sandbox import lifecycle
+    from imgsec.sandbox.folder import default_directory
 
-    was_running = lifecycle.down(directory or lifecycle.default_directory(), purge=purge)
+    was_running = lifecycle.down(directory or default_directory(), purge=purge)
     word = "stopped" if was_running else "was not running"
     typer.echo(f"sandbox {word}{', state removed' if purge else ''}", err=True)
 
@@ -111,10 +112,11 @@ def status(
     from imgsec.errors import ImgsecError
     from imgsec.reasons import INVALID_OPTION
     from imgsec.sandbox import lifecycle
+    from imgsec.sandbox.folder import default_directory
 
     if output not in ("text", "json"):
         raise ImgsecError(INVALID_OPTION("--output is text or json."))
-    found = lifecycle.status(directory or lifecycle.default_directory())
+    found = lifecycle.status(directory or default_directory())
     if output == "json":
         typer.echo(json.dumps(found.to_json(), indent=2))
     else:
@@ -141,8 +143,9 @@ def env(
     Example: eval "$(imgsec sandbox env)"
     """
     from imgsec.sandbox import environment, lifecycle
+    from imgsec.sandbox.folder import default_directory
 
-    sandbox = lifecycle.find(directory or lifecycle.default_directory())
+    sandbox = lifecycle.find(directory or default_directory())
     typer.echo(environment.render(sandbox.environment, form))
 
 
@@ -236,13 +239,6 @@ def _folder(directory: Path | None) -> StateFolder:
     return folder
 
 
-def _settings(token_lifetime: int | None, restore_wait: int | None) -> Settings | None:
-    from imgsec.sandbox.identity import Settings
-
-    if token_lifetime is None and restore_wait is None:
-        return None
-    default = Settings()
-    return Settings(
-        default.token_lifetime if token_lifetime is None else token_lifetime,
-        default.restore_wait if restore_wait is None else restore_wait,
-    )
+def _settings(token_lifetime: int | None, restore_wait: int | None) -> dict[str, int]:
+    given = {"token_lifetime": token_lifetime, "restore_wait": restore_wait}
+    return {name: value for name, value in given.items() if value is not None}
