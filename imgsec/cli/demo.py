@@ -44,4 +44,4 @@ def demo(
                 hint="Install imgsec with its sandbox extra: pip install 'imgsec[sandbox]'",
             )
         ) from None
-    play(folder.absolute(), tools_dir, sandbox_dir, lambda line: typer.echo(line))
+    play(folder.absolute(), tools_dir, sandbox_dir, typer.echo)
