@@ -51,7 +51,7 @@ class Identity:
     settings: Settings
 
     @classmethod
-    def new(cls, settings: Settings) -> Self:
+    def new(cls) -> Self:
         """Make up a new one; its ports are chosen when they are first bound."""
         return cls(
             id=secrets.token_hex(8),
@@ -61,7 +61,7 @@ class Identity:
             profile_id=f"Profile-{uuid.uuid4()}",
             region="us-south",
             ports={},
-            settings=settings,
+            settings=Settings(),
         )
 
     @classmethod
@@ -89,9 +89,9 @@ class Identity:
         """The same sandbox, at these ports."""
         return replace(self, ports=dict(ports))
 
-    def with_settings(self, settings: Settings) -> Self:
-        """The same sandbox, with other settings."""
-        return replace(self, settings=settings)
+    def with_settings(self, changes: Mapping[str, int]) -> Self:
+        """The same sandbox, with some settings changed."""
+        return replace(self, settings=replace(self.settings, **changes))
 
     @property
     def registry(self) -> str:

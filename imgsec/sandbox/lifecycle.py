@@ -21,8 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,14 @@ from imgsec.reasons import (
     CATALOGUE,
     INPUT_MALFORMED,
     INPUT_UNREADABLE,
+    INVALID_OPTION,
     OUTPUT_UNWRITABLE,
     PART_MISSING,
 )
 from imgsec.sandbox.environment import sandbox_environment
 from imgsec.sandbox.faults import load_rules
-from imgsec.sandbox.folder import StateFolder, default_directory
-from imgsec.sandbox.identity import SERVICES, Identity, Settings
+from imgsec.sandbox.folder import StateFolder
+from imgsec.sandbox.identity import SERVICES, Identity
 from imgsec.sandbox.locks import Lock, is_held, wait_until_free
 from imgsec.sandbox.seeds import DEFAULT_SCENARIO
 
@@ -54,7 +55,7 @@ class Options:
     """How to start a sandbox."""
 
     scenario: Path | None = None
-    settings: Settings | None = None  # None keeps those that the folder remembers
+    settings: Mapping[str, int] = field(default_factory=dict)  # of `Settings`, those to change
     new_ports: bool = False
 
 
@@ -144,6 +145,13 @@ def up(directory: Path, options: Options) -> tuple[Sandbox, bool]:
     with _alone(folder):
         _prepare(folder, options)
         if is_held(folder.supervisor_lock):
+            if options.settings or options.new_ports:
+                raise ImgsecError(
+                    INVALID_OPTION(
+                        f"The sandbox in {folder.root} runs with the settings it started with.",
+                        hint="Stop it first: imgsec sandbox down",
+                    )
+                )
             _await_note(folder)
             return Sandbox(folder, Identity.load(folder)), False
         _start(folder, options, bound=False, temporary=False, interrupted=lambda: False)
@@ -297,8 +305,7 @@ def _start(
     reader, writer = os.pipe()
     argv = [sys.executable, "-P", "-m", "imgsec.sandbox.supervisor"]
     argv += ["--dir", str(folder.root), "--report", str(writer)]
-    if options.settings is not None:
-        argv += ["--settings", json.dumps(asdict(options.settings))]
+    argv += ["--settings", json.dumps(dict(options.settings))]
     argv += ["--new-ports"] * options.new_ports + ["--lifeline"] * bound
     argv += ["--temporary"] * temporary
     try:
@@ -425,17 +432,3 @@ def _child_environment() -> dict[str, str]:
 
 def _see_logs(folder: StateFolder) -> str:
     return f"See {folder.root}/logs."
-
-
-__all__ = [
-    "Options",
-    "Sandbox",
-    "Settings",
-    "Status",
-    "default_directory",
-    "down",
-    "find",
-    "running_sandbox",
-    "status",
-    "up",
-]

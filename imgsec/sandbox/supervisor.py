@@ -29,7 +29,7 @@ from pathlib import Path
 from imgsec.errors import ImgsecError
 from imgsec.reasons import OUTPUT_UNWRITABLE, PART_MISSING, Reason
 from imgsec.sandbox.folder import StateFolder
-from imgsec.sandbox.identity import SERVICES, Identity, Settings, bind_all
+from imgsec.sandbox.identity import SERVICES, Identity, bind_all
 from imgsec.sandbox.locks import Lock
 from imgsec.sandbox.seeds import plant
 
@@ -49,7 +49,7 @@ class _Child:
 class Supervisor:
     """Starts, watches and ends the children."""
 
-    def __init__(self, folder: StateFolder, settings: Settings | None, *, new_ports: bool) -> None:
+    def __init__(self, folder: StateFolder, settings: dict[str, int], *, new_ports: bool) -> None:
         self._folder = folder
         self._settings = settings
         self._new_ports = new_ports
@@ -134,12 +134,10 @@ class Supervisor:
 
     def _identity(self) -> Identity:
         folder = self._folder
-        if folder.is_sandbox:
-            identity = Identity.load(folder)
-            if self._settings is not None:
-                identity = identity.with_settings(self._settings)
-            return identity.at_ports({}) if self._new_ports else identity
-        return Identity.new(self._settings or Settings())
+        identity = Identity.load(folder) if folder.is_sandbox else Identity.new()
+        if self._new_ports:
+            identity = identity.at_ports({})
+        return identity.with_settings(self._settings)
 
     def _start_registry(self, program: str, runtime: Path) -> None:
         folder = self._folder
@@ -240,8 +238,8 @@ def _listen(path: Path) -> socket.socket:
 
 
 def _find_registry() -> str:
-    """Where docker-registry is; Debian puts it into /usr/bin."""
-    folders = [os.environ.get("IMGSEC_TOOLS_DIR"), os.environ.get("PATH"), "/usr/bin"]
+    """Where docker-registry is: in the operator's folder of tools, or else on PATH."""
+    folders = (os.environ.get("IMGSEC_TOOLS_DIR"), os.environ.get("PATH"))
     found = shutil.which(_REGISTRY_PROGRAM, path=os.pathsep.join(filter(None, folders)))
     if found is None:
         raise _part(
@@ -270,10 +268,7 @@ def _part(text: str, *, hint: str | None = None) -> ImgsecError:
 
 
 def _run(folder: StateFolder, options: argparse.Namespace) -> int:
-    settings = None
-    if options.settings:
-        settings = Settings(**json.loads(options.settings))
-    supervisor = Supervisor(folder, settings, new_ports=options.new_ports)
+    supervisor = Supervisor(folder, json.loads(options.settings), new_ports=options.new_ports)
     reason: Reason | None = None
     ended: str | None = None
     try:
@@ -308,7 +303,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--report", type=int, required=True, metavar="FD")
-    parser.add_argument("--settings")
+    parser.add_argument("--settings", default="{}", metavar="JSON")
     parser.add_argument("--new-ports", action="store_true")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     parser.add_argument("--temporary", action="store_true", help="remove the folder at the end")

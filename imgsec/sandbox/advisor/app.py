@@ -32,7 +32,7 @@ from imgsec.sandbox.asgi import (
     header,
     read_body,
 )
-from imgsec.sandbox.front.names import DIGEST, REPOSITORY, REPOSITORY_MAX
+from imgsec.sandbox.front.names import DIGEST, REPOSITORY, REPOSITORY_MAX, TAG
 from imgsec.sandbox.identity import Identity
 from imgsec.sandbox.service import EXPIRED, NOTES
 from imgsec.sandbox.tokens import KeyRing, Principal, TokenMint
@@ -41,7 +41,7 @@ _BODY_MAX = 2**20  # bytes
 _VA, _V1 = "/va/api/v4/", "/api/v1/"
 _IMAGE = re.compile(
     rf"(?:(?P<host>[^/]+)/)?(?P<repository>{REPOSITORY})"
-    rf"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>{DIGEST}))?"
+    rf"(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?"
 )
 
 
@@ -93,6 +93,7 @@ class Advisor:
         self._catalogue = catalogue
         self._scenario = scenario
         self._exemptions = exemptions
+        self._hosts = (identity.registry, f"localhost:{identity.ports['registry']}")
         issue = r"issue/(?P<kind>[^/]+)/(?P<issue>[^/]+)"
         resource = "(?P<resource>.+)"
         table: list[tuple[str, str, bool, _Handler]] = [
@@ -272,8 +273,7 @@ class Advisor:
         repository, host = found["repository"], found["host"]
         if host is not None and not any(sign in host for sign in ".:") and host != "localhost":
             repository, host = f"{host}/{repository}", None  # the first part of a path, no host
-        own = (self._identity.registry, f"localhost:{self._identity.ports['registry']}")
-        if host is not None and host not in own:
+        if host is not None and host not in self._hosts:
             raise _Refusal(404, "CRG0020E", "Image was not found: another registry's host")
         return _Image(repository, found["tag"], found["digest"])
 
@@ -291,23 +291,23 @@ class Advisor:
         ]
 
     async def _list_exemptions(self, call: _Call) -> tuple[int, Any]:
-        scope = _scope(call.names.get("resource", "*"))
+        scope = self._scope(call.names.get("resource", "*"))
         found = [item for item in self._exemptions.all() if item.scope == scope]
         return 200, [item.to_json(call.who.account) for item in found]
 
     async def _get_exemption(self, call: _Call) -> tuple[int, Any]:
-        wanted = _exemption(call)
+        wanted = self._exemption(call)
         if wanted not in self._exemptions.all():
             raise _Refusal(404, "CRG0000E", "No such exemption")
         return 200, wanted.to_json(call.who.account)
 
     async def _add_exemption(self, call: _Call) -> tuple[int, Any]:
-        exemption = _exemption(call)
+        exemption = self._exemption(call)
         self._exemptions.add(exemption)
         return 201, exemption.to_json(call.who.account)
 
     async def _remove_exemption(self, call: _Call) -> tuple[int, Any]:
-        if not self._exemptions.remove(_exemption(call)):
+        if not self._exemptions.remove(self._exemption(call)):
             raise _Refusal(404, "CRG0000E", "No such exemption")
         return 200, None
 
@@ -326,7 +326,7 @@ class Advisor:
 
     def _applying(self, resource: str, who: Principal, *, with_scope: bool) -> list[Any]:
         """The exemptions of a scope and of every wider one."""
-        wanted = _scope(resource)
+        wanted = self._scope(resource)
         return [
             item.to_json(who.account, with_scope=with_scope)
             for item in self._exemptions.all()
@@ -339,6 +339,18 @@ class Advisor:
 
     async def _remove_all_exemptions(self, _call: _Call) -> tuple[int, Any]:
         return 200, {"number_of_exemptions_deleted": self._exemptions.clear()}
+
+    def _scope(self, resource: str) -> ExemptionScope:
+        try:
+            return ExemptionScope.parse(resource, self._hosts)
+        except ValueError as error:
+            raise _Refusal(400, "CRG0000E", str(error)) from error
+
+    def _exemption(self, call: _Call) -> Exemption:
+        kind, issue = call.names["kind"], call.names["issue"]
+        if kind not in TYPES or not re.fullmatch(TYPES[kind][1], issue):
+            raise _Refusal(400, "CRG0000E", "Issue id does not fit the type")
+        return Exemption(kind, issue, self._scope(call.names.get("resource", "*")))
 
     # --- Registry API v1 ----------------------------------------------------------------------
 
@@ -445,20 +457,6 @@ def error_body(_scope: Scope, status: int) -> tuple[bytes, Headers]:
 def _error(code: str, message: str) -> dict[str, str]:
     request = f"{secrets.token_hex(2)}-{time.time():.3f}-{secrets.randbelow(1000)}"
     return {"code": code, "message": message, "request-id": request}
-
-
-def _scope(resource: str) -> ExemptionScope:
-    try:
-        return ExemptionScope.parse(resource)
-    except ValueError as error:
-        raise _Refusal(400, "CRG0000E", str(error)) from error
-
-
-def _exemption(call: _Call) -> Exemption:
-    kind, issue = call.names["kind"], call.names["issue"]
-    if kind not in TYPES or not re.fullmatch(TYPES[kind][1], issue):
-        raise _Refusal(400, "CRG0000E", "Issue id does not fit the type")
-    return Exemption(kind, issue, _scope(call.names.get("resource", "*")))
 
 
 def _json(body: bytes) -> Any:

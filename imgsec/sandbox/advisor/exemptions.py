@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from imgsec.sandbox.front.names import DIGEST, REPOSITORY, TAG
 
 TYPES: dict[str, tuple[str, str]] = {  # identifier: display name, pattern of an issue id (ours)
     "cve": ("CVE", r"^CVE-[0-9]{4}-[0-9]{4,}$"),
@@ -26,10 +29,7 @@ CREATE TABLE IF NOT EXISTS exemption (
     UNIQUE (issue_type, issue_id, path, reference)
 );
 """
-_RESOURCE = re.compile(
-    r"(?P<path>[a-z0-9][a-z0-9._/-]*)(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
-    r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
+_RESOURCE = re.compile(rf"(?P<path>{REPOSITORY})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +40,21 @@ class Scope:
     reference: str = ""  # tag or digest
 
     @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a resource as IBM writes them, a registry host in front allowed.
+    def parse(cls, text: str, hosts: Collection[str] = ()) -> Self:
+        """Read a resource as IBM writes them; one of the registry's own HOSTS may stand in front.
 
-        >>> Scope.parse("us.icr.io/payments/api:1.4.2")
+        >>> Scope.parse("us.icr.io/payments/api:1.4.2", ["us.icr.io"])
         Scope(path='payments/api', reference='1.4.2')
         """
         if text == "*":
             return cls()
         head, slash, rest = text.partition("/")
-        if slash and ("." in head or ":" in head or head == "localhost"):
+        if slash and head in hosts:
             text = rest
         found = _RESOURCE.fullmatch(text)
         if found is None:
             raise ValueError("the resource is not a namespace, repository or image")
-        return cls(found["path"].strip("/"), found["digest"] or found["tag"] or "")
+        return cls(found["path"], found["digest"] or found["tag"] or "")
 
     def covers(self, repository: str, references: frozenset[str]) -> bool:
         """Does it hold for an image? REFERENCES are its tags and its digest."""

@@ -7,6 +7,7 @@ import re
 
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 REPOSITORY = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
 DIGEST = r"sha256:[0-9a-f]{64}"
 REPOSITORY_MAX = 255  # characters; distribution/reference: RepositoryNameTotalLengthMax
 

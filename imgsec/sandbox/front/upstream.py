@@ -44,6 +44,9 @@ class Upstream:
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
+        # A front repeats nothing on its own, and aiohttp has no public switch for that. Its own
+        # connections are never too old: it drops them after 15 s, the services later or never.
+        self._session._retry_connection = False
 
     async def close(self) -> None:
         """End all connections."""

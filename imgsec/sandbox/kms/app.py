@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -25,6 +27,7 @@ from imgsec.sandbox.kms.requests import (
     check_alias,
     check_ring,
     is_uuid,
+    page,
     parse_object,
 )
 from imgsec.sandbox.kms.store import DEFAULT_RING, Key, KeyStore
@@ -144,7 +147,8 @@ class KeyProtect:
     # --- Keys ---------------------------------------------------------------------------------
 
     async def _count(self, request: Request, _who: Principal) -> Response:
-        keys = self._store.select(KeyQuery.parse(request.query_params), _ring(request))
+        query = replace(KeyQuery.parse(request.query_params), offset=0, limit=sys.maxsize)
+        keys = self._store.select(query, _ring(request))
         return Response(headers={"key-total": str(len(keys))})
 
     async def _list(self, request: Request, _who: Principal) -> Response:
@@ -217,8 +221,11 @@ class KeyProtect:
         self._store.remove_alias(key, request.path_params["alias"])
         return Response(status_code=204)
 
-    async def _rings(self, _request: Request, _who: Principal) -> Response:
-        return _collection(self._store.rings(), _RING_TYPE)
+    async def _rings(self, request: Request, _who: Principal) -> Response:
+        limit, offset = page(request.query_params)
+        rings = self._store.rings()
+        total = len(rings) if request.query_params.get("totalCount") == "true" else None
+        return _collection(rings[offset : offset + limit], _RING_TYPE, total=total)
 
     async def _add_ring(self, request: Request, who: Principal) -> Response:
         ring = request.path_params["ring"]
@@ -257,10 +264,13 @@ def _wants_minimal(request: Request) -> bool:
     return request.headers.get("prefer", "return=minimal").strip() == "return=minimal"
 
 
-def _collection(resources: list[dict[str, Any]], kind: str, status: int = 200) -> Response:
-    value: dict[str, Any] = {
-        "metadata": {"collectionType": kind, "collectionTotal": len(resources)}
-    }
+def _collection(
+    resources: list[dict[str, Any]], kind: str, status: int = 200, *, total: int | None = None
+) -> Response:
+    metadata: dict[str, Any] = {"collectionType": kind, "collectionTotal": len(resources)}
+    if total is not None:
+        metadata["totalCount"] = total
+    value: dict[str, Any] = {"metadata": metadata}
     if resources:
         value["resources"] = resources
     return _json(value, kind, status)

@@ -92,20 +92,23 @@ class KeyQuery:
     def parse(cls, query: Mapping[str, str]) -> Self:
         """Read the query of a list. Raises `KmsError`."""
         try:
-            states = frozenset(int(word) for word in query.get("state", "0,1,2,3").split(","))
+            states = frozenset(int(word) for word in (query.get("state") or "0,1,2,3").split(","))
         except ValueError:
             states = frozenset({-1})
         if not states <= {0, 1, 2, 3, 5}:
             raise invalid_query("state", "state must be a list of 0, 1, 2, 3, 5")
-        extractable = query.get("extractable")
+        extractable = query.get("extractable") or None
         if extractable not in (None, "true", "false"):
             raise invalid_query("extractable", "extractable must be true or false")
+        if query.get("filter"):
+            raise invalid_query("filter", "the sandbox does not know filter; use search")
         sort = query.get("sort") or "creationDate"
         if sort.removeprefix("-") not in SORTABLE:
             raise invalid_query("sort", f"sort must be one of {', '.join(SORTABLE)}")
+        limit, offset = page(query)
         return cls(
-            limit=_number(query, "limit", 200, 1, 5000),
-            offset=_number(query, "offset", 0, 0, 2**31),
+            limit=limit,
+            offset=offset,
             states=states,
             extractable=None if extractable is None else extractable == "true",
             search=query.get("search", ""),
@@ -124,6 +127,11 @@ SORTABLE = (
     "deletionDate",
     "expirationDate",
 )
+
+
+def page(query: Mapping[str, str]) -> tuple[int, int]:
+    """Limit and offset of a list. Raises `KmsError`."""
+    return _number(query, "limit", 200, 1, 5000), _number(query, "offset", 0, 0, 2**31)
 
 
 def check_alias(alias: str, what: str) -> None:
@@ -236,7 +244,7 @@ def _expiration(resource: Mapping[str, Any]) -> str | None:
 
 
 def _number(query: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = query.get(name, str(default))
+    text = query.get(name) or str(default)
     if text.isascii() and text.isdigit() and least <= int(text[:12]) <= most:
         return int(text)
     raise invalid_query(name, f"{name} must lie between {least} and {most}")

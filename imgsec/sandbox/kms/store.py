@@ -183,12 +183,14 @@ class KeyStore:
         return keys[query.offset : query.offset + query.limit]
 
     def delete(self, key: Key, by: str) -> Key:
-        """Destroy a key; its material stays for a restore, its aliases become free."""
+        """Destroy a key; it can be restored, and its aliases stay taken until they are deleted.
+
+        Whether the real service frees them is not documented: the harder reading is kept.
+        """
         if key.state == DESTROYED:
             raise KmsError("Key could not be deleted", "KEY_DELETED_ERR")
         now = _words(_now())
         with self._change():
-            self._db.execute("DELETE FROM alias WHERE key_id = ?", (key.id,))
             self._update(key, DESTROYED, {"deletionDate": now, "deletedBy": by})
         return self.find(key.id, None, "Key could not be deleted")
 
@@ -329,7 +331,7 @@ def _search(expression: str) -> Callable[[Key], bool]:
     while (found := text.partition(":"))[1] and found[0] in ("not", "exact", "alias", "name"):
         modifiers.add(found[0])
         text = found[2]
-    text = text.removeprefix("escape:")
+    text = text.removeprefix("escape:").lower()
     if not text:
         return lambda key: True  # noqa: ARG005
 
@@ -339,7 +341,9 @@ def _search(expression: str) -> Callable[[Key], bool]:
             places += key.aliases
         if "name" in modifiers or "alias" not in modifiers:
             places.append(str(key.fields["name"]))
-        hit = any(text == place if "exact" in modifiers else text in place for place in places)
+        words = [place.lower() for place in places]
+        hit = text in words if "exact" in modifiers else any(text in word for word in words)
+        hit = hit or text == key.id
         return hit is not ("not" in modifiers)
 
     return matches
