@@ -180,10 +180,12 @@ class RepositoryPattern:
             raise _refuse_pattern(text, "it needs a registry host, a slash and a path")
         if not _PATTERN_HOST.fullmatch(host) or host.strip("*.") == "":
             raise _refuse_pattern(text, "its host is not a host name, with * for a part")
-        if host.endswith("*") and ":" not in host:
-            raise _refuse_pattern(text, "a host that ends in * is met by foreign hosts")
-        if "*" in host.partition(":")[0] and not host.startswith("*."):
-            raise _refuse_pattern(text, "in a host, * stands for whole leading labels: *.icr.io")
+        if "*" in host.partition(":")[0].removeprefix("*."):
+            raise _refuse_pattern(
+                text,
+                "in a host, * stands for leading labels only, as in *.icr.io; anywhere else"
+                " foreign hosts would meet it",
+            )
         if not _PATTERN_PATH.fullmatch(path) or "//" in path or path.endswith("/"):
             raise _refuse_pattern(text, "its path has parts that no image has")
         repository = path.partition(":")[0]
