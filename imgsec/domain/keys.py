@@ -235,12 +235,18 @@ class PublicKey:
             found.append(
                 KEY_UNUSABLE(f"Portieris cannot read {self.algorithm} keys like {self.fingerprint}")
             )
-        elif self.algorithm in _SHORT_RSA:
+        elif self.is_short:
             found.append(KEY_UNUSABLE(f"{self.algorithm} is too short for a signing key"))
         return tuple(found)
 
+    @property
+    def is_short(self) -> bool:
+        """An RSA or DSA key that no longer protects, for whoever verifies with it too."""
+        size = re.fullmatch(r"(?:rsa|dsa)(\d+)", self.algorithm)
+        return size is not None and int(size[1]) < _MIN_BITS
 
-_SHORT_RSA = frozenset(f"rsa{bits}" for bits in (512, 768, 1024, 1536))
+
+_MIN_BITS = 2048  # NIST SP 800-131A: shorter RSA and DSA keys are disallowed
 
 
 @dataclass(frozen=True, slots=True)

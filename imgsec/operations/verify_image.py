@@ -13,7 +13,7 @@ from imgsec.domain.signature import SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.ports import Keyring, Registry
-from imgsec.reasons import KEY_EXPIRED, KEY_REVOKED, SIGNATURE_MISSING, Reason
+from imgsec.reasons import KEY_EXPIRED, KEY_REVOKED, KEY_UNUSABLE, SIGNATURE_MISSING, Reason
 
 
 def verify_image(
@@ -22,7 +22,8 @@ def verify_image(
     """Whether the image carries a signature of this key for this name.
 
     A tag is resolved once; what was verified is ``repository@digest``. A signature of a revoked or
-    ended key does not count, although gpg calls it valid and Portieris ignores the end date.
+    ended key does not count, although gpg calls it valid and Portieris ignores the end date. Nor
+    does one of a key so short that others could have found its secret half.
     """
     manifest = registry.fetch_manifest(image.require_version())
     canonical = image.at(manifest.digest)
@@ -31,6 +32,9 @@ def verify_image(
     if key.expires is not None and key.expires <= now:
         ended = f"key {key.fingerprint} ended on {key.expires:%Y-%m-%d}"
         return ImageReport(image, because(KEY_EXPIRED(ended)))
+    if key.is_short:
+        weak = f"key {key.fingerprint} is {key.algorithm}, too short to prove anything"
+        return ImageReport(image, because(KEY_UNUSABLE(weak)))
     found = check_signatures(
         canonical, registry.fetch_signatures(canonical), keyring, key.fingerprint
     )
