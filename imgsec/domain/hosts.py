@@ -89,7 +89,7 @@ class ServiceUrl:
             raise ImgsecError(
                 INVALID_OPTION(f"{shown(text)} is not an address such as https://host[:port]")
             )
-        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        if parts.scheme == "http" and not is_loopback(parts.netloc):
             raise ImgsecError(INSECURE_ADDRESS(f"{shown(text)} is not https"))
         path = parts.path.rstrip("/").removesuffix(strip).rstrip("/")
         return cls(f"{parts.scheme}://{parts.netloc}{path}")
