@@ -84,7 +84,9 @@ def _metadata(name: str, namespace: str | None) -> Document:
 
 def is_ours(document: object) -> bool:
     """Whether a Kubernetes object carries imgsec's label."""
-    if not isinstance(document, dict):
-        return False
-    labels = (document.get("metadata") or {}).get("labels") or {}
-    return labels.get(MANAGED_BY[0]) == MANAGED_BY[1]
+    found: Any = document
+    for name in ("metadata", "labels", MANAGED_BY[0]):
+        if not isinstance(found, dict):
+            return False
+        found = found.get(name)
+    return found == MANAGED_BY[1]
