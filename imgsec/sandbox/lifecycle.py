@@ -57,6 +57,7 @@ class Options:
     scenario: Path | None = None
     settings: Mapping[str, int] = field(default_factory=dict)  # of `Settings`, those to change
     new_ports: bool = False
+    tools_dir: Path | None = None  # looked into for docker-registry before PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +211,7 @@ def status(directory: Path) -> Status:
     if supervised:
         from imgsec.sandbox.probe import answers
 
-        health = {name: answers(folder, identity, name, seconds=2.0) for name in SERVICES}
+        health = {name: answers(folder, identity, name, seconds=1.0) for name in SERVICES}
     silent = [name for name, healthy in health.items() if not healthy]
     return Status(
         "degraded" if silent else "running",
@@ -315,7 +316,7 @@ def _start(
                 stdin=subprocess.PIPE if bound else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=_child_environment(),
+                env=_child_environment(options.tools_dir),
                 cwd="/",
                 pass_fds=(writer,),
                 start_new_session=True,
@@ -419,15 +420,17 @@ def _services(identity: Identity, health: dict[str, bool]) -> tuple[dict[str, An
     )
 
 
-def _child_environment() -> dict[str, str]:
+def _child_environment(tools_dir: Path | None) -> dict[str, str]:
     """Little, so that nothing that lies around bends the services."""
     kept = {
         name: value
         for name in ("HOME", "PATH", "LANG", "LC_ALL", "TMPDIR", "IMGSEC_TOOLS_DIR")
         if (value := os.environ.get(name)) is not None
     }
+    if tools_dir is not None:
+        kept["IMGSEC_TOOLS_DIR"] = str(tools_dir)
     path = [str(_PACKAGE_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    return {**kept, "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": ""}
+    return {**kept, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _see_logs(folder: StateFolder) -> str:
