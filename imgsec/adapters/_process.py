@@ -8,8 +8,10 @@ Runs them with `sh`. Its own ``_timeout`` adds 100 ms to every run and its ``wai
 from __future__ import annotations
 
 import re
+import signal
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from imgsec.reasons import TIMEOUT, TOOL_FAILED, TOOL_MISSING, Reason
 _TOOL_DIRS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/sbin", "/sbin")
 _SHOWN_CHARS = 600
 _ANY_EXIT_CODE = range(-64, 256)  # a signal's number is negative; the caller judges
+_ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,29 +88,55 @@ def run(
 
     tool = Path(argv[0]).name
     ended = threading.Event()
+    process = None
     try:
-        process = sh.Command(argv[0])(
-            *argv[1:],
-            _in=stdin,
-            _env=dict(environment),
-            _pass_fds=set(pass_fds),
-            _ok_code=list(_ANY_EXIT_CODE),
-            _tty_out=False,
-            _new_session=True,
-            _bg=True,
-            _bg_exc=False,
-            _done=lambda *_: ended.set(),
-        )
-    except (sh.CommandNotFound, OSError) as error:
-        raise ImgsecError(TOOL_MISSING(f"{tool} cannot be started: {error}")) from error
-    try:
+        with signals_wait():
+            process = sh.Command(argv[0])(
+                *argv[1:],
+                _in=stdin,
+                _env=dict(environment),
+                _pass_fds=set(pass_fds),
+                _ok_code=list(_ANY_EXIT_CODE),
+                _tty_out=False,
+                _new_session=True,
+                _bg=True,
+                _bg_exc=False,
+                _done=lambda *_: ended.set(),
+            )
         if not ended.wait(timeout):
             raise ImgsecError(TIMEOUT(f"{tool} did not end within {timeout:g} s"))
+    except (sh.CommandNotFound, OSError) as error:
+        raise ImgsecError(TOOL_MISSING(f"{tool} cannot be started: {error}")) from error
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
     process.wait()
     return Completed(tool, process.exit_code, process.stdout, process.stderr)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Signals that come during the block are delivered after it.
+
+    For the moment in which a child runs already and nobody holds its name: a handler that raises
+    there would leave it behind.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    kept = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in _ENDING_SIGNALS
+    }
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for one in came:
+            signal.raise_signal(one)
 
 
 def _end(process: object) -> None:
