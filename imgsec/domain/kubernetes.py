@@ -84,7 +84,7 @@ def _metadata(name: str, namespace: str | None) -> Document:
 
 def is_ours(document: object) -> bool:
     """Whether a Kubernetes object carries imgsec's label."""
-    found: Any = document
+    found: object = document
     for name in ("metadata", "labels", MANAGED_BY[0]):
         if not isinstance(found, dict):
             return False
