@@ -234,7 +234,7 @@ def list_faults(directory: DirOpt = None) -> None:
 def _folder(directory: Path | None) -> StateFolder:
     from imgsec.sandbox.folder import StateFolder, default_directory
 
-    folder = StateFolder((directory or default_directory()).absolute())
+    folder = StateFolder((directory or default_directory()).resolve())
     folder.open()
     return folder
 

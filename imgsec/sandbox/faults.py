@@ -147,7 +147,10 @@ def parse_rules(data: bytes) -> Rules:
     """Read the file's content. Raises ValueError with a sentence."""
     if len(data) > _MAX_BYTES:
         raise ValueError("the file is larger than 1 MiB")
-    value = json.loads(data)
+    try:
+        value = json.loads(data)
+    except RecursionError:
+        value = None
     if not isinstance(value, dict):
         raise ValueError("the file must hold an object")
     rules: Rules = {}

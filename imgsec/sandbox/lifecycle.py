@@ -113,7 +113,7 @@ def running_sandbox(
     temporary = directory is None
     if directory is None:
         directory = Path(tempfile.mkdtemp(prefix="imgsec-sandbox-"))
-    folder = StateFolder(directory.absolute())
+    folder = StateFolder(directory.resolve())
     supervisor: subprocess.Popen[bytes] | None = None
     try:
         with _alone(folder):
@@ -142,7 +142,7 @@ def running_sandbox(
 
 def up(directory: Path, options: Options) -> tuple[Sandbox, bool]:
     """Start a sandbox that outlives this process; False when it was running already."""
-    folder = StateFolder(directory.absolute())
+    folder = StateFolder(directory.resolve())
     with _alone(folder):
         _prepare(folder, options)
         if is_held(folder.supervisor_lock):
@@ -161,7 +161,7 @@ def up(directory: Path, options: Options) -> tuple[Sandbox, bool]:
 
 def down(directory: Path, *, purge: bool) -> bool:
     """End a sandbox and wait until nothing of it is left; False when none was running."""
-    folder = StateFolder(directory.absolute())
+    folder = StateFolder(directory.resolve())
     if not folder.root.is_dir():
         return False
     with _alone(folder):
@@ -184,7 +184,7 @@ def down(directory: Path, *, purge: bool) -> bool:
 
 def find(directory: Path) -> Sandbox:
     """The sandbox that runs in DIRECTORY. Raises `ImgsecError` when none does."""
-    folder = StateFolder(directory.absolute())
+    folder = StateFolder(directory.resolve())
     if not (folder.is_sandbox and is_held(folder.supervisor_lock) and folder.processes.exists()):
         raise ImgsecError(
             PART_MISSING(
@@ -196,7 +196,7 @@ def find(directory: Path) -> Sandbox:
 
 def status(directory: Path) -> Status:
     """How it stands. Looks only, and asks each service whether it answers."""
-    folder = StateFolder(directory.absolute())
+    folder = StateFolder(directory.resolve())
     if not folder.is_sandbox:
         return Status("stopped", str(folder.root), "No sandbox was started here.", None, (), {})
     identity = Identity.load(folder)
@@ -233,6 +233,7 @@ def _alone(folder: StateFolder) -> Iterator[None]:
         folder.open()
     try:
         lock = Lock(folder.command_lock)
+        free = lock.acquire(seconds=_START_LIMIT + _STOP_LIMIT)
     except OSError as error:
         raise ImgsecError(
             OUTPUT_UNWRITABLE(
@@ -241,7 +242,7 @@ def _alone(folder: StateFolder) -> Iterator[None]:
             )
         ) from error
     try:
-        if not lock.acquire(seconds=_START_LIMIT + _STOP_LIMIT):
+        if not free:
             raise ImgsecError(
                 PART_MISSING(f"Another command is busy with the sandbox in {folder.root}.")
             )

@@ -19,7 +19,8 @@ class Lock:
     """An exclusive flock. Processes that inherit `descriptor` hold it together."""
 
     def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._path = path
+        self.descriptor = self._open()
 
     def acquire(self, *, seconds: float) -> bool:
         """Take the lock; False when somebody else kept it for so long."""
@@ -27,11 +28,23 @@ class Lock:
         while True:
             try:
                 fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return True
+                if self._is_current():
+                    return True
+                os.close(self.descriptor)  # the file was removed while we waited
+                self.descriptor = self._open()
             except BlockingIOError:
                 if time.monotonic() >= deadline:
                     return False
                 time.sleep(_STEP)
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self.descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
 
     def close(self) -> None:
         """Let go of it, unless another process inherited it."""

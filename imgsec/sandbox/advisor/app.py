@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from imgsec.sandbox.advisor.catalogue import Catalogue, created, images
+from imgsec.sandbox.advisor.catalogue import Catalogue, created, images, labels
 from imgsec.sandbox.advisor.exemptions import TYPES, Exemption, ExemptionStore
 from imgsec.sandbox.advisor.exemptions import Scope as ExemptionScope
 from imgsec.sandbox.advisor.reports import Assessment
@@ -378,7 +378,7 @@ class Advisor:
                 "Created": created(config),
                 "Size": manifest.size,
                 "VirtualSize": manifest.size,
-                "Labels": (config.get("config") or {}).get("Labels") or {},
+                "Labels": labels(config),
                 "ManifestType": manifest.media_type,
             }
             if counts:

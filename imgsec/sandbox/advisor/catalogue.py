@@ -98,13 +98,8 @@ class Catalogue:
         status, body, headers = self._request("GET", _manifest_path(repository, reference))
         if status != 200:
             return None
-        try:
-            content = json.loads(body)
-        except ValueError:
-            return None
-        return Manifest(
-            headers.get("docker-content-digest", ""), headers.get("content-type", ""), content
-        )
+        digest, media_type = headers.get("docker-content-digest"), headers.get("content-type")
+        return Manifest(digest or "", media_type or "", _object(body))
 
     def config(self, repository: str, manifest: Manifest) -> dict[str, Any]:
         """The image configuration; empty for an index or another kind of artifact."""
@@ -116,11 +111,7 @@ class Catalogue:
 
     def _get_json(self, path: str) -> tuple[dict[str, Any], dict[str, str]]:
         status, body, headers = self._request("GET", path)
-        try:
-            value = json.loads(body) if status == 200 else {}
-        except ValueError:
-            value = {}
-        return (value if isinstance(value, dict) else {}), headers
+        return (_object(body) if status == 200 else {}), headers
 
     def _request(self, method: str, path: str) -> tuple[int, bytes, dict[str, str]]:
         connection = _UnixConnection(self._socket)
@@ -144,6 +135,13 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
+def labels(config: dict[str, Any]) -> dict[str, Any]:
+    """The labels of an image; whoever pushed the configuration may have written anything."""
+    inner = config.get("config")
+    found = inner.get("Labels") if isinstance(inner, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def created(config: dict[str, Any]) -> int:
     """When an image was built, in Unix seconds; 0 when it does not say."""
     try:
@@ -161,6 +159,14 @@ def images(catalogue: Catalogue, repositories: list[str]) -> Iterator[tuple[str,
                 by_digest.setdefault(digest, []).append(tag)
         for digest, tags in by_digest.items():
             yield repository, digest, tags
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _manifest_path(repository: str, reference: str) -> str:

@@ -29,7 +29,10 @@ class StoredSignature:
     @classmethod
     def parse(cls, body: bytes, digest: str) -> Self:
         """Read the object of a PUT. Raises ValueError with a sentence."""
-        value = json.loads(body)
+        try:
+            value = json.loads(body)
+        except RecursionError:
+            value = None
         if not isinstance(value, dict):
             raise ValueError("the body must be an object")
         if value.get("schemaVersion") != 2 or value.get("type") != "atomic":

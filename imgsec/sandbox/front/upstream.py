@@ -77,7 +77,11 @@ class Upstream:
         path = scope["raw_path"].decode("latin-1")
         if query := scope["query_string"]:
             path += "?" + query.decode("latin-1")
-        dropped = _NOT_FORWARDED if keep_authorization else _NOT_FORWARDED | {b"authorization"}
+        dropped = set(_NOT_FORWARDED)
+        if not keep_authorization:
+            dropped.add(b"authorization")
+        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            dropped.add(b"content-length")  # RFC 9112, 6.3: the other one counts
         headers = CIMultiDict(
             (name.decode("latin-1"), value.decode("latin-1"))
             for name, value in scope["headers"]
