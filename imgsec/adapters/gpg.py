@@ -152,7 +152,11 @@ class GpgKeyring:
                 stdin=message,
                 pass_fds=(descriptor,),
             )
-        return completed, bytes(collected)
+        status = bytes(collected)
+        if b"[GNUPG:] " not in status or b"ERROR add_keyblock_resource" in status:
+            # It always says something about its input; silence is a broken tool, not a refusal.
+            raise ImgsecError(completed.failure())
+        return completed, status
 
     def end_agent(self) -> None:
         """End what gpg left running in this home; the key is gone from memory then."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import resource
 import shutil
 import stat
 import tempfile
@@ -47,6 +48,8 @@ class PrivateDir:
 @contextlib.contextmanager
 def private_dir() -> Iterator[PrivateDir]:
     """A private directory for the life of the block. Raises `ImgsecError` (storage-unavailable)."""
+    # A dump of this process, or of one that it starts, would hold the key.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     base = _base()
     sweep(base)
     try:

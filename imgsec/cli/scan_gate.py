@@ -7,7 +7,9 @@ from imgsec.cli.options import ADVISOR, IAM, NETWORK, REGISTRY, ImagesArg, with_
 from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
-_MARGIN_SECONDS = 5  # the gate ends by itself, as scan-incomplete, before the whole command does
+# The gate ends by itself, with what it saw last, before the whole command does: the last question
+# may take this long with its repeats.
+_MARGIN_SECONDS = 15
 
 
 @with_options(
@@ -29,7 +31,8 @@ def scan_gate(images: ImagesArg, *, settings: Settings, outputs: Outputs) -> Ans
 
     references = [ImageReference.parse(image).require_version() for image in images]
     with wire(settings) as world:
-        deadline = world.clock.monotonic() + max(settings.timeout - _MARGIN_SECONDS, 0)
+        patience = settings.timeout - min(_MARGIN_SECONDS, settings.timeout / 2)
+        deadline = world.clock.monotonic() + patience
         answer = judge_each(
             "scan-gate",
             references,

@@ -27,7 +27,7 @@ from imgsec.reasons import (
     PART_MISSING,
     UNEXPECTED_OUTCOME,
 )
-from imgsec.sandbox.lifecycle import running_sandbox
+from imgsec.sandbox.lifecycle import Options, running_sandbox
 
 STEP_SECONDS = 120.0
 _TOOLS = ("skopeo", "buildah", "gpg", "gpgv", "gpgconf", "docker-registry")
@@ -52,14 +52,15 @@ def play(folder: Path, tools_dir: str | None, sandbox_dir: Path | None, say: Say
     folder: made or emptied if an earlier demo made it. sandbox_dir: where the sandbox keeps its
     state; None for a temporary folder.
     """
-    tools = Tools(Path(tools_dir) if tools_dir else None)
+    own_tools = Path(tools_dir).absolute() if tools_dir else None
+    tools = Tools(own_tools)
     _require_parts(tools)
     _make_folder(folder)
     with ExitStack() as stack:
-        sandbox = stack.enter_context(running_sandbox(sandbox_dir))
+        sandbox = stack.enter_context(running_sandbox(sandbox_dir, Options(tools_dir=own_tools)))
         environment = {**os.environ, **sandbox.environment}
-        if tools_dir:
-            environment["IMGSEC_TOOLS_DIR"] = tools_dir
+        if own_tools:
+            environment["IMGSEC_TOOLS_DIR"] = str(own_tools)
         stage = Stage(folder, tools, environment, say)
         registry = sandbox.environment["IMGSEC_SANDBOX_REGISTRY"]
         say(f"A sandbox runs on loopback; its registry is {registry}.")

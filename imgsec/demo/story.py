@@ -77,11 +77,16 @@ def later_steps(places: Places, clean: str, vulnerable: str) -> tuple[Step, ...]
             "gate-vulnerable",
             "Gate both digests on their scans",
             "The advisor finds vulnerabilities in the first: refused, so it is never signed.",
-            ("scan-gate", vulnerable),
+            ("scan-gate", "--timeout", "30", vulnerable),
             outcome="refused",
             reason="finding-in-force",
         ),
-        Step("gate-clean", "", "The second is clean: it may go out.", ("scan-gate", clean)),
+        Step(
+            "gate-clean",
+            "",
+            "The second is clean: it may go out.",
+            ("scan-gate", "--timeout", "30", clean),
+        ),
         Step(
             "sign",
             "Sign the digest that passed, under its tag's name",

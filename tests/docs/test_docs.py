@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The documents promise what the program does: generated pages, links, commands and the schema."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import typer
+
+from imgsec.cli.app import app
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.reference import Digest, ImageReference
+from imgsec.domain.report import (
+    Change,
+    ImageReport,
+    KeySummary,
+    Report,
+    ResolvedImage,
+    ScannedImage,
+    SignedImage,
+    VerifiedImage,
+)
+from imgsec.domain.verdict import Note, because, passed
+from imgsec.domain.vulnerability import Finding, Fix, ScanReport, ScanStatus
+from imgsec.reasons import CATALOGUE, Outcome
+from imgsec.render.document import report_document
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/*/README.md")])
+SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "report.schema.json").read_text())
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "render-docs"), "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("https://"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in re.findall(r"```(?:console|sh|bash)\n(.*?)```", text, re.DOTALL):
+            joined = block.replace("\\\n", " ")
+            for line in joined.splitlines():
+                command = line.strip().removeprefix("$ ")
+                if command.startswith("imgsec "):
+                    found.append((page.name, command))
+    return found
+
+
+@pytest.mark.parametrize(("page", "command"), shown_commands())
+def test_shown_command_is_one_that_the_program_takes(page: str, command: str) -> None:
+    """Parsed by the real command line; a word that it does not know fails here."""
+    words = shlex.split(command, comments=True)[1:]
+    node: Any = typer.main.get_command(app)
+    while words and words[0] in getattr(node, "commands", {}):
+        node = node.commands[words.pop(0)]
+    assert not getattr(node, "commands", {}), f"{page}: {command}: no such command"
+    known = {name for parameter in node.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for word in words:
+        if word == "--":
+            break
+        if word.startswith("--"):
+            assert word.partition("=")[0] in known | {"--help"}, f"{page}: {command}: {word}"
+
+
+def reports() -> list[Report]:
+    """One report of every kind that the commands make."""
+    image = ImageReference.parse("r.example.com/a/b:1")
+    digest = Digest.of(b"x")
+    canonical = image.at(digest)
+    signer = Fingerprint.parse("AB" * 20)
+    from datetime import UTC, datetime
+
+    moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    finding = Finding("CVE-1", "s", False, ("n",), (Fix("p", "1", "2", "Upgrade"),))
+    found = (
+        ResolvedImage(canonical, "application/x", True, ("linux/amd64",)),
+        ScannedImage(canonical, ((digest, ScanReport(ScanStatus.FAIL, (finding,), "d", moment)),)),
+        SignedImage(canonical, signer, True, (digest,)),
+        VerifiedImage(canonical, signer, "r.example.com/a/b:1", moment),
+        None,
+    )
+    verdict = passed(Note("a-note", "text"))
+    judged = [Report("c", verdict, (ImageReport(image, verdict, part),)) for part in found]
+    key = KeySummary("a", "5f1c7b5a-0000-4000-8000-000000000000", "x", signer, "rsa4096", moment)
+    refused = [Report("c", because(kind("text"))) for kind in CATALOGUE.values()]
+    return [*judged, *refused, Report("c", verdict, key=key, changes=(Change("f", "created"),))]
+
+
+def test_reports_keep_the_published_schema() -> None:
+    from imgsec.cli.output import EXIT_CODES
+
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    for report in reports():
+        document = report_document(report, EXIT_CODES[report.verdict.outcome])
+        jsonschema.validate(json.loads(json.dumps(document)), SCHEMA)
+
+
+def test_schema_refuses_an_exit_code_that_contradicts_the_outcome() -> None:
+    document = report_document(Report("c", passed()), 1)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, SCHEMA)
+
+
+def test_every_outcome_but_pass_has_a_reason_code() -> None:
+    assert {kind.outcome for kind in CATALOGUE.values()} == set(Outcome) - {Outcome.PASS}
