@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters._process import Completed, Tools, run, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
@@ -43,6 +43,8 @@ _AGENT_CONF = "disable-scdaemon\nmax-cache-ttl 600\n"
 _STATUS_MAX_BYTES = 64 * 1024
 _ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
 _WEAK_DIGESTS = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 4880, 9.4
+# Its last word, in front of the cause, on input that holds no signature over embedded content.
+_NO_SIGNATURE = re.compile(rb"^gpgv: (?:verify signatures failed|can't hash datafile): ", re.M)
 _BINARY_DOCUMENT = "00"  # RFC 4880, 5.2.1: the class of a signature over a binary document
 
 
@@ -64,7 +66,18 @@ class GpgKeyring:
             "PATH": "/usr/bin:/bin",
             "LC_ALL": "C.UTF-8",
         }
-        self._gpg: Any = gnupg.GPG(
+        self._started: list[Any] = []
+        started = self._started
+
+        class Gnupg(gnupg.GPG):  # type: ignore[misc]
+            """Remembers its processes: it lets go of one that runs when a signal ends the call."""
+
+            def _open_subprocess(self, *arguments: Any, **options: Any) -> Any:
+                with signals_wait():
+                    started.append(super()._open_subprocess(*arguments, **options))
+                return started[-1]
+
+        self._gpg: Any = Gnupg(
             gnupghome=str(home),
             gpgbinary=str(tools.find("gpg")),
             options=["--no-tty", "--pinentry-mode", "loopback"],
@@ -83,6 +96,9 @@ class GpgKeyring:
             no_protection=True,
             **fields,
         )
+        if not request.mail:  # python-gnupg would put login and host name into a public key
+            lines = batch.splitlines(keepends=True)
+            batch = "".join(line for line in lines if not line.startswith("Name-Email:"))
         result = self._gpg.gen_key(batch)
         if not result.fingerprint:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg made no key: {_last_line(result.stderr)}"))
@@ -98,14 +114,15 @@ class GpgKeyring:
     def inspect_public_key(self, content: bytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
         rows = self._gpg.scan_keys_mem(content)
-        if len(rows) != 1 or rows[0]["type"] != "pub":
+        if any(row["type"] != "pub" for row in rows):
+            raise ImgsecError(KEY_MALFORMED("it holds a secret key where a public one is expected"))
+        if len(rows) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {len(rows) or 'no'} public keys"))
         return _public_key(rows[0])
 
     def import_public_key(self, content: bytes) -> PublicKey:
         """See `imgsec.ports.Keyring`. A secret key is refused, and does not enter the keyring."""
-        if _holds_secret_key(content):
-            raise ImgsecError(KEY_MALFORMED("it holds a secret key where a public one is expected"))
+        self.inspect_public_key(content)
         result = self._gpg.import_keys(content)
         if result.count != 1 or len(set(result.fingerprints)) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.count or 'no'} public keys"))
@@ -153,13 +170,18 @@ class GpgKeyring:
                 pass_fds=(descriptor,),
             )
         status = bytes(collected)
-        if b"[GNUPG:] " not in status or b"ERROR add_keyblock_resource" in status:
+        judged = b"[GNUPG:] " in status or _NO_SIGNATURE.search(completed.stderr)
+        if not judged or b"ERROR add_keyblock_resource" in status:
             # It always says something about its input; silence is a broken tool, not a refusal.
             raise ImgsecError(completed.failure())
         return completed, status
 
     def end_agent(self) -> None:
         """End what gpg left running in this home; the key is gone from memory then."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         with suppress(ImgsecError):
             run(
                 [str(self._tools.find("gpgconf")), "--kill", "all"],
@@ -246,15 +268,6 @@ def _status_pipe() -> Iterator[tuple[int, bytearray]]:
         os.close(writing)
         thread.join(timeout=GPGV_SECONDS)
         os.close(reading)
-
-
-def _holds_secret_key(content: bytes) -> bool:
-    """An armoured private key, or a packet with the secret key's tag 5 (RFC 4880, 4.3)."""
-    if b"PRIVATE KEY BLOCK" in content:
-        return True
-    first = content[0] if content else 0
-    tag = first & 0x3F if first & 0x40 else (first & 0x3C) >> 2
-    return first >= 0x80 and tag == 5
 
 
 def _public_key(row: dict[str, Any]) -> PublicKey:

@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenPGP by the real gpg and gpgv: which keys are taken, and which signatures count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from imgsec.adapters._process import Tools
+from imgsec.adapters.gpg import GpgKeyring, gpg_keyring, judge_status
+from imgsec.adapters.private_dir import PrivateDir
+from imgsec.domain.keys import Fingerprint, KeyRequest, SecretBytes
+from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
+from imgsec.reasons import Reason
+from tests.support import Gpg, short_folder
+from tests.unit.refusals import refused
+
+CONTENT = b'{"critical": "the signed bytes"}\n'
+LONG_AGO = ("--faked-system-time", "20200102T000000")
+FAKE_STATUS = "[GNUPG:] GOODSIG 0123456789ABCDEF Somebody Else"
+
+
+class Cast:
+    """The keys that play: made once, since that takes the longest."""
+
+    def __init__(self, home: Path) -> None:
+        self.gpg = Gpg(home)
+        self.good = self.gpg.make_key("good key")
+        self.other = self.gpg.make_key("other key")
+        self.gpg.run(*LONG_AGO, "--quick-generate-key", "ended key", "rsa2048", "sign", "1y")
+        self.ended = self.gpg.fingerprint("ended key")
+        self.gpg.run(*LONG_AGO, "--quick-generate-key", "old key", "rsa2048", "sign", "0")
+        self.old = self.gpg.fingerprint("old key")
+        self.revoked = self.gpg.make_key("revoked key")
+        self.by_revoked = self.gpg.sign(CONTENT, self.revoked)
+        note = (home / "openpgp-revocs.d" / f"{self.revoked}.rev").read_text()
+        self.gpg.run("--import", stdin=note.replace(":-----BEGIN", "-----BEGIN").encode())
+        self.with_subkey = self.gpg.make_key("subkey owner", usage="cert")
+        self.gpg.run("--quick-add-key", self.with_subkey, "rsa2048", "sign")
+        self.p256 = self.gpg.make_key("curve key", "nistp256")
+        self.ed25519 = self.gpg.make_key("edwards key", "ed25519")
+
+
+@pytest.fixture(scope="module")
+def cast() -> Iterator[Cast]:
+    with short_folder() as folder:
+        home = folder / "h"
+        home.mkdir(mode=0o700)
+        yield Cast(home)
+
+
+@pytest.fixture
+def keyring(short: Path) -> Iterator[GpgKeyring]:
+    with gpg_keyring(Tools(), PrivateDir(short, in_memory=True)) as opened:
+        yield opened
+
+
+def opened(keyring: GpgKeyring, cast: Cast, message: bytes, signer: str) -> str | bytes:
+    """The reason code, or the content that counts."""
+    key = keyring.import_public_key(cast.gpg.public(signer))
+    found = keyring.open_message(message, key.fingerprint)
+    return found.code if isinstance(found, Reason) else found.content
+
+
+def test_good_signature_gives_content_signer_and_time(keyring: GpgKeyring, cast: Cast) -> None:
+    key = keyring.import_public_key(cast.gpg.public(cast.good))
+    message = cast.gpg.sign(CONTENT, cast.good)
+    found = keyring.open_message(message, key.fingerprint)
+    assert isinstance(found, OpenPGPMessage)
+    assert found.content == CONTENT
+    assert str(found.signer) == cast.good
+    assert abs((datetime.now(UTC) - found.signed_at).total_seconds()) < 3600
+
+
+@pytest.mark.parametrize("name", ["p256", "ed25519", "with_subkey"])
+def test_other_kinds_of_keys_count_too(keyring: GpgKeyring, cast: Cast, name: str) -> None:
+    signer = getattr(cast, name)
+    assert opened(keyring, cast, cast.gpg.sign(CONTENT, signer), signer) == CONTENT
+
+
+@pytest.mark.parametrize("compression", ["0", "1", "2", "3"])
+def test_compression_does_not_matter(keyring: GpgKeyring, cast: Cast, compression: str) -> None:
+    message = cast.gpg.sign(CONTENT, cast.good, options=("--compress-algo", compression))
+    assert opened(keyring, cast, message, cast.good) == CONTENT
+
+
+def test_key_that_has_ended_does_not_count_whenever_it_signed(
+    keyring: GpgKeyring, cast: Cast
+) -> None:
+    message = cast.gpg.sign(CONTENT, cast.ended, options=LONG_AGO)
+    assert opened(keyring, cast, message, cast.ended) == "key-expired"
+
+
+def test_key_that_was_revoked_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    assert opened(keyring, cast, cast.by_revoked, cast.revoked) == "key-revoked"
+
+
+def test_signature_past_its_end_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    options = (*LONG_AGO, "--default-sig-expire", "1d")
+    message = cast.gpg.sign(CONTENT, cast.old, options=options)
+    assert opened(keyring, cast, message, cast.old) == "signature-expired"
+
+
+def test_another_key_is_untrusted(keyring: GpgKeyring, cast: Cast) -> None:
+    message = cast.gpg.sign(CONTENT, cast.other)
+    assert opened(keyring, cast, message, cast.good) == "signature-untrusted"
+
+
+def test_another_key_in_the_keyring_is_untrusted_all_the_same(
+    keyring: GpgKeyring, cast: Cast
+) -> None:
+    keyring.import_public_key(cast.gpg.public(cast.other))
+    message = cast.gpg.sign(CONTENT, cast.other)
+    assert opened(keyring, cast, message, cast.good) == "signature-untrusted"
+
+
+def test_key_with_the_same_user_id_is_untrusted(keyring: GpgKeyring, cast: Cast) -> None:
+    with short_folder() as folder:
+        attacker = Gpg(folder)
+        theirs = attacker.make_key("good key")
+        message = attacker.sign(CONTENT, theirs)
+    assert opened(keyring, cast, message, cast.good) == "signature-untrusted"
+
+
+@pytest.mark.parametrize("order", [("good", "other"), ("other", "good")])
+def test_two_signers_in_one_message_do_not_count(
+    keyring: GpgKeyring, cast: Cast, order: tuple[str, str]
+) -> None:
+    message = cast.gpg.sign(CONTENT, *(getattr(cast, name) for name in order))
+    assert opened(keyring, cast, message, cast.good) in ("signature-invalid", "signature-untrusted")
+
+
+def test_signed_twice_by_one_key_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    keyring.import_public_key(cast.gpg.public(cast.good))
+    once = cast.gpg.sign(CONTENT, cast.good, options=("--compress-algo", "0"))
+    nested = cast.gpg.sign(once, cast.good)
+    assert opened(keyring, cast, nested, cast.good) != CONTENT
+    both = once + cast.gpg.sign(b"something else", cast.good)
+    assert opened(keyring, cast, both, cast.good) == "signature-invalid"
+
+
+@pytest.mark.parametrize(
+    "words", [("--armor", "--sign"), ("--clear-sign",), ("--armor", "--store")]
+)
+def test_text_forms_do_not_count(keyring: GpgKeyring, cast: Cast, words: tuple[str, ...]) -> None:
+    message = cast.gpg.run("--local-user", cast.good, *words, stdin=CONTENT)
+    assert opened(keyring, cast, message, cast.good) == "signature-invalid"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--no-armor", "--store"),
+        ("--no-armor", "--detach-sign"),
+        ("--no-armor", "--passphrase", "x", "--symmetric"),
+    ],
+)
+def test_packet_without_an_embedded_signature_does_not_count(
+    keyring: GpgKeyring, cast: Cast, words: tuple[str, ...]
+) -> None:
+    message = cast.gpg.run("--local-user", cast.good, *words, stdin=CONTENT)
+    assert message[0] >= 0x80
+    assert opened(keyring, cast, message, cast.good) == "signature-invalid"
+
+
+def test_weak_digest_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    message = cast.gpg.sign(CONTENT, cast.good, options=("--digest-algo", "SHA1"))
+    assert opened(keyring, cast, message, cast.good) == "signature-weak"
+
+
+def test_text_signature_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    message = cast.gpg.sign(CONTENT, cast.good, options=("--textmode",))
+    assert opened(keyring, cast, message, cast.good) == "signature-invalid"
+
+
+def test_changed_content_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    message = cast.gpg.sign(CONTENT, cast.good, options=("--compress-algo", "0"))
+    changed = message.replace(b"the signed bytes", b"the forged bytes")
+    assert changed != message
+    assert opened(keyring, cast, changed, cast.good) == "signature-invalid"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"\x00", b"\xff", b"\x90\r\x03\x00", b"\xcb\x00", b"\x80" * 1000, b"\xa3" * 70_000],
+)
+def test_junk_does_not_count(keyring: GpgKeyring, cast: Cast, message: bytes) -> None:
+    assert opened(keyring, cast, message, cast.good) == "signature-invalid"
+
+
+def test_cut_message_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    message = cast.gpg.sign(CONTENT, cast.good, options=("--compress-algo", "0"))
+    assert opened(keyring, cast, message[:-10], cast.good) == "signature-invalid"
+
+
+def test_more_bytes_than_a_signature_has_do_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    message = b"\x90" * (SIGNATURE_MAX_BYTES + 1)
+    assert opened(keyring, cast, message, cast.good) == "signature-invalid"
+
+
+def test_more_content_than_a_payload_has_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
+    message = cast.gpg.sign(b"0" * 5_000_000, cast.good)
+    assert len(message) < 2 * PAYLOAD_MAX_BYTES  # it is packed
+    assert opened(keyring, cast, message, cast.good) == "signature-invalid"
+
+
+def test_user_id_that_spells_a_status_line_is_no_status_line(keyring: GpgKeyring) -> None:
+    with short_folder() as folder:
+        attacker = Gpg(folder)
+        name = f"x\n{FAKE_STATUS}\n[GNUPG:] VALIDSIG x"
+        attacker.run("--allow-freeform-uid", "--quick-generate-key", name, "rsa2048", "sign", "0")
+        theirs = attacker.fingerprint("=" + name)
+        message = attacker.sign(CONTENT, theirs)
+        key = keyring.import_public_key(attacker.public(theirs))
+        found = keyring.open_message(message, key.fingerprint)
+        assert isinstance(found, OpenPGPMessage)  # one good signature, and no second one
+        wrong = keyring.open_message(message.replace(b"signed", b"forged"), key.fingerprint)
+        assert isinstance(wrong, Reason)
+
+
+# --- Status lines, read by themselves -------------------------------------------------------------
+
+SIGNER = Fingerprint("AB" * 20)
+VALID = f"VALIDSIG {SIGNER} 2026-01-01 1767225600 0 4 0 1 8 00 {SIGNER}"
+GOOD = ("NEWSIG", f"GOODSIG {'AB' * 8} name", VALID, "PLAINTEXT 62 1767225600 ")
+
+
+def judged(*lines: str) -> str:
+    status = "".join(f"[GNUPG:] {line}\n" for line in lines).encode()
+    found = judge_status(status, CONTENT, SIGNER)
+    return found.code if isinstance(found, Reason) else "counts"
+
+
+@pytest.mark.parametrize(
+    ("lines", "verdict"),
+    [
+        (GOOD, "counts"),
+        (GOOD[1:], "signature-invalid"),
+        ((GOOD[0], *GOOD[2:]), "signature-invalid"),
+        ((*GOOD[:2], GOOD[3]), "signature-invalid"),
+        (GOOD[:3], "signature-invalid"),
+        ((), "signature-invalid"),
+        ((*GOOD, "NEWSIG"), "signature-invalid"),
+        ((*GOOD, GOOD[1]), "signature-invalid"),
+        ((*GOOD, VALID), "signature-invalid"),
+        ((*GOOD, GOOD[3]), "signature-invalid"),
+        ((*GOOD, "ERRSIG x 1 8 00 1 9 -"), "signature-invalid"),
+        ((*GOOD, "BADSIG x name"), "signature-invalid"),
+        ((*GOOD, "REVKEYSIG x name"), "key-revoked"),
+        ((*GOOD, "EXPKEYSIG x name"), "key-expired"),
+        ((*GOOD, "EXPSIG x name"), "signature-expired"),
+        ((*GOOD, "NO_PUBKEY x"), "signature-untrusted"),
+        ((*GOOD[:2], VALID.replace(f" {SIGNER}", f" {'CD' * 20}"), GOOD[3]), "signature-untrusted"),
+        ((*GOOD[:2], VALID.rpartition(" ")[0], GOOD[3]), "signature-invalid"),
+        ((*GOOD[:2], VALID.replace(" 8 00 ", " 2 00 "), GOOD[3]), "signature-weak"),
+        ((*GOOD[:2], VALID.replace(" 8 00 ", " 1 00 "), GOOD[3]), "signature-weak"),
+        ((*GOOD[:2], VALID.replace(" 8 00 ", " 3 00 "), GOOD[3]), "signature-weak"),
+        ((*GOOD[:2], VALID.replace(" 8 00 ", " 8 01 "), GOOD[3]), "signature-invalid"),
+    ],
+)
+def test_every_status_word_has_its_verdict(lines: tuple[str, ...], verdict: str) -> None:
+    assert judged(*lines) == verdict
+
+
+def test_status_words_inside_other_lines_are_no_status() -> None:
+    text = "gpgv: " + " ".join(f"[GNUPG:] {line}" for line in GOOD)
+    assert isinstance(judge_status(text.encode(), CONTENT, SIGNER), Reason)
+
+
+# --- Keys -----------------------------------------------------------------------------------------
+
+
+def test_made_key_is_as_asked_for_and_nothing_else_is_in_it(keyring: GpgKeyring) -> None:
+    key = keyring.generate_key(KeyRequest("imgsec image signing", bits=3072, valid_days=10))
+    assert key.algorithm == "rsa3072"
+    assert key.flaws(datetime.now(UTC)) == ()
+    assert key.expires is not None
+    assert (key.expires - key.created).days == 10
+    (row,) = keyring._gpg.list_keys()
+    assert row["uids"] == ["imgsec image signing"]  # no login, no host name
+    assert row["subkeys"] == []
+
+
+def test_made_key_carries_the_mail_that_was_asked_for(keyring: GpgKeyring) -> None:
+    keyring.generate_key(KeyRequest("Release Signing <release@example.com>", bits=3072))
+    (row,) = keyring._gpg.list_keys()
+    assert row["uids"] == ["Release Signing <release@example.com>"]
+
+
+@pytest.mark.parametrize("armour", [False, True])
+def test_secret_key_goes_out_and_comes_in_the_same(
+    keyring: GpgKeyring, cast: Cast, armour: bool
+) -> None:
+    content = cast.gpg.secret(cast.good, armour=armour)
+    key = keyring.import_secret_key(SecretBytes(content))
+    assert str(key.fingerprint) == cast.good
+    assert keyring.export_secret_key(key.fingerprint).reveal() == cast.gpg.secret(cast.good)
+    assert keyring.export_public_key(key.fingerprint, armour=False) == cast.gpg.public(cast.good)
+
+
+def test_state_of_a_key_is_read_from_the_key(keyring: GpgKeyring, cast: Cast) -> None:
+    now = datetime.now(UTC)
+
+    def flaws(signer: str) -> list[str]:
+        key = keyring.inspect_public_key(cast.gpg.public(signer))
+        return [flaw.code for flaw in key.flaws(now)]
+
+    assert flaws(cast.good) == []
+    assert flaws(cast.ended) == ["key-expired"]
+    assert flaws(cast.revoked) == ["key-revoked"]
+    assert flaws(cast.p256) == []
+    assert flaws(cast.ed25519) == ["key-unusable"]
+    assert set(flaws(cast.with_subkey)) == {"key-unusable"}
+
+
+@pytest.mark.parametrize("content", [b"", b"\x95\x00", b"\xff" * 100, b"<html></html>"])
+def test_junk_is_no_key(keyring: GpgKeyring, content: bytes) -> None:
+    with refused("key-malformed"):
+        keyring.import_secret_key(SecretBytes(content))
+    with refused("key-malformed"):
+        keyring.import_public_key(content)
+    with refused("key-malformed"):
+        keyring.inspect_public_key(content)
+
+
+def test_two_keys_are_not_one(keyring: GpgKeyring, cast: Cast) -> None:
+    secret = cast.gpg.secret(cast.good) + cast.gpg.secret(cast.other)
+    with refused("key-malformed"):
+        keyring.import_secret_key(SecretBytes(secret))
+    public = cast.gpg.public(cast.good) + cast.gpg.public(cast.other)
+    with refused("key-malformed"):
+        keyring.import_public_key(public)
+    with refused("key-malformed"):
+        keyring.inspect_public_key(public)
+
+
+def test_public_key_is_no_secret_key(keyring: GpgKeyring, cast: Cast) -> None:
+    with refused("key-malformed"):
+        keyring.import_secret_key(SecretBytes(cast.gpg.public(cast.good)))
+
+
+def disguised(secret: bytes) -> bytes:
+    """A secret key in armour that says public."""
+    return secret.replace(b"PRIVATE KEY BLOCK", b"PUBLIC KEY BLOCK")
+
+
+def test_secret_key_never_enters_where_a_public_one_is_expected(
+    keyring: GpgKeyring, cast: Cast
+) -> None:
+    binary = cast.gpg.secret(cast.good)
+    armoured = cast.gpg.secret(cast.good, armour=True)
+    marker = b"\xca\x03PGP"  # a packet that every reader skips
+    for content in (binary, armoured, disguised(armoured), marker + binary):
+        with refused("key-malformed"):
+            keyring.import_public_key(content)
+        with refused("key-malformed"):
+            keyring.inspect_public_key(content)
+    assert not list((keyring.home / "private-keys-v1.d").glob("*"))
+
+
+def test_too_long_home_is_refused_before_gpg_fails_on_it(tmp_path: Path) -> None:
+    home = tmp_path / ("x" * 80)
+    home.mkdir()
+    with refused("storage-unavailable"):
+        GpgKeyring(Tools(), home)
+
+
+def test_agent_ends_with_the_keyring(short: Path, cast: Cast) -> None:
+    with gpg_keyring(Tools(), PrivateDir(short, in_memory=True)) as keyring:
+        keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
+        assert agents(short)
+    assert not agents(short)
+
+
+def agents(folder: Path) -> list[str]:
+    """The agents with a home below the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode("utf-8", "replace").split("\0")
+        except OSError:
+            continue
+        if words[0].endswith("gpg-agent") and any(str(folder) in word for word in words):
+            found.append(path.parent.name)
+    return found
