@@ -120,10 +120,13 @@ async def _slow(
 
 
 async def _hang(
-    _service: Service, _fault: FaultRule, _scope: Scope, receive: Receive, _send: Send
+    _service: Service, _fault: FaultRule, scope: Scope, receive: Receive, _send: Send
 ) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    try:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    finally:  # also when the sandbox ends, and the server with an answer of its own
+        scope[TRANSPORT].abort()
     raise ConnectionDropped
 
 

@@ -116,10 +116,10 @@ class Supervisor:
                 if ended := self._ended():
                     return ended
 
-    def stop(self) -> None:
-        """End the children and wait for them; remove the sockets."""
+    def stop(self, *, at_once: bool) -> None:
+        """End the children and wait for them; remove the sockets. AT_ONCE: nothing is kept."""
         for child in self._children:
-            child.process.terminate()
+            child.process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
         deadline = time.monotonic() + STOP_LIMIT
         for child in self._children:
             try:
@@ -282,7 +282,7 @@ def _run(folder: StateFolder, options: argparse.Namespace) -> int:
         if reason is None:
             ended = supervisor.watch(0 if options.lifeline else None)
     finally:
-        supervisor.stop()
+        supervisor.stop(at_once=options.temporary)
     if why := (reason.text if reason else ended):
         print(why, file=sys.stderr)
         with contextlib.suppress(ImgsecError):
