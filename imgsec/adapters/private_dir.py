@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import resource
 import shutil
 import stat
@@ -23,9 +24,11 @@ from pathlib import Path
 from imgsec.errors import ImgsecError
 from imgsec.reasons import STORAGE_UNAVAILABLE
 
-_PREFIX = "imgsec-"
-_UNBORN_PREFIX = ".imgsec-"  # until its lock is held; only then may another run look at it
+_PREFIX = "imgsec-run-"
+_UNBORN_PREFIX = f".{_PREFIX}"  # until its lock is held; only then may another run look at it
+_NAME = re.compile(rf"\.?{_PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp makes it, and nothing near it
 _UNBORN_MAX_AGE_SECONDS = 60
+_MODE = 0o700
 GPG_HOME_MAX_CHARS = 86  # gpg 2.2: 108 bytes for a socket's address, less its longest suffix
 _DIR_MAX_CHARS = GPG_HOME_MAX_CHARS - len("/gpg")
 _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs")
@@ -41,7 +44,7 @@ class PrivateDir:
     def folder(self, name: str) -> Path:
         """A folder in it, made when missing, mode 0700."""
         folder = self.path / name
-        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=_MODE, exist_ok=True)
         return folder
 
 
@@ -71,7 +74,8 @@ def sweep(base: Path) -> int:
     for path in [*base.glob(_PREFIX + "*"), *base.glob(_UNBORN_PREFIX + "*")]:
         try:
             state = path.lstat()
-            if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.geteuid():
+            ours = stat.S_ISDIR(state.st_mode) and state.st_uid == os.geteuid()
+            if not ours or stat.S_IMODE(state.st_mode) != _MODE or not _NAME.fullmatch(path.name):
                 continue
             age = time.time() - state.st_mtime
             if path.name.startswith(".") and age < _UNBORN_MAX_AGE_SECONDS:
