@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyYAML's safe loader, made stricter: no anchors, and no key twice in a mapping."""
+"""PyYAML's safe loader, made stricter: no anchors, no tags, and no key twice in a mapping."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ class StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError("an alias is not accepted")
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if getattr(event, "tag", None) is not None:  # typed by force, as !!int "x" is
+            raise yaml.YAMLError("a tag is not accepted")
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:

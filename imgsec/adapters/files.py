@@ -64,7 +64,8 @@ def write_file(path: str | Path, content: bytes) -> None:
             file.write(content)
         Path(temporary).replace(target)
     except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
         raise ImgsecError(
             OUTPUT_UNWRITABLE(f"{shown(str(path))} cannot be written: {error.strerror}")
         ) from None
@@ -111,7 +112,10 @@ class KeyFiles:
                 raise KeyError("kind")
             if "key" in (document.get("data") or {}):
                 return base64.b64decode(document["data"]["key"], validate=True)
-            return str(document["stringData"]["key"]).encode()
+            text = document["stringData"]["key"]
+            if not isinstance(text, str):
+                raise TypeError("key")
+            return text.encode()
         except (KeyError, TypeError, AttributeError, binascii.Error, ValueError):
             raise ImgsecError(
                 INPUT_MALFORMED(f"{shown(location.name)} is no Secret with a data key named key")
