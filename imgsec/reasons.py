@@ -425,6 +425,12 @@ FOREIGN_OBJECT = _kind(
     "A file or object of that name exists and was not made by imgsec.",
     "Choose another name or folder, or remove it yourself.",
 )
+FIELD_DROPPED = _kind(
+    "field-dropped",
+    Outcome.REFUSED,
+    "The cluster would silently drop a field of the object, and so change what it means.",
+    "Update Portieris and its CRDs in the cluster; nothing was applied.",
+)
 FINDING_IN_FORCE = _kind(
     "finding-in-force",
     Outcome.REFUSED,

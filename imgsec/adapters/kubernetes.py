@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,13 @@ from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.kubernetes import is_ours
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
-from imgsec.reasons import CLUSTER_UNREACHABLE, FOREIGN_OBJECT, PERMISSION_DENIED, Reason
+from imgsec.reasons import (
+    CLUSTER_UNREACHABLE,
+    FIELD_DROPPED,
+    FOREIGN_OBJECT,
+    PERMISSION_DENIED,
+    Reason,
+)
 
 FIELD_MANAGER = "imgsec"
 KUBECTL_SECONDS = 60.0
@@ -30,13 +37,16 @@ _PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 
 
 def apply_argv(kubectl: Path, connection: list[str], *, dry_run: bool) -> list[str]:
-    """Apply the object on standard input; fields that others own are never taken from them."""
-    tail = ["--dry-run=server"] if dry_run else []
+    """Apply the object on standard input; fields that others own are never taken from them.
+
+    kubectl's own validation is off: it needs the whole OpenAPI document of the cluster, differs from
+    version to version, and does not know what an older CRD drops. What the server gives back is
+    compared with what it was sent instead.
+    """
     return [
-        str(kubectl),
-        *connection,
-        *("apply", "--server-side", f"--field-manager={FIELD_MANAGER}", "--output=json", "-f", "-"),
-        *tail,
+        *(str(kubectl), *connection, "apply", "--server-side", "--validate=false"),
+        *(f"--field-manager={FIELD_MANAGER}", "--output=json", "-f", "-"),
+        *(["--dry-run=server"] if dry_run else []),
     ]
 
 
@@ -65,7 +75,11 @@ class Kubectl:
         }
 
     def publish(self, document: dict[str, Any]) -> Change:
-        """Raises `ImgsecError` (foreign-object, cluster-unreachable, permission-denied)."""
+        """A dry run on the server first, then for good.
+
+        Raises `ImgsecError` (foreign-object, field-dropped, cluster-unreachable,
+        permission-denied).
+        """
         metadata = document["metadata"]
         place = ["--namespace", metadata["namespace"]] if "namespace" in metadata else []
         resource = f"{_RESOURCES[document['kind']]}/{metadata['name']}"
@@ -79,9 +93,14 @@ class Kubectl:
         )
         if before and not is_ours(before):
             raise ImgsecError(FOREIGN_OBJECT(f"{target} exists and was not made by imgsec"))
-        after = self._object(
-            apply_argv(kubectl, self._connection, dry_run=self._dry_run), json.dumps(document)
-        )
+        content = json.dumps(document)
+        after = self._object(apply_argv(kubectl, self._connection, dry_run=True), content)
+        if lost := list(_lost(document, after, "")):
+            raise ImgsecError(
+                FIELD_DROPPED(f"the cluster would drop {', '.join(lost)} of {target}")
+            )
+        if not self._dry_run:
+            after = self._object(apply_argv(kubectl, self._connection, dry_run=False), content)
         if not before:
             return Change(target, "created")
         return Change(target, "unchanged" if _content(before) == _content(after) else "updated")
@@ -105,6 +124,23 @@ def _content(document: dict[str, Any]) -> dict[str, Any]:
     """The part of an object that is ours to say; the rest changes with every write."""
     parts = {key: value for key, value in document.items() if key not in ("metadata", "status")}
     return {**parts, "labels": (document.get("metadata") or {}).get("labels")}
+
+
+def _lost(sent: Any, kept: Any, where: str) -> Iterator[str]:
+    """The paths of what was sent and is not in what the server would keep."""
+    if isinstance(sent, dict):
+        for key, value in sent.items():
+            found = kept.get(key, _NOTHING) if isinstance(kept, dict) else _NOTHING
+            yield from _lost(value, found, f"{where}.{key}" if where else key)
+    elif isinstance(sent, list):
+        for index, value in enumerate(sent):
+            found = kept[index] if isinstance(kept, list) and index < len(kept) else _NOTHING
+            yield from _lost(value, found, f"{where}[{index}]")
+    elif sent != kept:
+        yield where
+
+
+_NOTHING = object()
 
 
 def _failure(completed: Completed) -> Reason:
