@@ -24,11 +24,19 @@ faults_app = typer.Typer(
 )
 app.add_typer(faults_app)
 
+# Listed here too, so that help needs nothing of the sandbox; a test compares.
+_KINDS = (
+    "429, 500, 503, 500-after, slow, hang, cut, refuse, malformed, html; iam, kms, va: "
+    "expired-token; kms: wrong-payload; registry: wrong-digest, wrong-bytes, signatures-403, "
+    "signatures-500. docs/sandbox.md tells what each does."
+)
+
 DirOpt = Annotated[
     Path | None,
     typer.Option(
         "--dir",
         envvar="IMGSEC_SANDBOX_DIR",
+        metavar="DIR",
         help="Folder of the sandbox's state. Default: imgsec/sandbox in $XDG_STATE_HOME.",
     ),
 ]
@@ -37,6 +45,7 @@ ScenarioOpt = Annotated[
     typer.Option(
         "--scenario",
         envvar="IMGSEC_SANDBOX_SCENARIO",
+        metavar="FILE",
         help="YAML file that says what the advisor finds in which image.",
     ),
 ]
@@ -45,6 +54,7 @@ LifetimeOpt = Annotated[
     typer.Option(
         "--token-lifetime",
         envvar="IMGSEC_SANDBOX_TOKEN_LIFETIME",
+        metavar="SECONDS",
         min=1,
         help="Seconds that an access token is good for. Default: 3600.",
     ),
@@ -54,6 +64,7 @@ RestoreOpt = Annotated[
     typer.Option(
         "--restore-wait",
         envvar="IMGSEC_SANDBOX_RESTORE_WAIT",
+        metavar="SECONDS",
         min=0,
         help="Seconds before a deleted key can be restored. Default: 30.",
     ),
@@ -67,7 +78,12 @@ def up(
     token_lifetime: LifetimeOpt = None,
     restore_wait: RestoreOpt = None,
     new_ports: Annotated[
-        bool, typer.Option("--new-ports", help="Choose other ports than before.")
+        bool,
+        typer.Option(
+            "--new-ports",
+            envvar="IMGSEC_SANDBOX_NEW_PORTS",
+            help="Choose other ports than before.",
+        ),
     ] = False,
 ) -> None:
     """Start the sandbox and come back when every service answers.
@@ -105,7 +121,10 @@ def down(
 def status(
     directory: DirOpt = None,
     output: Annotated[
-        str, typer.Option("--output", help="text or json.", metavar="FORMAT")
+        str,
+        typer.Option(
+            "--output", envvar="IMGSEC_SANDBOX_OUTPUT", metavar="FORMAT", help="text or json."
+        ),
     ] = "text",
 ) -> None:
     """Say whether the sandbox runs: exit 0 if every service answers, else 3."""
@@ -135,7 +154,13 @@ def status(
 def env(
     directory: DirOpt = None,
     form: Annotated[
-        str, typer.Option("--format", help="shell, json or dotenv.", metavar="FORMAT")
+        str,
+        typer.Option(
+            "--format",
+            envvar="IMGSEC_SANDBOX_FORMAT",
+            metavar="FORMAT",
+            help="shell, json or dotenv.",
+        ),
     ] = "shell",
 ) -> None:
     """Print the environment that makes imgsec and skopeo use the sandbox.
@@ -156,7 +181,12 @@ def run(
     command: Annotated[list[str], typer.Argument(metavar="-- CMD...", help="What to run.")],
     directory: Annotated[
         Path | None,
-        typer.Option("--dir", help="Keep the state in this folder. Default: a temporary one."),
+        typer.Option(
+            "--dir",
+            envvar="IMGSEC_SANDBOX_RUN_DIR",
+            metavar="DIR",
+            help="Keep the state in this folder. Default: a temporary one.",
+        ),
     ] = None,
     scenario: ScenarioOpt = None,
     token_lifetime: LifetimeOpt = None,
@@ -177,18 +207,29 @@ def run(
 @faults_app.command("set")
 def set_fault(
     service: Annotated[str, typer.Argument(metavar="SERVICE", help="iam, kms, va or registry.")],
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="See docs/sandbox.md.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help=_KINDS)],
     directory: DirOpt = None,
     count: Annotated[
-        int | None, typer.Option("--count", min=1, help="So many times, then no more.")
+        int | None, typer.Option("--count", min=1, metavar="N", help="So many times, then no more.")
     ] = None,
-    every: Annotated[int, typer.Option("--every", min=1, help="Only each n-th request.")] = 1,
+    every: Annotated[
+        int, typer.Option("--every", min=1, metavar="N", help="Only each n-th request.")
+    ] = 1,
     path: Annotated[
-        str | None, typer.Option("--path", help="Only paths that this regular expression finds.")
+        str | None,
+        typer.Option(
+            "--path", metavar="REGEX", help="Only paths that this regular expression finds."
+        ),
     ] = None,
-    method: Annotated[str | None, typer.Option("--method", help="Only this HTTP method.")] = None,
-    retry_after: Annotated[int, typer.Option("--retry-after", min=0, help="Seconds, for 429.")] = 1,
-    delay: Annotated[float, typer.Option("--delay", min=0, help="Seconds, for slow.")] = 2.0,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="METHOD", help="Only this HTTP method.")
+    ] = None,
+    retry_after: Annotated[
+        int, typer.Option("--retry-after", min=0, metavar="SECONDS", help="Seconds, for 429.")
+    ] = 1,
+    delay: Annotated[
+        float, typer.Option("--delay", min=0, metavar="SECONDS", help="Seconds, for slow.")
+    ] = 2.0,
 ) -> None:
     """Let requests to SERVICE go wrong from now on. Also before `up`.
 

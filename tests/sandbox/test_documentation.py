@@ -37,6 +37,11 @@ def test_every_fault_and_role_is_described() -> None:
     assert names_in_table("role") == set(ROLES)
 
 
+def test_help_names_every_fault(imgsec: CommandLine) -> None:
+    shown = imgsec("faults", "set", "--help", env={"COLUMNS": "400"}).stdout
+    assert set(KINDS) <= set(re.findall(r"[\w-]+", shown))
+
+
 def test_the_shown_scenario_is_one() -> None:
     shown = PAGE.partition("```yaml\n")[2].partition("```")[0]
     (rule,) = Scenario.parse(shown.encode()).rules
