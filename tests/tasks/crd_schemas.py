@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped, unused-ignore]
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 _FOLDERS = ("tekton", "portieris")

@@ -144,7 +144,7 @@ def lint_readme(text: str, document: Document) -> list[str]:
         if shown != declared:
             problems.append(f"readme-table: {heading} shows {shown}, declared are {declared}")
         for name, cells in rows:
-            item = next((item for item in items if item["name"] == name), {})
+            item: Document = next((item for item in items if item["name"] == name), {})
             default = item.get("default")
             if default and isinstance(default, str) and f"`{default}`" not in cells:
                 problems.append(f"readme-default: {name} has the default {default!r}")

@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The committed Tasks and the Pipeline do their work: real imgsec, real skopeo and gpg, a sandbox.
+
+The steps run as Tekton and Kubernetes would run them, but as plain processes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from .conftest import Release
+from .crd_schemas import schema_errors
+from .project_files import pipelines, tasks
+from .step_runner import Outcome, PipelineOutcome, Value, run_pipeline
+
+pytestmark = pytest.mark.xdist_group("tekton-run")
+
+HOSTILE = [
+    "$(touch {marker})",
+    "`touch {marker}`",
+    "x; touch {marker} #",
+    "'\"; touch {marker} #",
+    "a\nb\n$(touch {marker})",
+    "--help",
+    "--key=kms://other",
+    "$(params.key)",
+    "$(IMGSEC_API_KEY_FILE)",
+    "$$(HOME) {{{{ key }}}} %(x)s ${{HOME}}",
+    "é\u2028☃",
+    "",
+]
+
+
+def released(release: Release, image: str, **more: Value) -> PipelineOutcome:
+    given: dict[str, Value] = {
+        **release.connection(),
+        "image-url": release.image(image),
+        "key": "kms://release",
+        "repository": release.image("team/*"),
+        "allow-unchecked": ["--allow-unchecked=registry.example.com/platform/*"],
+        **{name.replace("_", "-"): value for name, value in more.items()},
+    }
+    pipeline = pipelines()["image-release"]
+    return run_pipeline(pipeline, tasks(), given, release.cluster, release.workspaces)
+
+
+@pytest.fixture(scope="module")
+def clean(release: Release) -> PipelineOutcome:
+    """A clean image, released once for several tests."""
+    release.applied.unlink(missing_ok=True)
+    return released(release, "team/app:1.0", verbose="true")
+
+
+def signatures(release: Release, image: str) -> list[Any]:
+    digest, name = release.digests[image], image.partition(":")[0]
+    answer = requests.get(
+        f"https://{release.sandbox.registry}/extensions/v2/{name}/signatures/{digest}",
+        auth=("iamapikey", release.sandbox.api_key("manager")),
+        verify=str(release.sandbox.folder.ca),
+        timeout=30,
+    )
+    return list(answer.json()["signatures"]) if answer.ok else []
+
+
+def outcomes(outcome: PipelineOutcome) -> dict[str, tuple[int, str]]:
+    return {
+        name: (stage.exit_code, stage.results.get("verdict", ""))
+        for name, stage in outcome.stages.items()
+    }
+
+
+def test_set_up_writes_the_manifests_and_tells_the_key(release: Release) -> None:
+    assert release.setup is not None
+    assert release.setup.exit_code == 0, release.setup.log
+    assert re.fullmatch(r"[0-9A-F]{40}", release.setup.results["fingerprint"])
+    assert set(release.setup.results) == {"fingerprint", "key-id", "verdict"}
+    written = sorted(path.name for path in release.workspaces["manifests"].iterdir())
+    assert len(written) == 3, written
+    policy = next(name for name in written if name.endswith(".clusterimagepolicy.yaml"))
+    document = yaml.safe_load((release.workspaces["manifests"] / policy).read_bytes())
+    assert schema_errors(document) == []
+    names = {entry["name"] for entry in document["spec"]["repositories"]}
+    assert {release.image("team/*"), release.image("other/*")} <= names
+
+
+def test_a_clean_image_goes_through_all_stages(release: Release, clean: PipelineOutcome) -> None:
+    assert clean.passed, "".join(stage.log for stage in clean.stages.values())
+    stages = ["resolve", "scan-gate", "sign-image", "verify-image", "publish-policy"]
+    assert outcomes(clean) == dict.fromkeys(stages, (0, "pass"))
+    digest = release.digests["team/app:1.0"]
+    assert release.setup is not None
+    assert clean.results == {
+        "image-url": f"{release.image('team/app:1.0')}@{digest}",
+        "image-digest": digest,
+        "scan-status": "OK",
+        "fingerprint": release.setup.results["fingerprint"],
+    }
+    assert len(signatures(release, "team/app:1.0")) == 1
+    applied = json.loads(release.applied.read_bytes())
+    assert schema_errors(applied) == []
+    assert applied["kind"] == "ClusterImagePolicy"
+
+
+def test_every_stage_judges_the_digest_and_not_the_tag(
+    release: Release, clean: PipelineOutcome
+) -> None:
+    canonical = f"{release.image('team/app:1.0')}@{release.digests['team/app:1.0']}"
+    for name in ("scan-gate", "sign-image", "verify-image"):
+        assert clean.stages[name].argv[-2:] == ["--", canonical]
+
+
+def test_a_refused_image_stops_at_the_gate_and_stays_unsigned(release: Release) -> None:
+    release.applied.unlink(missing_ok=True)
+    outcome = released(release, "team/vulnerable-app:1.0")
+    assert outcomes(outcome) == {"resolve": (0, "pass"), "scan-gate": (1, "refused")}
+    assert outcome.stages["scan-gate"].results["scan-status"] == "FAIL"
+    assert outcome.results == {}
+    assert signatures(release, "team/vulnerable-app:1.0") == []
+    assert not release.applied.exists()
+
+
+def test_no_repository_publishes_no_policy(release: Release) -> None:
+    release.applied.unlink(missing_ok=True)
+    pipeline = copy.deepcopy(pipelines()["image-release"])
+    last = {**pipeline["spec"]["tasks"][-1], "runAfter": []}
+    pipeline["spec"] |= {"tasks": [last], "results": []}
+    given: dict[str, Value] = {"image-url": "x", "key": "x", "repository": ""}
+    outcome = run_pipeline(pipeline, tasks(), given, release.cluster)
+    assert outcome.skipped == ["publish-policy"]
+    assert not release.applied.exists()
+
+
+def test_a_wrong_fingerprint_refuses_the_key(release: Release) -> None:
+    image = release.image("team/vulnerable-app:1.0")
+    outcome = release.run(
+        "imgsec-sign-image", image_url=image, key="kms://release", fingerprint="AB" * 20
+    )
+    assert (outcome.exit_code, outcome.results["verdict"]) == (1, "refused")
+    assert signatures(release, "team/vulnerable-app:1.0") == []
+
+
+def test_a_trusted_profile_needs_no_api_key(release: Release) -> None:
+    bare = Release(
+        release.sandbox,
+        type(release.cluster)(release.cluster.environment, {}, release.cluster.token),
+        release.tools,
+        release.workspaces,
+        release.digests,
+    )
+    outcome = bare.run(
+        "imgsec-scan-gate",
+        image_url=release.image("team/app:1.0"),
+        api_key_file="",
+        iam_profile=release.sandbox.identity.profile_id,
+    )
+    assert outcome.exit_code == 0, outcome.log
+
+
+def test_without_any_credential_the_gate_says_so(release: Release) -> None:
+    bare = Release(
+        release.sandbox,
+        type(release.cluster)(release.cluster.environment),
+        release.tools,
+        release.workspaces,
+        release.digests,
+    )
+    outcome = bare.run("imgsec-scan-gate", image_url=release.image("team/app:1.0"))
+    assert outcome.exit_code == 2, outcome.log
+    assert "api-key" in outcome.log
+    assert "Traceback" not in outcome.log
+
+
+def test_a_report_goes_to_its_workspace(release: Release) -> None:
+    outcome = release.run(
+        "imgsec-scan-gate",
+        image_url=release.image("team/vulnerable-app:1.0"),
+        output="text json=/imgsec/reports/gate.json",
+    )
+    report = json.loads((release.workspaces["reports"] / "gate.json").read_bytes())
+    assert outcome.exit_code == 1
+    assert report["schemaVersion"] == 1
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_is_a_value_and_nothing_else(
+    release: Release, tmp_path: Path, text: str
+) -> None:
+    marker = tmp_path / "marker"
+    value = text.format(marker=marker)
+    for outcome in (
+        release.run("imgsec-resolve", image_url=value),
+        release.run("imgsec-publish-policy", repository=value, namespace=value),
+    ):
+        assert outcome.exit_code == 2, (outcome.argv, outcome.log)
+        assert "Traceback" not in outcome.log
+    assert not marker.exists()
+
+
+def test_no_secret_is_in_an_environment_an_argument_or_a_log(
+    release: Release, clean: PipelineOutcome
+) -> None:
+    ran: list[Outcome] = list(clean.stages.values())
+    secret = release.sandbox.folder.api_key.read_text()
+    token = release.cluster.token.decode()
+    assert len(ran) == 5
+    for stage in ran:
+        seen = [*stage.argv, *stage.environment.values(), stage.log]
+        assert not any(secret in text or token in text for text in seen)

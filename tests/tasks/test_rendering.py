@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The committed files are what scripts/render-tasks makes, and rendering cannot be bent."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from .project_files import ROOT, SCRIPT, render_tasks, tasks
+
+DIGEST = "sha256:" + "ab" * 32
+HOSTILE = [
+    "plain",
+    'it\'s "quoted" \\ and # not: a comment',
+    "two\nlines\r\n\tand a tab",
+    "{{ 7 * 7 }} {% raw %} {# gone #}",
+    "$(params.key) $$(HOME) `id` $(id)",
+    "- a\n- b: {c: [d]}\n---\n...",
+    "yes",
+    "0o17",
+    "2026-01-01",
+    "null",
+    "",
+    " leading and trailing ",
+    "\u2028\u2029\x85\x7f\ufeff\ufffe",
+    "é ☃ \U0001f511",
+    "!!python/object:os.system &a *a",
+]
+
+
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the script in this process: its exit code, and what it said."""
+
+    def script(*words: str) -> tuple[int, str]:
+        try:
+            code = render_tasks().main(words)
+        except SystemExit as ended:  # argparse
+            code = ended.code
+        return code, capsys.readouterr().err
+
+    return script
+
+
+def test_committed_files_are_what_would_be_rendered() -> None:
+    script = render_tasks()
+    assert script.differences(script.render_all(script.NO_IMAGE), ROOT) == []
+
+
+def test_rendering_twice_gives_the_same_bytes() -> None:
+    script = render_tasks()
+    first = script.render_all(script.NO_IMAGE)
+    assert list(first.items()) == list(script.render_all(script.NO_IMAGE).items())
+
+
+def test_check_names_what_differs_is_missing_or_stale(run: Run, tmp_path: Path) -> None:
+    assert run("--output-dir", str(tmp_path))[0] == 0
+    assert run("--check", "--output-dir", str(tmp_path)) == (0, "")
+    changed = tmp_path / "tasks/imgsec-resolve/imgsec-resolve.yaml"
+    changed.write_text(changed.read_text() + "# mine\n")
+    (tmp_path / "tasks/imgsec-resolve/README.md").unlink()
+    (tmp_path / "tasks/imgsec-gone").mkdir()
+    (tmp_path / "tasks/imgsec-gone/imgsec-gone.yaml").touch()
+    code, said = run("--check", "--output-dir", str(tmp_path))
+    assert code == 1
+    assert [line.split()[1] for line in said.splitlines()] == [
+        "tasks/imgsec-gone/imgsec-gone.yaml",
+        "tasks/imgsec-resolve/README.md",
+        "tasks/imgsec-resolve/imgsec-resolve.yaml",
+    ]
+
+
+def test_the_script_runs_by_itself_and_shows_examples() -> None:
+    done = subprocess.run(
+        [SCRIPT, "--help"],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "scripts/render-tasks --image" in done.stdout
+
+
+def test_the_image_goes_into_every_step(run: Run, tmp_path: Path) -> None:
+    image = f"us.icr.io/team/imgsec:1.0@{DIGEST}"
+    assert run("--image", image, "--output-dir", str(tmp_path)) == (0, "")
+    for path in (tmp_path / "tasks").glob("*/*.yaml"):
+        task = yaml.safe_load(path.read_bytes())
+        assert [step["image"] for step in task["spec"]["steps"]] == [image]
+
+
+def test_without_an_image_the_script_warns(run: Run, tmp_path: Path) -> None:
+    assert "registry.invalid" in run("--output-dir", str(tmp_path))[1]
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "us.icr.io/team/imgsec:1.0",
+        "imgsec:1.0",
+        f"us.icr.io/team/imgsec@{DIGEST}0",
+        f"US.icr.io/team/imgsec:1.0@{DIGEST}",
+        f'us.icr.io/team/imgsec:1"0@{DIGEST}',
+        f"us.icr.io/team/imgsec:1.0@{DIGEST}\nscript: id",
+        f"-us.icr.io/team/imgsec:1.0@{DIGEST}",
+        "",
+    ],
+)
+def test_an_image_that_is_not_canonical_is_a_usage_error(
+    run: Run, tmp_path: Path, image: str
+) -> None:
+    code, said = run(f"--image={image}", "--output-dir", str(tmp_path))
+    assert (code, "--image" in said) == (2, True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_comes_through_the_template_as_itself(text: str) -> None:
+    document = copy.deepcopy(tasks()["imgsec-sign-image"])
+    document["spec"]["description"] = text
+    document["metadata"]["annotations"][text or "empty"] = text
+    for param in document["spec"]["params"]:
+        param |= {"description": text, "default": text}
+    document["spec"]["steps"][0]["args"] = [text, [text], {"k": text}, [], {}]
+    rendered = render_tasks().render_yaml("task.yaml.j2", [document], command=text)
+    assert yaml.safe_load(rendered) == document
+
+
+PLAIN = st.recursive(
+    st.text() | st.booleans() | st.integers() | st.none(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.dictionaries(st.text(max_size=20), PLAIN, min_size=1, max_size=4))
+def test_any_plain_data_comes_through_the_template_as_itself(document: dict[str, Any]) -> None:
+    text = render_tasks().render_yaml("sample.yaml.j2", [document], comment='"a comment"')
+    assert yaml.safe_load(text) == document
+
+
+def test_a_template_that_says_something_else_is_noticed() -> None:
+    script = render_tasks()
+    document = {**tasks()["imgsec-resolve"], "extra": "which the template leaves out"}
+    with pytest.raises(script.RenderError, match=r"not what was meant"):
+        script.render_yaml("task.yaml.j2", [document], command="x")
+
+
+def test_an_undefined_name_in_a_template_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render_tasks().make_environment().from_string("{{ nobody }}").render()
+
+
+def test_an_option_that_no_table_mentions_stops_the_rendering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    script = render_tasks()
+    left_out = {name: why for name, why in script.LEFT_OUT.items() if name != "--tools-dir"}
+    monkeypatch.setattr(script, "LEFT_OUT", left_out)
+    with pytest.raises(script.RenderError, match=r"--tools-dir"):
+        script.render_all(script.NO_IMAGE)
+
+
+def test_params_have_the_defaults_and_words_of_the_options() -> None:
+    script = render_tasks()
+    for plan in script.TASKS:
+        command = script.read_command(plan.command)
+        for param in tasks()[plan.name]["spec"]["params"]:
+            option = command.options.get(f"--{param['name']}")
+            if option is None or option.repeatable:
+                continue
+            assert param["description"].startswith(option.help)
+            if option.default is not None:
+                assert param["default"].lower() == str(option.default).lower()
+
+
+def test_every_result_of_a_command_is_a_result_of_its_task() -> None:
+    script = render_tasks()
+    for plan in script.TASKS:
+        options = script.read_command(plan.command).options
+        told = {name for name in options if name.startswith("--result-")}
+        assert len(tasks()[plan.name]["spec"]["results"]) == len(told) > 0
