@@ -231,6 +231,7 @@ class FaultSwitches:
         return None
 
     def _refresh(self) -> None:
+        stamp: tuple[int, int, int] | None = None
         try:
             found = self._file.stat()
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -238,7 +239,7 @@ class FaultSwitches:
                 return
             rules = parse_rules(self._file.read_bytes()).get(self._service, ())
         except FileNotFoundError:
-            rules, stamp = (), (0, 0, 0)
+            rules = ()
         except (OSError, ValueError) as error:
             print(f"faults.json is ignored until it is mended: {error}", file=sys.stderr)
             self._stamp = stamp

@@ -7,6 +7,7 @@ texts are ours.
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from datetime import UTC, datetime
@@ -112,8 +113,6 @@ class TokenService:
 
 def error_body(scope: Scope, status: int) -> tuple[bytes, Headers]:
     """What the endpoint says when it fails; the real code is not known."""
-    import json
-
     words = {429: "Too many requests", 500: "Internal error", 503: "Service unavailable"}
     value = {
         "errorCode": f"SANDBOX{status}",
