@@ -21,13 +21,14 @@ import random
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, InvalidHeader
 from urllib3.util.retry import Retry
 
 from imgsec.domain.hosts import ServiceUrl, is_loopback
@@ -94,7 +95,7 @@ class Answer:
         if self.status == 429:
             return RATE_LIMITED(text)
         if self.status in _REDIRECTS:
-            return REDIRECT_REFUSED(f"{text}, to {_origin(self.headers.get('location', ''))}")
+            return REDIRECT_REFUSED(f"{text}, to {_place(self.headers.get('location', ''))}")
         if self.status >= 500:
             return SERVICE_UNREACHABLE(text)
         return ANSWER_MALFORMED(text)
@@ -134,12 +135,11 @@ class Http:
             answer = self._follow_through(request, max_bytes)
             if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return answer
-            target = urljoin(url, answer.headers.get("location", ""))
-            if _origin(target) != _origin(url):
+            url, at_home = _redirected(url, answer)
+            if not at_home:
                 if not follow_abroad:
                     raise ImgsecError(answer.failure())
                 sent = {}
-            url = target
         raise ImgsecError(REDIRECT_REFUSED(f"{_bare(url)} redirects in a circle"))
 
     def _follow_through(self, request: requests.Request, max_bytes: int) -> Answer:
@@ -178,7 +178,30 @@ class _BrokenOff(ImgsecError):
     """The connection ended in the middle of an answer."""
 
 
-_RETRY = Retry(
+class _Patience(Retry):
+    """Takes a Retry-After that nobody can read for none, instead of giving up."""
+
+    def parse_retry_after(self, retry_after: str) -> float:
+        try:
+            return super().parse_retry_after(retry_after)
+        except InvalidHeader:
+            return 0
+
+
+class _Session(requests.Session):
+    """One that is ours alone: nothing from the environment, no cookies, no look at redirects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        self.headers["User-Agent"] = "imgsec"
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None: `Http.request` decides about them."""
+
+
+_RETRY = _Patience(
     total=ATTEMPTS - 1,
     read=READ_ATTEMPTS - 1,
     status_forcelist=_REPEATED_STATUS,
@@ -193,9 +216,7 @@ _RETRY = Retry(
 
 
 def _session(retry: Retry) -> requests.Session:
-    session = requests.Session()
-    session.trust_env = False
-    session.headers["User-Agent"] = "imgsec"
+    session = _Session()
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=16, max_retries=retry))
     return session
@@ -214,12 +235,15 @@ def waits(first: float = 0.5, largest: float = 15.0) -> Iterator[float]:
 
 
 def _read(response: requests.Response, max_bytes: int) -> bytes:
-    """The body, against the limits of size and time. Raises `ImgsecError`."""
+    """The body, against the limits of size and time. Raises `ImgsecError`.
+
+    By `read1`, which gives what has come; `read` would wait until a piece is full.
+    """
     where = _bare(response.url)
     deadline = time.monotonic() + BODY_SECONDS
     content = bytearray()
     try:
-        for piece in response.iter_content(_CHUNK_BYTES):
+        while piece := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             content += piece
             if len(content) > max_bytes:
                 raise ImgsecError(ANSWER_TOO_LARGE(f"{where} sends more than {max_bytes} bytes"))
@@ -228,6 +252,24 @@ def _read(response: requests.Response, max_bytes: int) -> bytes:
     except (requests.RequestException, HTTPError, OSError) as error:
         raise _BrokenOff(SERVICE_UNREACHABLE(f"{where} broke off its answer")) from error
     return bytes(content)
+
+
+def _redirected(url: str, answer: Answer) -> tuple[str, bool]:
+    """Where a redirect leads, and whether that is the same origin. Raises (redirect-refused)."""
+    try:
+        target = urljoin(url, answer.headers.get("location", ""))
+        ServiceUrl.parse(_origin(target))
+    except (ValueError, ImgsecError):
+        raise ImgsecError(answer.failure()) from None
+    return target, _origin(target) == _origin(url)
+
+
+def _place(location: str) -> str:
+    """The origin of a redirect's target, as it may be shown."""
+    try:
+        return shown(_origin(location))
+    except ValueError:
+        return "no address"
 
 
 def _origin(url: str) -> str:
