@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The committed Tasks and the Pipeline do their work: real imgsec, real skopeo and gpg, a sandbox.
 
-The steps run as Tekton and Kubernetes would run them, but as plain processes.
+The steps run as Tekton and Kubernetes would run them, but as processes of this machine.
 """
 
 from __future__ import annotations

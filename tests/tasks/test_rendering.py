@@ -104,6 +104,12 @@ def test_the_image_goes_into_every_step(run: Run, tmp_path: Path) -> None:
         assert [step["image"] for step in task["spec"]["steps"]] == [image]
 
 
+def test_a_folder_that_cannot_be_written_is_said(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, said = run("--output-dir", str(tmp_path / "file"))
+    assert (code, "cannot be written" in said) == (2, True)
+
+
 def test_without_an_image_the_script_warns(run: Run, tmp_path: Path) -> None:
     assert "registry.invalid" in run("--output-dir", str(tmp_path))[1]
 
