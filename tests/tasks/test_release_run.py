@@ -6,6 +6,7 @@ The steps run as Tekton and Kubernetes would run them, but as processes of this 
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 import re
@@ -162,6 +163,30 @@ def test_a_trusted_profile_needs_no_api_key(release: Release) -> None:
         iam_profile=release.sandbox.identity.profile_id,
     )
     assert outcome.exit_code == 0, outcome.log
+
+
+def test_the_public_key_in_a_secret_verifies_without_any_credential_for_the_kms(
+    release: Release, clean: PipelineOutcome
+) -> None:
+    name = "portieris-image-signing-public-key"
+    manifest = yaml.safe_load(
+        (release.workspaces["manifests"] / f"{name}.secret.yaml").read_bytes()
+    )
+    key = base64.b64decode(manifest["data"]["key"])
+    bare = Release(
+        release.sandbox,
+        type(release.cluster)(release.cluster.environment, {name: {"key": key}}),
+        release.tools,
+        release.workspaces,
+        release.digests,
+    )
+    outcome = bare.run(
+        "imgsec-verify-image",
+        image_url=clean.results["image-url"],
+        key="file:/imgsec/public-key/public-key",
+    )
+    assert outcome.exit_code == 0, outcome.log
+    assert outcome.results["fingerprint"] == clean.results["fingerprint"]
 
 
 def test_without_any_credential_the_gate_says_so(release: Release) -> None:
