@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyYAML's safe loader, made stricter: no anchors, no tags, and no key twice in a mapping."""
+"""PyYAML's safe loader and dumper, made stricter: no anchors, no tags, no key twice in a mapping."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import yaml
+
+
+class PlainDumper(yaml.SafeDumper):
+    """Writes out what stands twice in the data twice: our own loader refuses aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
 
 
 class StrictLoader(yaml.SafeLoader):

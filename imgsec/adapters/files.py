@@ -145,9 +145,12 @@ class FolderSink:
         """The file is ``NAME.KIND.yaml``; the same bytes are left alone."""
         import yaml
 
+        from imgsec.adapters._yaml import PlainDumper
+
         name = f"{document['metadata']['name']}.{document['kind'].lower()}.yaml"
         path = self._folder / name
-        content = yaml.safe_dump(document, sort_keys=False, width=2**16).encode()
+        text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
+        content = text.encode()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

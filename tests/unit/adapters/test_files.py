@@ -224,6 +224,15 @@ def test_manifest_is_created_then_unchanged_then_updated(tmp_path: Path) -> None
     assert yaml.safe_load(path.read_text()) == changed
 
 
+def test_manifest_whose_data_share_a_part_is_read_back(tmp_path: Path) -> None:
+    part = {"simple": {"requirements": []}}
+    shared = {**POLICY, "spec": {"one": part, "two": part}}
+    sink = FolderSink(tmp_path)
+    sink.publish(shared)
+    assert sink.publish(shared).state == "unchanged"
+    assert sink.publish(POLICY).state == "updated"
+
+
 @pytest.mark.parametrize(
     "foreign",
     ["", "kind: Pod", "metadata: text", "metadata: {labels: [x]}", "[]", "# by hand\n"],
