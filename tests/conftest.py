@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One sandbox for all tests of a worker, images in it, and the command line in its environment."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsec.sandbox.faults import set_rule
+from imgsec.sandbox.lifecycle import Options, Sandbox, running_sandbox
+from tests.support import CommandLine, image_layout, plain_environment, short_folder
+
+_COUNTER = itertools.count()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A sandbox, the command line in it, and a look at all that a run may leave behind."""
+
+    sandbox: Sandbox
+    imgsec: CommandLine
+    folder: Path
+    private: Path  # where private directories are made
+    environment: dict[str, str] = field(repr=False)
+
+    def push(
+        self,
+        repository: str = "team/app",
+        tag: str = "1",
+        *,
+        platforms: tuple[str, ...] = ("amd64",),
+    ) -> tuple[str, str]:
+        """Push a new tiny image; gives its tagged name and its digest."""
+        layout = self.folder / f"layout-{next(_COUNTER)}"
+        digest = image_layout(layout, platforms=platforms)
+        name = f"{self.sandbox.registry}/{repository}:{tag}"
+        self.skopeo(
+            *("copy", "--all", "--preserve-digests", "--insecure-policy"),
+            *(f"oci:{layout}:it", f"docker://{name}"),
+        )
+        return name, digest
+
+    def skopeo(self, *words: str) -> bytes:
+        done = subprocess.run(
+            ["skopeo", *words],
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+        return done.stdout
+
+    def repository(self) -> str:
+        """A repository that no other test uses."""
+        return f"t{os.getpid()}/n{next(_COUNTER)}"
+
+    def alias(self) -> str:
+        """A key alias that no other test uses."""
+        return f"key-{os.getpid()}-{next(_COUNTER)}"
+
+    def fault(self, service: str, kind: str, **rest: Any) -> None:
+        """From now on, and until the test ends, requests to the service go wrong."""
+        set_rule(self.sandbox.folder, service, {"kind": kind, **rest})
+
+    def clear_faults(self) -> None:
+        self.sandbox.folder.faults.unlink(missing_ok=True)
+
+    def log(self, service: str) -> list[dict[str, Any]]:
+        """The requests that the service answered so far."""
+        lines = self.sandbox.folder.access_log(service).read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    def signatures(self, name: str, digest: str) -> list[bytes]:
+        """The signatures of a digest, as the registry hands them out."""
+        import requests
+
+        registry, _, repository = name.rpartition(":")[0].partition("/")
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.get(
+                f"https://{registry}/extensions/v2/{repository}/signatures/{digest}",
+                auth=("iamapikey", self.sandbox.api_key("manager")),
+                verify=str(self.sandbox.folder.ca),
+                timeout=30,
+            )
+        return [base64.b64decode(entry["content"]) for entry in answer.json()["signatures"]]
+
+    def keys(self, alias: str) -> dict[str, bytes]:
+        """The payloads in the KMS whose alias begins so, by alias; and nothing may lie twice."""
+        import requests
+
+        base = self.sandbox.identity.url("kms") + "/api/v2/keys"
+        with requests.Session() as session:
+            session.trust_env = False
+            session.verify = str(self.sandbox.folder.ca)
+            token = session.post(
+                self.sandbox.identity.url("iam") + "/identity/token",
+                data={
+                    "grant_type": "urn:ibm:params:oauth:grant-type:apikey",
+                    "apikey": self.sandbox.api_key("manager"),
+                },
+                timeout=30,
+            ).json()["access_token"]
+            session.headers["Authorization"] = f"Bearer {token}"
+            session.headers["Bluemix-Instance"] = self.sandbox.identity.kms_instance
+            listed = session.get(base, timeout=30).json().get("resources", [])
+            found: dict[str, bytes] = {}
+            for key in listed:
+                payload = session.get(f"{base}/{key['id']}", timeout=30).json()
+                content = base64.b64decode(payload["resources"][0]["payload"])
+                for name in key.get("aliases", [f"no alias: {key['id']}"]):
+                    assert name not in found
+                    found[name] = content
+        return {name: content for name, content in found.items() if name.startswith(alias)}
+
+    def leftovers(self) -> list[str]:
+        """What lies in the folder for private directories."""
+        return sorted(entry.name for entry in self.private.iterdir())
+
+    def processes(self) -> list[str]:
+        """Command lines of living processes that hold the folder for private directories."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (path / "environ").read_bytes()
+                words = (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if int(path.name) != os.getpid() and str(self.private).encode() in environment + words:
+                found.append(words.replace(b"\0", b" ").decode("utf-8", "replace"))
+        return found
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One sandbox for all tests that this worker runs."""
+    directory = tmp_path_factory.mktemp("sandbox") / "state"
+    with running_sandbox(directory, Options(settings={"restore_wait": 0})) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def bench(running: Sandbox, tmp_path: Path) -> Iterator[Bench]:
+    """The sandbox without faults, and folders of one's own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    with short_folder() as private:
+        variables = {
+            **running.environment,
+            "XDG_RUNTIME_DIR": str(private),
+            "TMPDIR": str(tmp_path),
+        }
+        bench = Bench(
+            running,
+            CommandLine(home, variables),
+            tmp_path,
+            private,
+            plain_environment(home) | variables,
+        )
+        bench.clear_faults()
+        try:
+            yield bench
+        finally:
+            bench.clear_faults()
+
+
+@dataclass(frozen=True)
+class SigningKey:
+    """A signing key that set-up made, with what must never be seen of it."""
+
+    alias: str
+    fingerprint: str
+    folder: Path  # the manifests
+    secret: bytes = field(repr=False)
+
+    @property
+    def location(self) -> str:
+        return f"kms://{self.alias}"
+
+    def traces(self) -> list[bytes]:
+        """The secret numbers of the key as they would lie in a file or a log: raw and in base64.
+
+        Base64 has three forms, by where in a group of three bytes the text begins.
+        """
+        inside = self.secret[900:1200]  # behind modulus and exponent of an RSA 4096 key
+        forms = [inside[:48]]
+        forms += [base64.b64encode(inside[start : start + 48]) for start in range(3)]
+        forms += [base64.b64encode(form) for form in forms[1:]]
+        return forms
+
+
+def traces_in(folder: Path, key: SigningKey, *, but: tuple[str, ...] = ()) -> list[str]:
+    """The files below the folder that hold any trace of the secret key."""
+    needles = re.compile(b"|".join(map(re.escape, key.traces())))
+    found = []
+    for path in folder.rglob("*"):
+        if path.name.startswith(but) if but else False:
+            continue
+        try:
+            content = path.read_bytes() if path.is_file() else b""
+        except OSError:
+            continue
+        if needles.search(content) or needles.search(content.replace(b"\n", b"")):
+            found.append(str(path))
+    return found
+
+
+@pytest.fixture(scope="session")
+def _made_key(running: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, Path]:
+    folder = tmp_path_factory.mktemp("manifests")
+    imgsec = CommandLine(folder, running.environment)
+    alias = f"shared-{os.getpid()}"
+    done = imgsec(
+        *("setup-signing-keys", "--alias", alias, "--render", folder / "out"),
+        *("--repository", f"{running.registry}/*"),
+    ).expect(0)
+    return alias, done.json["key"]["fingerprint"], folder / "out"
+
+
+@pytest.fixture
+def key(bench: Bench, _made_key: tuple[str, str, Path]) -> SigningKey:
+    """A signing key in the KMS, made once for all tests of this worker."""
+    alias, fingerprint, folder = _made_key
+    return SigningKey(alias, fingerprint, folder, bench.keys(alias)[alias])
