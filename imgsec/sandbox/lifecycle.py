@@ -145,7 +145,7 @@ def up(directory: Path, options: Options) -> tuple[Sandbox, bool]:
     folder = StateFolder(directory.resolve())
     with _alone(folder):
         _prepare(folder, options)
-        if is_held(folder.supervisor_lock):
+        if _await_running(folder):
             if options.settings or options.new_ports:
                 raise ImgsecError(
                     INVALID_OPTION(
@@ -153,7 +153,6 @@ def up(directory: Path, options: Options) -> tuple[Sandbox, bool]:
                         hint="Stop it first: imgsec sandbox down",
                     )
                 )
-            _await_note(folder)
             return Sandbox(folder, Identity.load(folder)), False
         _start(folder, options, bound=False, temporary=False, interrupted=lambda: False)
     return Sandbox(folder, Identity.load(folder)), True
@@ -358,15 +357,28 @@ def _await_report(reader: int, folder: StateFolder, interrupted: Callable[[], bo
         raise ImgsecError(CATALOGUE[answer["code"]](answer["text"], hint=answer["hint"]))
 
 
-def _await_note(folder: StateFolder) -> None:
-    """Wait for a sandbox that another command began to start and did not live to see."""
+def _await_running(folder: StateFolder) -> bool:
+    """True when a sandbox runs here and answers, False when none does.
+
+    One that is still starting, or just ending, is waited for.
+    """
     deadline = time.monotonic() + _START_LIMIT
-    while not folder.processes.exists():
-        if not is_held(folder.supervisor_lock) or time.monotonic() > deadline:
+    while is_held(folder.supervisor_lock):
+        if folder.processes.exists():
+            from imgsec.sandbox.probe import answers
+
+            identity = Identity.load(folder)
+            if all(answers(folder, identity, name, seconds=1.0) for name in SERVICES):
+                return True
+        if time.monotonic() > deadline:
             raise ImgsecError(
-                PART_MISSING("The sandbox ended while it started.", hint=_see_logs(folder))
+                PART_MISSING(
+                    f"The sandbox in {folder.root} runs but does not answer.",
+                    hint="Stop it: imgsec sandbox down",
+                )
             )
         time.sleep(_STEP)
+    return False
 
 
 def _end(supervisor: subprocess.Popen[bytes]) -> None:
