@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The door to other programs: absolute paths, argument lists, an explicit environment, an end.
 
-Runs them with `sh`. Its own ``_timeout`` adds 100 ms to every run and its ``wait(timeout)`` 25 ms
-(both poll; measured with sh 2.4), so the limit is kept here, by an event that sh sets at the end.
+Runs them with `sh`. Its own ``_timeout`` adds 100 ms to every run, its ``wait(timeout)`` 25 ms,
+its ``_done`` up to a second (all of them poll; measured with sh 2.4). Its plain ``wait`` does not,
+so the limit is kept here, by a timer that kills.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import re
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from imgsec.errors import ImgsecError
 from imgsec.reasons import TIMEOUT, TOOL_FAILED, TOOL_MISSING, Reason
@@ -87,8 +89,9 @@ def run(
     import sh
 
     tool = Path(argv[0]).name
-    ended = threading.Event()
-    process = None
+    overdue = threading.Event()
+    process: Any = None
+    limit: threading.Timer | None = None
     try:
         with signals_wait():
             process = sh.Command(argv[0])(
@@ -101,17 +104,23 @@ def run(
                 _new_session=True,
                 _bg=True,
                 _bg_exc=False,
-                _done=lambda *_: ended.set(),
             )
-        if not ended.wait(timeout):
-            raise ImgsecError(TIMEOUT(f"{tool} did not end within {timeout:g} s"))
+        limit = threading.Timer(timeout, _expire, (process, overdue))
+        limit.daemon = True
+        limit.start()
+        process.wait()
     except (sh.CommandNotFound, OSError) as error:
         raise ImgsecError(TOOL_MISSING(f"{tool} cannot be started: {error}")) from error
     except BaseException:
         if process is not None:
-            _end(process)
+            _kill(process)
+            process.wait()
         raise
-    process.wait()
+    finally:
+        if limit is not None:
+            limit.cancel()
+    if overdue.is_set():
+        raise ImgsecError(TIMEOUT(f"{tool} did not end within {timeout:g} s"))
     return Completed(tool, process.exit_code, process.stdout, process.stderr)
 
 
@@ -139,10 +148,12 @@ def signals_wait() -> Iterator[None]:
             signal.raise_signal(one)
 
 
-def _end(process: object) -> None:
-    """Kill a program with everything that it started."""
-    try:
-        process.kill_group()  # type: ignore[attr-defined]
-    except ProcessLookupError:
-        return
-    process.wait()  # type: ignore[attr-defined]
+def _expire(process: Any, overdue: threading.Event) -> None:
+    overdue.set()
+    _kill(process)
+
+
+def _kill(process: Any) -> None:
+    """Kill a program with everything that it started, if there is any left."""
+    with suppress(ProcessLookupError):
+        process.kill_group()

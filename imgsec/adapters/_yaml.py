@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PyYAML's safe loader and dumper, made stricter: no anchors, no tags, no key twice in a mapping."""
+"""PyYAML's safe loader and dumper, made stricter: no anchor, no tag, no key twice in a mapping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 class PlainDumper(yaml.SafeDumper):
     """Writes out what stands twice in the data twice: our own loader refuses aliases."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
 
 

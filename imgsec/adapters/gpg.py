@@ -139,10 +139,9 @@ class GpgKeyring:
 
     def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
         """See `imgsec.ports.Keyring`."""
-        content = self._gpg.export_keys(str(fingerprint), armor=armour)
-        if not content:
-            raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
-        return content.encode("ascii") if isinstance(content, str) else bytes(content)
+        if not armour:
+            return self._keyring_file(fingerprint).read_bytes()
+        return self._exported(fingerprint, armour=True)
 
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         """See `imgsec.ports.Keyring`."""
@@ -150,11 +149,21 @@ class GpgKeyring:
             return SIGNATURE_INVALID(f"a signature has {len(message)} bytes")
         if not message or message[0] < 0x80:
             return SIGNATURE_INVALID("a signature is not a binary OpenPGP message")
-        keyring = self.home / f"{signer}.gpg"
-        if not keyring.exists():
-            keyring.write_bytes(self.export_public_key(signer, armour=False))
-        completed, status = self._gpgv(keyring, message)
+        completed, status = self._gpgv(self._keyring_file(signer), message)
         return judge_status(status, completed.stdout, signer)
+
+    def _keyring_file(self, fingerprint: Fingerprint) -> Path:
+        """The binary public key in a file, which is what gpgv takes as a keyring; exported once."""
+        path = self.home / f"{fingerprint}.gpg"
+        if not path.exists():
+            path.write_bytes(self._exported(fingerprint, armour=False))
+        return path
+
+    def _exported(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
+        content = self._gpg.export_keys(str(fingerprint), armor=armour)
+        if not content:
+            raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
+        return content.encode("ascii") if isinstance(content, str) else bytes(content)
 
     def _gpgv(self, keyring: Path, message: bytes) -> tuple[Completed, bytes]:
         with _status_pipe() as (descriptor, collected):
@@ -184,7 +193,7 @@ class GpgKeyring:
                 process.wait()
         with suppress(ImgsecError):
             run(
-                [str(self._tools.find("gpgconf")), "--kill", "all"],
+                [str(self._tools.find("gpgconf")), "--kill", "gpg-agent"],
                 environment=self._environment,
                 timeout=GPGCONF_SECONDS,
             )

@@ -16,8 +16,6 @@ from typing import NoReturn
 
 import typer
 
-from imgsec.domain.report import Report
-from imgsec.domain.verdict import because
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Reason
 
@@ -90,6 +88,8 @@ def _usage(error: typer.TyperException) -> Reason:
 def _say(reason: Reason, arguments: list[str]) -> int:
     """Report a reason that ends the whole run, in JSON too where that was asked for."""
     from imgsec.cli.output import EXIT_CODES, Outputs, show
+    from imgsec.domain.report import Report
+    from imgsec.domain.verdict import because
 
     command = next((word for word in arguments if not word.startswith("-")), "imgsec")
     wants_json = "json" in arguments or "--output=json" in arguments

@@ -3,19 +3,17 @@
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from imgsec.domain.reference import shown
-from imgsec.domain.report import Report
-from imgsec.domain.verdict import because
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_OPTION, Outcome
+
+if TYPE_CHECKING:  # start-up is paid by every command, --help and --version included
+    from imgsec.domain.report import Report
 
 EXIT_CODES = {
     Outcome.PASS: 0,
@@ -57,6 +55,8 @@ def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, second
     import typer
 
     from imgsec.cli.failures import set_deadline
+    from imgsec.domain.report import Report
+    from imgsec.domain.verdict import because
 
     try:
         require_outputs(outputs)
@@ -70,6 +70,7 @@ def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, second
 def require_outputs(outputs: Outputs) -> None:
     """Refuse impossible outputs before the work. Raises `ImgsecError`."""
     from imgsec.adapters.files import require_writable
+    from imgsec.domain.reference import shown
 
     for text in outputs.formats:
         name, equals, path = text.partition("=")
@@ -151,6 +152,8 @@ def _text(report: Report, outputs: Outputs, _: int) -> str:
 
 
 def _json(report: Report, _: Outputs, code: int) -> str:
+    import json
+
     from imgsec.render.document import report_document
 
     return json.dumps(report_document(report, code), indent=2) + "\n"
@@ -172,6 +175,8 @@ def _bounded(value: str) -> str:
 
 def _github_output(results: dict[str, str]) -> str:
     """``name=value`` lines; a value with line ends stands behind an unguessable delimiter."""
+    import secrets
+
     lines = []
     for name, value in results.items():
         if "\n" in value or "\r" in value:

@@ -58,12 +58,12 @@ def load_signing_key(
     key-unusable, key-expired, key-revoked, key-malformed) and `KeyNotFound`.
     """
     notes: tuple[Note, ...] = ()
+    public_half: bytes | None = None
     if location.scheme == "kms":
         kms = shelf.require_kms(location)
         stored, payload = kms.fetch_key(location.name)
         if expected is None:
-            public = fetch_public_half(stored, kms)
-            expected = keyring.inspect_public_key(public).fingerprint
+            public_half = fetch_public_half(stored, kms)
             notes = (Note("held-against-stored-public-half", "no fingerprint was given"),)
     else:
         payload = shelf.files.read_secret_key(location)
@@ -72,6 +72,8 @@ def load_signing_key(
                 Note("fingerprint-not-pinned", "no fingerprint was given; the key may be any"),
             )
     key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    if public_half is not None:
+        expected = _fingerprint_of(public_half, key, keyring)
     if expected is not None and key.fingerprint != expected:
         raise ImgsecError(
             KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")
@@ -79,6 +81,13 @@ def load_signing_key(
     if flaws := key.flaws(now):
         raise ImgsecError(flaws[0])
     return key, notes
+
+
+def _fingerprint_of(public_half: bytes, key: PublicKey, keyring: Keyring) -> Fingerprint:
+    """The fingerprint of a stored public half; without asking gpg where it is the key's, exactly."""
+    if public_half == keyring.export_public_key(key.fingerprint, armour=False):
+        return key.fingerprint
+    return keyring.inspect_public_key(unwrapped(public_half)).fingerprint
 
 
 def load_public_key(

@@ -52,9 +52,7 @@ def test_demo_prints_what_the_readme_shows_and_leaves_its_files(tmp_path: Path) 
 
     assert (folder / "public-key.asc").read_text().startswith("-----BEGIN PGP PUBLIC KEY BLOCK")
     assert len(list((folder / "manifests").iterdir())) == 3
-    verdicts = {
-        path.stem: json.loads(path.read_text()) for path in (folder / "verdicts").iterdir()
-    }
+    verdicts = {path.stem: json.loads(path.read_text()) for path in (folder / "verdicts").iterdir()}
     assert verdicts["gate-vulnerable"]["outcome"] == "refused"
     assert verdicts["verify-unsigned"]["reasons"][0]["code"] == "signature-missing"
     assert verdicts["sign"]["images"][0]["signature"]["new"] is True
@@ -79,9 +77,7 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
-@pytest.mark.parametrize(
-    "tool", ["skopeo", "buildah", "gpg", "gpgv", "docker-registry"]
-)
+@pytest.mark.parametrize("tool", ["skopeo", "buildah", "gpg", "gpgv", "docker-registry"])
 def test_broken_tool_fails_the_demo_and_is_named(tmp_path: Path, tool: str) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()

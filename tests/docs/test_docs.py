@@ -76,7 +76,9 @@ def test_shown_command_is_one_that_the_program_takes(page: str, command: str) ->
     while words and words[0] in getattr(node, "commands", {}):
         node = node.commands[words.pop(0)]
     assert not getattr(node, "commands", {}), f"{page}: {command}: no such command"
-    known = {name for parameter in node.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    known = {
+        name for parameter in node.params for name in (*parameter.opts, *parameter.secondary_opts)
+    }
     for word in words:
         if word == "--":
             break
