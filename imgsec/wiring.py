@@ -7,6 +7,7 @@ and opens no private directory.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -42,6 +43,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
 
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
+_AUTH_FILE_NAMES = ("config.json", ".dockerconfigjson")  # Docker's, and a mounted Secret's
 _CRN_INSTANCE = re.compile(r"crn:v1:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]+):[^:]*:[^:]*")
 # What a child may see of our environment: how to reach the network, and nothing else.
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
@@ -174,7 +176,8 @@ class World:
         from imgsec.adapters.iam import IamTokens
 
         settings = self._settings
-        api_key = _api_key(settings.api_key_file)
+        # A profile that is named is meant, whatever key file a pipeline mounts by default.
+        api_key = None if settings.iam_profile else _api_key(settings.api_key_file)
         if api_key is None and not settings.iam_profile:
             raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
         return IamTokens(
@@ -197,8 +200,8 @@ class World:
         if self._settings.authfile:
             return self._settings.authfile
         folders = (os.environ.get("DOCKER_CONFIG", ""), f"{os.environ.get('HOME', '')}/.docker")
-        for folder in folders:
-            path = f"{folder}/config.json"
+        for folder, name in itertools.product(folders, _AUTH_FILE_NAMES):
+            path = f"{folder}/{name}"
             if folder.startswith("/") and os.access(path, os.R_OK):
                 return path
         return None

@@ -39,7 +39,7 @@ _PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT"
 def apply_argv(kubectl: Path, connection: list[str], *, dry_run: bool) -> list[str]:
     """Apply the object on standard input; fields that others own are never taken from them.
 
-    kubectl's own validation is off: it needs the whole OpenAPI document of the cluster, differs from
+    kubectl's own validation is off: it needs the cluster's whole OpenAPI document, differs from
     version to version, and does not know what an older CRD drops. What the server gives back is
     compared with what it was sent instead.
     """

@@ -218,7 +218,7 @@ TIMEOUT: dict[str, Option] = {
                 min=1,
                 max=86_400,
                 panel=_TIME,
-                help="Time limit for the whole command.",
+                help="Time limit for the whole command, in seconds.",
             ),
         ],
         DEFAULT_TIMEOUT_SECONDS,

@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgsec.cli.options import loosening, shared
+
+if TYPE_CHECKING:  # imported where it is used: --help needs none of it
+    from imgsec.domain.policy import ImagePolicy
+    from imgsec.domain.reference import RepositoryPattern
+    from imgsec.domain.verdict import Note
 
 DEFAULT_POLICY_NAME = "imgsec-signed-images"
 DEFAULT_KEY_SECRET = "portieris-image-signing-public-key"  # noqa: S105 - the name of a Secret
@@ -20,7 +25,7 @@ RepositoryOpt = Annotated[
         "--repository",
         metavar="PATTERN",
         panel=_PANEL,
-        help="Images that must be signed, such as us.icr.io/team/*. Repeatable.",
+        help="Images that must be signed, such as us.icr.io/team/*. Repeatable, or with spaces.",
     ),
 ]
 UncheckedOpt = Annotated[
@@ -57,3 +62,41 @@ MutateOpt = Annotated[
         help="Whether the cluster replaces a tag by the digest that it verified.",
     ),
 ]
+
+
+def policy_of(
+    *,
+    repository: list[str],
+    allow_unchecked: list[str] | None,
+    policy_name: str,
+    key_secret: str,
+    key_secret_namespace: str,
+    mutate_image: bool,
+    namespace: str | None = None,
+) -> ImagePolicy:
+    """The policy that the options describe; one for a namespace is an ImagePolicy."""
+    from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
+
+    return ImagePolicy(
+        name=ObjectName.parse(policy_name),
+        kind=PolicyKind.NAMESPACED if namespace else PolicyKind.CLUSTER,
+        signed=_patterns(repository),
+        unchecked=_patterns(allow_unchecked or []),
+        key_secret=KeySecret(ObjectName.parse(key_secret), Namespace.parse(key_secret_namespace)),
+        namespace=Namespace.parse(namespace) if namespace else None,
+        mutate_image=mutate_image,
+    )
+
+
+def notes_on(policy: ImagePolicy) -> tuple[Note, ...]:
+    """What every verdict about a policy records: whatever it lets through unchecked."""
+    from imgsec.domain.verdict import Note
+
+    return tuple(Note("allowed-unchecked", f"{name} may run unsigned") for name in policy.unchecked)
+
+
+def _patterns(values: list[str]) -> tuple[RepositoryPattern, ...]:
+    """One value may hold several, with spaces between: a pipeline's parameter is one text."""
+    from imgsec.domain.reference import RepositoryPattern
+
+    return tuple(RepositoryPattern.parse(text) for value in values for text in value.split())

@@ -17,6 +17,8 @@ from imgsec.cli.policies import (
     PolicyNameOpt,
     RepositoryOpt,
     UncheckedOpt,
+    notes_on,
+    policy_of,
 )
 from imgsec.config import Settings
 
@@ -32,7 +34,12 @@ NamespaceOpt = Annotated[
 ]
 ApplyOpt = Annotated[bool, own(_COMMAND, "--apply", help="Apply it to the cluster with kubectl.")]
 DryRunOpt = Annotated[
-    bool, own(_COMMAND, "--dry-run", help="With --apply: the cluster checks, and nothing stays.")
+    bool,
+    own(
+        _COMMAND,
+        "--dry-run",
+        help="Have the cluster check what --apply would do, and keep nothing.",
+    ),
 ]
 
 
@@ -58,8 +65,6 @@ def publish_policy(
 
     Example: imgsec publish-policy --repository 'us.icr.io/team/*' --render policies/
     """
-    from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
-    from imgsec.domain.reference import RepositoryPattern
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
@@ -69,19 +74,19 @@ def publish_policy(
 
     if (render is None) is not apply or (dry_run and not apply):
         raise ImgsecError(INVALID_OPTION("give either --render DIR or --apply [--dry-run]"))
-    policy = ImagePolicy(
-        name=ObjectName.parse(policy_name),
-        kind=PolicyKind.NAMESPACED if namespace else PolicyKind.CLUSTER,
-        signed=tuple(RepositoryPattern.parse(text) for text in repository),
-        unchecked=tuple(RepositoryPattern.parse(text) for text in allow_unchecked or ()),
-        key_secret=KeySecret(ObjectName.parse(key_secret), Namespace.parse(key_secret_namespace)),
-        namespace=Namespace.parse(namespace) if namespace else None,
+    policy = policy_of(
+        repository=repository,
+        allow_unchecked=allow_unchecked,
+        policy_name=policy_name,
+        key_secret=key_secret,
+        key_secret_namespace=key_secret_namespace,
         mutate_image=mutate_image,
+        namespace=namespace,
     )
     with wire(settings) as world:
         sink = world.folder_sink(render) if render else world.cluster_sink(dry_run=dry_run)
         change = operation.publish_policy(policy, sink)
-        notes = [Note("allowed-unchecked", f"{name} may run unsigned") for name in policy.unchecked]
+        notes = [*notes_on(policy)]
         if dry_run:
             notes.append(Note("dry-run", "the cluster checked the policy and kept nothing"))
         verdict = passed(*notes, *world.notes())

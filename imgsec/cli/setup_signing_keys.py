@@ -17,6 +17,8 @@ from imgsec.cli.policies import (
     PolicyNameOpt,
     RepositoryOpt,
     UncheckedOpt,
+    notes_on,
+    policy_of,
 )
 from imgsec.config import Settings
 
@@ -70,8 +72,7 @@ def setup_signing_keys(
     Example: imgsec setup-signing-keys --alias release --repository 'us.icr.io/team/*' --render out/
     """
     from imgsec.domain.keys import KeyAlias, KeyRequest
-    from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
-    from imgsec.domain.reference import RepositoryPattern
+    from imgsec.domain.policy import ObjectName
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
@@ -81,16 +82,17 @@ def setup_signing_keys(
 
     if render is None:
         raise ImgsecError(INVALID_OPTION("no folder for the manifests was named: --render DIR"))
-    public_key = KeySecret(ObjectName.parse(key_secret), Namespace.parse(key_secret_namespace))
-    policy = ImagePolicy(
-        name=ObjectName.parse(policy_name),
-        kind=PolicyKind.CLUSTER,
-        signed=tuple(RepositoryPattern.parse(text) for text in repository),
-        unchecked=tuple(RepositoryPattern.parse(text) for text in allow_unchecked or ()),
-        key_secret=public_key,
+    policy = policy_of(
+        repository=repository,
+        allow_unchecked=allow_unchecked,
+        policy_name=policy_name,
+        key_secret=key_secret,
+        key_secret_namespace=key_secret_namespace,
         mutate_image=mutate_image,
     )
-    names = operation.ClusterNames(public_key, ObjectName.parse(key_reference_secret), policy)
+    names = operation.ClusterNames(
+        policy.key_secret, ObjectName.parse(key_reference_secret), policy
+    )
     request = KeyRequest(user_id, valid_days=valid_days)
     with wire(settings) as world:
         summary, changes = operation.setup_signing_keys(
@@ -102,7 +104,7 @@ def setup_signing_keys(
             names=names,
             now=world.clock.now(),
         )
-        notes = [Note("allowed-unchecked", f"{name} may run unsigned") for name in policy.unchecked]
+        notes = [*notes_on(policy)]
         if all(change.state == "unchanged" for change in changes):
             notes.append(Note("nothing-to-do", "everything was in place; nothing was changed"))
         verdict = passed(*notes, *world.notes())

@@ -25,7 +25,7 @@ KeyOpt = Annotated[
         "sign-image",
         "--key",
         metavar="LOCATION",
-        help="The signing key: kms://ALIAS-OR-ID, file:PATH or env:NAME. (VAULT_KEY_ID: an id.)",
+        help="The signing key: kms://ALIAS-OR-ID, file:PATH or env:NAME.",
     ),
 ]
 FingerprintOpt = Annotated[

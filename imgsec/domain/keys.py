@@ -266,7 +266,7 @@ class KeyRequest:
             raise ImgsecError(
                 INVALID_OPTION(
                     f"{shown(self.user_id)} is not a user id",
-                    hint="Give 5 to 100 letters, digits and simple punctuation: NAME or NAME <MAIL>.",
+                    hint="Give 5 to 100 letters, digits, simple punctuation: NAME or NAME <MAIL>.",
                 )
             )
 

@@ -84,7 +84,7 @@ def load_signing_key(
 
 
 def _fingerprint_of(public_half: bytes, key: PublicKey, keyring: Keyring) -> Fingerprint:
-    """The fingerprint of a stored public half; without asking gpg where it is the key's, exactly."""
+    """The fingerprint of a stored public half; without asking gpg where it is the key's own."""
     if public_half == keyring.export_public_key(key.fingerprint, armour=False):
         return key.fingerprint
     return keyring.inspect_public_key(unwrapped(public_half)).fingerprint
