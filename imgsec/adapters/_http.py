@@ -18,6 +18,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -232,6 +233,14 @@ def waits(first: float = 0.5, largest: float = 15.0) -> Iterator[float]:
     while True:
         yield wait * random.uniform(0.7, 1.3)  # noqa: S311 - jitter, not a secret
         wait = min(wait * 2, largest)
+
+
+def patience(wait: float, headers: Mapping[str, str]) -> float:
+    """The seconds that a service asks for by Retry-After, within our limit; else our own wait."""
+    asked = headers.get("retry-after", "").strip()
+    if not re.fullmatch(r"[0-9]{1,9}", asked):
+        return wait
+    return float(min(int(asked), RETRY_AFTER_MAX_SECONDS))
 
 
 def _read(response: requests.Response, max_bytes: int) -> bytes:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from imgsec.adapters._http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, waits
+from imgsec.adapters._http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, patience, waits
 from imgsec.domain.hosts import ServiceUrl, is_loopback, may_have_iam_token
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.reference import shown
@@ -23,6 +23,7 @@ from imgsec.errors import ImgsecError
 from imgsec.reasons import (
     ANSWER_MALFORMED,
     CREDENTIAL_REJECTED,
+    INPUT_UNREADABLE,
     INSECURE_ADDRESS,
     MISSING_CREDENTIAL,
     RATE_LIMITED,
@@ -99,13 +100,15 @@ class IamTokens:
         for attempt, wait in enumerate(waits(), start=1):
             authenticator = make()
             authenticator.token_manager.http_config = self._http_config()
-            if self._ask(authenticator, final=attempt == ATTEMPTS) is not None:
+            if self._ask(authenticator, wait=None if attempt == ATTEMPTS else wait) is not None:
                 return authenticator
-            time.sleep(wait)
         raise AssertionError("waits() has no end")
 
-    def _ask(self, authenticator: Any, *, final: bool = False) -> str | None:
-        """The token, or None where asking again can help; final: then raise instead."""
+    def _ask(self, authenticator: Any, *, wait: float | None = 0) -> str | None:
+        """The token, or None where asking again can help, after the wait or the one asked for.
+
+        wait: seconds; None to raise instead.
+        """
         import jwt
         import requests
         from ibm_cloud_sdk_core import ApiException
@@ -114,19 +117,26 @@ class IamTokens:
             token = authenticator.token_manager.get_token()
         except ApiException as error:
             reason = _reason(self._url, error)
-            if final or not reason.retryable:
+            if wait is None or not reason.retryable:
                 raise ImgsecError(reason) from None  # the cause holds the request
+            time.sleep(patience(wait, error.http_response.headers))
             return None
         except requests.exceptions.JSONDecodeError:
             raise ImgsecError(ANSWER_MALFORMED(f"{self._url} answered with no JSON")) from None
         except requests.RequestException:
-            if final:
+            if wait is None:
                 raise ImgsecError(
                     SERVICE_UNREACHABLE(f"{self._url} could not be reached for a token")
                 ) from None
+            time.sleep(wait)
             return None
         except (jwt.PyJWTError, KeyError, TypeError, AttributeError):
             raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token")) from None
+        except Exception as error:
+            if type(error) is not Exception:
+                raise
+            # The authenticator's own way to say that it found no service account token.
+            raise ImgsecError(INPUT_UNREADABLE(shown(str(error)))) from None
         if not isinstance(token, str) or not token.isascii() or any(c.isspace() for c in token):
             raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token"))
         return token
@@ -146,14 +156,16 @@ class IamTokens:
         raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
 
     def _http_config(self) -> dict[str, Any]:
+        from requests.certs import where
+
         config: dict[str, Any] = {
             "timeout": (CONNECT_SECONDS, READ_SECONDS),
             "allow_redirects": False,
         }
-        if self._ca_file is not None:
-            config["verify"] = self._ca_file
+        # Named even where it is the usual one, or the environment could replace it.
+        config["verify"] = self._ca_file or where()
         if is_loopback(self._url.authority):
-            config["proxies"] = {"http": None, "https": None}
+            config["proxies"] = {"http": None, "https": None, "all": None}
         return config
 
 

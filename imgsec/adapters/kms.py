@@ -18,7 +18,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from imgsec.adapters._http import ATTEMPTS, Answer, Http, waits
+from imgsec.adapters._http import ATTEMPTS, Answer, Http, patience, waits
 from imgsec.adapters.iam import IamTokens
 from imgsec.domain.hosts import ServiceUrl
 from imgsec.domain.keys import SecretBytes, is_uuid
@@ -108,7 +108,8 @@ class Kms:
                 ],
             }
         ).encode()
-        for wait in islice(waits(), ATTEMPTS):
+        for attempt, own_wait in enumerate(islice(waits(), ATTEMPTS), start=1):
+            wait = own_wait
             try:
                 answer = self._ask("POST", "/api/v2/keys", body=body)
             except ImgsecError as error:
@@ -117,6 +118,7 @@ class Kms:
                 if answer.status == _CREATED:
                     return _stored(_first_resource(answer))
                 failure = ImgsecError(_failure(answer, "create a key", "Writer"))
+                wait = patience(own_wait, answer.headers)
                 if answer.status == _CONFLICT and _ALIAS_TAKEN in failure.reason.text:
                     raise KeyExists(KEY_CONFLICT(failure.reason.text)) from None
             if not failure.reason.retryable:
@@ -124,7 +126,8 @@ class Kms:
             # It may have been done, and only the answer lost: look before trying again.
             if (done := self._look_up(alias)) is not None:
                 return done
-            time.sleep(wait)
+            if attempt < ATTEMPTS:
+                time.sleep(wait)
         raise failure
 
     def _look_up(self, alias: str) -> StoredKey | None:
