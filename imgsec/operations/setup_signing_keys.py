@@ -47,7 +47,8 @@ def setup_signing_keys(
 
     Raises `ImgsecError` (key-conflict, key-store-mismatch, key-unusable and its like).
     """
-    if _find(kms, str(alias)) is None and (orphan := _find(kms, alias.public)) is not None:
+    # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
+    if (orphan := _find(kms, alias.public)) is not None and _find(kms, str(alias)) is None:
         raise ImgsecError(
             KEY_CONFLICT(f"the KMS has {alias.public} ({orphan.id}) and no {alias} beside it")
         )
