@@ -83,37 +83,63 @@ class Bench:
 
     def signatures(self, name: str, digest: str) -> list[bytes]:
         """The signatures of a digest, as the registry hands them out."""
+        with self._session() as session:
+            answer = session.get(self._store(name, digest), timeout=30)
+        return [base64.b64decode(entry["content"]) for entry in answer.json()["signatures"]]
+
+    def plant(self, name: str, digest: str, signature: bytes) -> None:
+        """Store something as a signature, as anybody who may push can."""
+        entry = {
+            "schemaVersion": 2,
+            "type": "atomic",
+            "name": f"{digest}@{os.urandom(16).hex()}",
+            "content": base64.b64encode(signature).decode(),
+        }
+        with self._session() as session:
+            answer = session.put(self._store(name, digest), json=entry, timeout=30)
+        assert answer.status_code == 201, answer.text
+
+    def _store(self, name: str, digest: str) -> str:
+        registry, _, repository = name.rpartition(":")[0].partition("/")
+        return f"https://{registry}/extensions/v2/{repository}/signatures/{digest}"
+
+    def _session(self) -> Any:
+        """Plain HTTP to the sandbox's registry, as its manager."""
         import requests
 
-        registry, _, repository = name.rpartition(":")[0].partition("/")
-        with requests.Session() as session:
-            session.trust_env = False
-            answer = session.get(
-                f"https://{registry}/extensions/v2/{repository}/signatures/{digest}",
-                auth=("iamapikey", self.sandbox.api_key("manager")),
-                verify=str(self.sandbox.folder.ca),
-                timeout=30,
-            )
-        return [base64.b64decode(entry["content"]) for entry in answer.json()["signatures"]]
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(self.sandbox.folder.ca)
+        session.auth = ("iamapikey", self.sandbox.api_key("manager"))
+        return session
+
+    def _kms(self) -> Any:
+        """Plain HTTP to the sandbox's KMS, as its manager."""
+        session = self._session()
+        session.auth = None
+        grant = {
+            "grant_type": "urn:ibm:params:oauth:grant-type:apikey",
+            "apikey": self.sandbox.api_key("manager"),
+        }
+        url = self.sandbox.identity.url("iam") + "/identity/token"
+        token = session.post(url, data=grant, timeout=30).json()["access_token"]
+        session.headers["Authorization"] = f"Bearer {token}"
+        session.headers["Bluemix-Instance"] = self.sandbox.identity.kms_instance
+        return session
+
+    def delete_key(self, key_id: str) -> None:
+        """Delete a key and free its aliases, as its manager can at any time."""
+        url = f"{self.sandbox.identity.url('kms')}/api/v2/keys/{key_id}"
+        with self._kms() as session:
+            (key,) = session.get(f"{url}/metadata", timeout=30).json()["resources"]
+            for alias in key["aliases"]:
+                assert session.delete(f"{url}/aliases/{alias}", timeout=30).ok
+            assert session.delete(url, timeout=30).ok
 
     def keys(self, alias: str) -> dict[str, bytes]:
         """The payloads in the KMS whose alias begins so, by alias; and nothing may lie twice."""
-        import requests
-
         base = self.sandbox.identity.url("kms") + "/api/v2/keys"
-        with requests.Session() as session:
-            session.trust_env = False
-            session.verify = str(self.sandbox.folder.ca)
-            token = session.post(
-                self.sandbox.identity.url("iam") + "/identity/token",
-                data={
-                    "grant_type": "urn:ibm:params:oauth:grant-type:apikey",
-                    "apikey": self.sandbox.api_key("manager"),
-                },
-                timeout=30,
-            ).json()["access_token"]
-            session.headers["Authorization"] = f"Bearer {token}"
-            session.headers["Bluemix-Instance"] = self.sandbox.identity.kms_instance
+        with self._kms() as session:
             listed = session.get(base, timeout=30).json().get("resources", [])
             found: dict[str, bytes] = {}
             for key in listed:
