@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from imgsec.sandbox.lifecycle import Sandbox, running_sandbox
+from imgsec.sandbox.lifecycle import Options, Sandbox, running_sandbox
 from tests.container.base import BASE, PROJECT, Cache, Storage, output, prepared
 from tests.container.restricted import Pod
 
@@ -132,6 +132,6 @@ def pod(tools_root: Path, tmp_path: Path) -> Pod:
 
 @pytest.fixture
 def sandbox(images: Images) -> Iterator[Sandbox]:
-    """The sandbox that `again` was pushed to, on this machine's loopback."""
-    with running_sandbox(images.registry_state) as running:
+    """The sandbox that `again` was pushed to, on this machine's loopback and ports free there."""
+    with running_sandbox(images.registry_state, Options(new_ports=True)) as running:
         yield running
