@@ -118,7 +118,9 @@ require_venv() {
   touch ".venv/$stamp"
 }
 
-# A stamp changes with what is asked for, so an older .venv is made anew.
+# A stamp changes with what is asked for and with the place, so that an older .venv, or one that was
+# copied along with the checkout, is made anew.
 stamp_of() {
-  printf 'imgsec-%s-%s' "$1" "$(cat "requirements/$1.txt" pyproject.toml | sha256sum | cut -c1-16)"
+  printf 'imgsec-%s-%s' "$1" \
+    "$({ pwd && cat "requirements/$1.txt" pyproject.toml; } | sha256sum | cut -c1-16)"
 }
