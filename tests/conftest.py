@@ -215,14 +215,15 @@ class SigningKey:
         return f"kms://{self.alias}"
 
     def traces(self) -> list[bytes]:
-        """The secret numbers of the key as they would lie in a file or a log: raw and in base64.
+        """The secret numbers of the key as they would lie in a file or a log: raw, hex, base64.
 
-        Base64 has three forms, by where in a group of three bytes the text begins.
+        Base64 has three forms, by where in a group of three bytes the text begins. gpg itself keeps
+        keys in hex.
         """
         inside = self.secret[900:1200]  # behind modulus and exponent of an RSA 4096 key
-        forms = [inside[:48]]
+        forms = [inside[:48], inside[:48].hex().encode(), inside[:48].hex().upper().encode()]
         forms += [base64.b64encode(inside[start : start + 48]) for start in range(3)]
-        forms += [base64.b64encode(form) for form in forms[1:]]
+        forms += [base64.b64encode(form) for form in forms[3:]]
         return forms
 
 
@@ -237,7 +238,7 @@ def traces_in(folder: Path, key: SigningKey, *, but: tuple[str, ...] = ()) -> li
             content = path.read_bytes() if path.is_file() else b""
         except OSError:
             continue
-        if needles.search(content) or needles.search(content.replace(b"\n", b"")):
+        if needles.search(content) or needles.search(b"".join(content.split())):
             found.append(str(path))
     return found
 
