@@ -156,14 +156,14 @@ class IamTokens:
         raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
 
     def _http_config(self) -> dict[str, Any]:
-        from requests.certs import where
+        from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
         config: dict[str, Any] = {
             "timeout": (CONNECT_SECONDS, READ_SECONDS),
             "allow_redirects": False,
         }
         # Named even where it is the usual one, or the environment could replace it.
-        config["verify"] = self._ca_file or where()
+        config["verify"] = self._ca_file or DEFAULT_CA_BUNDLE_PATH
         if is_loopback(self._url.authority):
             config["proxies"] = {"http": None, "https": None, "all": None}
         return config
