@@ -18,6 +18,7 @@ _GC_THRESHOLD = 100_000
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     gc.set_threshold(_GC_THRESHOLD)
+    _open_standard_streams()
     try:
         from imgsec.cli.failures import run
     except KeyboardInterrupt:
@@ -31,6 +32,18 @@ def main() -> NoReturn:
         sys.stderr.flush()
     # The interpreter's own farewell frees every object one by one: 60 ms after everything is done.
     os._exit(code)
+
+
+def _open_standard_streams() -> None:
+    """Put the null device where a standard stream is closed.
+
+    Else the next file that is opened takes its number, and gets what is meant for the terminal.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            while (opened := os.open(os.devnull, os.O_RDWR)) < number:
+                os.set_inheritable(opened, True)
+            setattr(sys, name, os.fdopen(opened, mode))
 
 
 if __name__ == "__main__":

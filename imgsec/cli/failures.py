@@ -2,55 +2,43 @@
 """The one place where errors, signals and bugs become exit codes.
 
 Typer's defaults end an abort, a broken pipe and an uncaught exception in 1, which here means
-"refused"; so they are off, and this handler ends every run. Signals arrive as exceptions: the
-private directory is removed and the agent ended on the way out.
+"refused"; so they are off, and this handler ends every run.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
-import signal
 import sys
-from types import FrameType
-from typing import NoReturn
 
 import typer
 
+from imgsec.cli.lifetime import Terminated, catch_signals
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Reason
+from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, Reason
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
 _USAGE = 2
-_REPEAT_SECONDS = 5.0  # should a library swallow the first exception
-
-
-class Terminated(BaseException):
-    """A signal ends the run; code is the exit code, 128 and the signal's number."""
-
-    def __init__(self, code: int) -> None:
-        super().__init__(code)
-        self.code = code
+_STREAM_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a write without a file name
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line to its exit code; nothing is raised from here."""
-    _catch_signals()
+    catch_signals()
     try:
-        try:
-            return _run(arguments)
-        finally:
-            sys.stdout.flush()
+        code = _run(arguments)
+        sys.stdout.flush()
+        return code
     except Terminated as ended:
-        sys.stderr.write("imgsec: ended by a signal\n")
+        _complain("imgsec: ended by a signal")
         return ended.code
-    except KeyboardInterrupt:
-        sys.stderr.write("imgsec: interrupted\n")
-        return INTERRUPTED
-    except BrokenPipeError:
-        _close_stdout()
-        return _say(OUTPUT_UNWRITABLE("whoever read the output has gone"), arguments)
+    except (BrokenPipeError, SystemExit):  # the latter is the framework's way to end for the former
+        reason = OUTPUT_UNWRITABLE("whoever read the output has gone")
     except OSError as error:
-        return _say(OUTPUT_UNWRITABLE(f"output cannot be written: {error}"), arguments)
+        reason = OUTPUT_UNWRITABLE(f"standard output: {error.strerror}")
+    _close_stdout()
+    return _say(reason, arguments)
 
 
 def _run(arguments: list[str]) -> int:
@@ -65,12 +53,14 @@ def _run(arguments: list[str]) -> int:
         # Without any argument the framework has shown the help, and has nothing to complain of.
         return _say(_usage(error), arguments) if error.format_message() else _USAGE
     except (typer.Abort, EOFError):
-        return INTERRUPTED
+        return _INTERRUPTED
     except typer.Exit as ended:
         return ended.exit_code
-    except (OSError, KeyboardInterrupt):
+    except BrokenPipeError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _STREAM_TROUBLE and not error.filename:
+            raise
         if os.environ.get("IMGSEC_TRACEBACK"):
             import traceback
 
@@ -90,38 +80,26 @@ def _say(reason: Reason, arguments: list[str]) -> int:
     from imgsec.cli.output import EXIT_CODES, Outputs, show
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import because
-
-    command = next((word for word in arguments if not word.startswith("-")), "imgsec")
-    wants_json = "json" in arguments or "--output=json" in arguments
-    report = Report(
-        command if command.isascii() and command.isprintable() else "imgsec", because(reason)
-    )
-    if wants_json or os.environ.get("IMGSEC_OUTPUT") == "json":
-        return show(report, Outputs(formats=("json",)))
     from imgsec.render.text import report_lines
 
-    sys.stderr.write("".join(f"{line}\n" for line in report_lines(report)))
+    command = next((word for word in arguments if not word.startswith("-")), "imgsec")
+    command = command if command.isascii() and command.isprintable() else "imgsec"
+    wants_json = "json" in arguments or "--output=json" in arguments
+    if wants_json or os.environ.get("IMGSEC_OUTPUT") == "json":
+        try:
+            return show(Report(command, because(reason)), Outputs(formats=("json",)))
+        except ImgsecError as error:
+            reason = error.reason
+        except BrokenPipeError:
+            _close_stdout()
+    _complain("\n".join(report_lines(Report(command, because(reason)))))
     return EXIT_CODES[reason.outcome]
 
 
-def set_deadline(seconds: int) -> None:
-    """The last line of defence: whatever hangs, the command ends. Other limits come first."""
-    signal.signal(signal.SIGALRM, _deadline)
-    signal.setitimer(signal.ITIMER_REAL, seconds, _REPEAT_SECONDS)
-
-
-def _deadline(_: int, __: FrameType | None) -> NoReturn:
-    raise ImgsecError(TIMEOUT("the command reached its time limit"))
-
-
-def _catch_signals() -> None:
-    def end(number: int, _: FrameType | None) -> NoReturn:
-        for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGALRM):
-            signal.signal(name, signal.SIG_IGN)  # nothing disturbs the clean-up that follows
-        raise Terminated(128 + number)
-
-    for name in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(name, end)
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody listens; the exit code says it
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def _close_stdout() -> None:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from imgsec.cli.lifetime import DeadlineReached, set_deadline
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INVALID_OPTION, Outcome
+from imgsec.reasons import INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Outcome
 
 if TYPE_CHECKING:  # start-up is paid by every command, --help and --version included
     from imgsec.domain.report import Report
@@ -54,7 +55,6 @@ def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, second
     """Do the work within its time limit, show the answer whatever it is, and end in its code."""
     import typer
 
-    from imgsec.cli.failures import set_deadline
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import because
 
@@ -64,6 +64,9 @@ def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, second
         answer = work()
     except ImgsecError as error:
         answer = Answer(Report(command, because(error.reason)))
+    except DeadlineReached:
+        reason = TIMEOUT(f"the command did not end within {seconds} s")
+        answer = Answer(Report(command, because(reason)))
     raise typer.Exit(show(answer.report, outputs, answer.results))
 
 
@@ -99,13 +102,12 @@ def show(report: Report, outputs: Outputs, results: Mapping[str, str] | None = N
         content = _RENDERERS[name](report, outputs, code)
         if path:
             write_file(path, content.encode())
-        elif name == "text" and _json_on_stdout(outputs):
+        elif name == "text" and "json" in outputs.formats:
             sys.stderr.write(content)
         else:
-            sys.stdout.write(content)
+            _print(content)
     if outputs.formats and not any(text.partition("=")[0] == "text" for text in outputs.formats):
         sys.stderr.write(_text(report, outputs, code))
-    sys.stdout.flush()
     found = {"verdict": report.verdict.outcome.word, **(results or {})}
     for name, path in outputs.result_files.items():
         if name in found:
@@ -136,8 +138,14 @@ def progress(outputs: Outputs) -> Callable[[str], None]:
     return say
 
 
-def _json_on_stdout(outputs: Outputs) -> bool:
-    return "json" in outputs.formats
+def _print(content: str) -> None:
+    try:
+        sys.stdout.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise ImgsecError(OUTPUT_UNWRITABLE(f"standard output: {error.strerror}")) from None
 
 
 def _text(report: Report, outputs: Outputs, _: int) -> str:
