@@ -26,6 +26,8 @@ _STREAM_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a write without 
 def run(arguments: list[str]) -> int:
     """Run one command line to its exit code; nothing is raised from here."""
     catch_signals()
+    if sys.stdout is not None:  # foreign text may hold what the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         code = _run(arguments)
         sys.stdout.flush()

@@ -97,7 +97,9 @@ def show(report: Report, outputs: Outputs, results: Mapping[str, str] | None = N
     from imgsec.render.text import report_markdown
 
     code = EXIT_CODES[report.verdict.outcome]
-    for text in outputs.formats or ("text",):
+    # What is no format was complained of already. Files first: one that fails is the only answer.
+    formats = [text for text in outputs.formats if text.partition("=")[0] in _FORMATS] or ["text"]
+    for text in sorted(formats, key=lambda text: "=" not in text):
         name, _, path = text.partition("=")
         content = _RENDERERS[name](report, outputs, code)
         if path:
