@@ -69,11 +69,13 @@ class AuthFile:
             if len(content) > AUTH_FILE_MAX_BYTES:
                 raise ValueError
             document = json.loads(content)
-            auths: dict[str, Any] = document.get("auths") or {}
+            auths: Any = document.get("auths", {})
+            if auths is None:
+                auths = {}
             entries = {
                 key: Credential(SecretBytes(_basic(entry)))
                 for key, entry in auths.items()
-                if entry and ("auth" in entry or "username" in entry)
+                if entry and {"auth", "username"} & entry.keys()
             }
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError, binascii.Error):
             raise ImgsecError(
@@ -97,15 +99,19 @@ def _basic(entry: dict[str, str]) -> bytes:
     if entry.get("auth"):
         pair = base64.b64decode(entry["auth"], validate=True).rstrip(b"\0")
     else:
-        pair = f"{entry['username']}:{entry['password']}".encode()
+        pair = b":".join(entry[name].encode() for name in ("username", "password"))
     if b":" not in pair:
         raise ValueError("no colon between user and password")
     return base64.b64encode(pair)
 
 
 def _host_of_key(key: str) -> str:
-    """Docker writes some keys as addresses: https://index.docker.io/v1/ means docker.io."""
-    host = re.sub(r"^https?://", "", key).partition("/")[0]
+    """Docker writes some keys as addresses: https://index.docker.io/v1/ means docker.io.
+
+    Only an address has a path that means nothing; that of another key is a namespace.
+    """
+    address = re.sub(r"^https?://", "", key)
+    host = address.partition("/")[0] if address != key else key
     return "docker.io" if host == "index.docker.io" else host
 
 
