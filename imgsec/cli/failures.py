@@ -35,10 +35,15 @@ def run(arguments: list[str]) -> int:
     except Terminated as ended:
         _complain("imgsec: ended by a signal")
         return ended.code
-    except (BrokenPipeError, SystemExit):  # the latter is the framework's way to end for the former
+    except BrokenPipeError:
         reason = OUTPUT_UNWRITABLE("whoever read the output has gone")
     except OSError as error:
         reason = OUTPUT_UNWRITABLE(f"standard output: {error.strerror}")
+    except BaseException as error:
+        # The framework ends with 1 when its reader has gone; anything else is a bug.
+        gone = isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError)
+        bug = INTERNAL_ERROR(f"{type(error).__name__}: {error}")
+        reason = OUTPUT_UNWRITABLE("whoever read the output has gone") if gone else bug
     _close_stdout()
     return _say(reason, arguments)
 
@@ -79,7 +84,7 @@ def _usage(error: typer.TyperException) -> Reason:
 
 def _say(reason: Reason, arguments: list[str]) -> int:
     """Report a reason that ends the whole run, in JSON too where that was asked for."""
-    from imgsec.cli.output import EXIT_CODES, Outputs, show
+    from imgsec.cli.output import EXIT_CODES, Answer, Outputs, show
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import because
     from imgsec.render.text import report_lines
@@ -89,7 +94,7 @@ def _say(reason: Reason, arguments: list[str]) -> int:
     wants_json = "json" in arguments or "--output=json" in arguments
     if wants_json or os.environ.get("IMGSEC_OUTPUT") == "json":
         try:
-            return show(Report(command, because(reason)), Outputs(formats=("json",)))
+            return show(Answer(Report(command, because(reason))), Outputs(formats=("json",)))
         except ImgsecError as error:
             reason = error.reason
         except BrokenPipeError:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from imgsec.cli.lifetime import DeadlineReached, set_deadline
@@ -23,7 +23,7 @@ EXIT_CODES = {
     Outcome.UNDECIDED: 3,
     Outcome.INTERNAL: 70,
 }
-_FORMATS = ("text", "json")
+_CLEAR_LINE = "\r\x1b[K"
 RESULT_MAX_BYTES = 1024  # Tekton: 4,096 bytes for all results of a container, its own data included
 _SUMMARY_MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step
 
@@ -67,7 +67,7 @@ def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, second
     except DeadlineReached:
         reason = TIMEOUT(f"the command did not end within {seconds} s")
         answer = Answer(Report(command, because(reason)))
-    raise typer.Exit(show(answer.report, outputs, answer.results))
+    raise typer.Exit(show(answer, outputs))
 
 
 def require_outputs(outputs: Outputs) -> None:
@@ -77,9 +77,9 @@ def require_outputs(outputs: Outputs) -> None:
 
     for text in outputs.formats:
         name, equals, path = text.partition("=")
-        if name not in _FORMATS or (equals and not path):
+        if name not in _RENDERERS or (equals and not path):
             raise ImgsecError(
-                INVALID_OPTION(f"{shown(text)} is not one of {', '.join(_FORMATS)} [=FILE]")
+                INVALID_OPTION(f"{shown(text)} is not one of {', '.join(_RENDERERS)} [=FILE]")
             )
         if path:
             require_writable(path)
@@ -88,29 +88,36 @@ def require_outputs(outputs: Outputs) -> None:
             require_writable(target)
 
 
-def show(report: Report, outputs: Outputs, results: Mapping[str, str] | None = None) -> int:
-    """Write the report everywhere it was asked for; the exit code that it ends in.
+def show(answer: Answer, outputs: Outputs) -> int:
+    """Write the answer everywhere it was asked for; the exit code that it ends in.
 
-    results: name -> value for Tekton and GitHub; what is not known is not written.
+    Files come first: where one cannot be written, that joins the answer, and what is printed is the
+    only and whole truth.
     """
+    report = answer.report
+    try:
+        _store(report, answer.results, outputs)
+    except ImgsecError as error:
+        from imgsec.domain.verdict import all_of, because
+
+        report = replace(report, verdict=all_of([report.verdict, because(error.reason)]))
+    code = EXIT_CODES[report.verdict.outcome]
+    if sys.stderr.isatty():
+        sys.stderr.write(_CLEAR_LINE)  # of what `progress` said last
+    if "json" in outputs.formats:
+        _print(_json(report, outputs, code))
+        sys.stderr.write(_text(report, outputs, code))
+    else:
+        _print(_text(report, outputs, code))
+    return code
+
+
+def _store(report: Report, results: Mapping[str, str], outputs: Outputs) -> None:
+    """Everything that goes to files. Raises `ImgsecError` (output-unwritable)."""
     from imgsec.adapters.files import append_file, write_file
     from imgsec.render.text import report_markdown
 
-    code = EXIT_CODES[report.verdict.outcome]
-    # What is no format was complained of already. Files first: one that fails is the only answer.
-    formats = [text for text in outputs.formats if text.partition("=")[0] in _FORMATS] or ["text"]
-    for text in sorted(formats, key=lambda text: "=" not in text):
-        name, _, path = text.partition("=")
-        content = _RENDERERS[name](report, outputs, code)
-        if path:
-            write_file(path, content.encode())
-        elif name == "text" and "json" in outputs.formats:
-            sys.stderr.write(content)
-        else:
-            _print(content)
-    if outputs.formats and not any(text.partition("=")[0] == "text" for text in outputs.formats):
-        sys.stderr.write(_text(report, outputs, code))
-    found = {"verdict": report.verdict.outcome.word, **(results or {})}
+    found = {"verdict": report.verdict.outcome.word, **results}
     for name, path in outputs.result_files.items():
         if name in found:
             write_file(path, _bounded(found[name]).encode())
@@ -119,7 +126,11 @@ def show(report: Report, outputs: Outputs, results: Mapping[str, str] | None = N
     if outputs.github_summary:
         summary = report_markdown(report).encode()[:_SUMMARY_MAX_BYTES]
         append_file(outputs.github_summary, summary)
-    return code
+    code = EXIT_CODES[report.verdict.outcome]
+    for text in outputs.formats:
+        name, equals, path = text.partition("=")
+        if equals and name in _RENDERERS:
+            write_file(path, _RENDERERS[name](report, outputs, code).encode())
 
 
 def progress(outputs: Outputs) -> Callable[[str], None]:
@@ -132,7 +143,7 @@ def progress(outputs: Outputs) -> Callable[[str], None]:
         if outputs.quiet:
             return
         if on_terminal:
-            sys.stderr.write(f"\r\x1b[K{clean(text)[:150]}")
+            sys.stderr.write(f"{_CLEAR_LINE}{clean(text)[:150]}")
         else:
             sys.stderr.write(f"{clean(text)}\n")
         sys.stderr.flush()
