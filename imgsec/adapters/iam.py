@@ -136,7 +136,10 @@ class IamTokens:
             if type(error) is not Exception:
                 raise
             # The authenticator's own way to say that it found no service account token.
-            raise ImgsecError(INPUT_UNREADABLE(shown(str(error)))) from None
+            where = f"in {self._cr_token_file}" if self._cr_token_file else "in its usual places"
+            raise ImgsecError(
+                INPUT_UNREADABLE(f"no service account token could be read {where}")
+            ) from None
         if not isinstance(token, str) or not token.isascii() or any(c.isspace() for c in token):
             raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token"))
         return token

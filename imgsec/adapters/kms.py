@@ -9,7 +9,6 @@ create names one, and a create whose answer was lost is looked up before it is r
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Mapping
@@ -80,7 +79,7 @@ class Kms:
             )
         try:
             content = base64.b64decode(payload, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one
             raise ImgsecError(KEY_MALFORMED(f"the payload of {shown(name)} is no base64")) from None
         return _stored(resource), SecretBytes(content)
 

@@ -185,7 +185,7 @@ class RegistryClient:
         document = token.json()
         try:
             text = document.get("token") or document["access_token"]
-            if not isinstance(text, str) or not text.isprintable():
+            if not isinstance(text, str) or not (text.isascii() and text.isprintable()):
                 raise TypeError
         except (AttributeError, KeyError, TypeError):
             raise ImgsecError(token.malformed("no token")) from None
