@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is believed of a registry's answers, and which credential goes where."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from imgsec.adapters._http import Answer
+from imgsec.adapters.registry import RegistryClient
+from imgsec.adapters.registry_auth import AuthFile, Credential
+from imgsec.domain.keys import SecretBytes
+from imgsec.domain.reference import Digest, ImageReference
+from imgsec.domain.signature import SIGNATURES_MAX
+from imgsec.errors import ImageNotFound
+from tests.unit.refusals import refused
+
+OCI = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+IMAGE = ImageReference.parse("r.example/team/app:1")
+BASE = "https://r.example"
+TAGGED = f"{BASE}/v2/team/app/manifests/1"
+LOGIN = base64.b64encode(b"me:secret").decode()
+BEARER = 'Bearer realm="https://r.example/token",service="r"'
+
+
+@dataclass
+class FakeHttp:
+    """Answers by address; the last answer of several stays."""
+
+    answers: dict[str, list[Answer]]
+    asked: list[tuple[str, str | None]] = field(default_factory=list)
+
+    def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.request("GET", url, headers=headers)
+
+    def request(
+        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **_: Any
+    ) -> Answer:
+        assert method == "GET"
+        self.asked.append((url, (headers or {}).get("Authorization")))
+        left = self.answers[url.partition("?")[0]]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+
+def answer(status: int = 200, body: Any = b"", **headers: str) -> Answer:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(status, fields, content, "https://r.example")
+
+
+def client(http: FakeHttp, *, login: str | None = LOGIN, realms: tuple[str, ...] = ()) -> Any:
+    entries = {"r.example": Credential(SecretBytes(login.encode()))} if login else {}
+    return RegistryClient(
+        http,  # type: ignore[arg-type]
+        auth_file=AuthFile("auth.json", entries),
+        realms=realms,
+    )
+
+
+def manifest(body: Any = None, kind: str = OCI, **headers: str) -> FakeHttp:
+    body = {"mediaType": OCI, "config": {}, "layers": []} if body is None else body
+    return FakeHttp({TAGGED: [answer(200, body, content_type=kind, **headers)]})
+
+
+def test_manifest_is_known_by_the_digest_of_its_bytes() -> None:
+    http = manifest()
+    found = client(http).fetch_manifest(IMAGE)
+    assert found.digest == Digest.of(found.content)
+    assert found.media_type == OCI
+
+
+def test_other_bytes_than_asked_for_are_refused() -> None:
+    asked = IMAGE.at(Digest.of(b"another"))
+    http = FakeHttp(
+        {f"{BASE}/v2/team/app/manifests/{asked.digest}": [answer(200, {}, content_type=OCI)]}
+    )
+    with refused("digest-mismatch"):
+        client(http).fetch_manifest(asked)
+
+
+@pytest.mark.parametrize("claimed", ["sha256:" + "0" * 64, "", "sha256:x", "md5:1"])
+def test_other_name_than_the_bytes_have_is_refused(claimed: str) -> None:
+    with refused("digest-mismatch"):
+        client(manifest(docker_content_digest=claimed)).fetch_manifest(IMAGE)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"", OCI),
+        (b"<html>", "text/html"),
+        ([], OCI),
+        (None, "text/html"),
+        (None, ""),
+        (None, INDEX),
+        ({"mediaType": INDEX, "manifests": []}, OCI),
+        ({"mediaType": "application/x"}, "application/x"),
+        ({"mediaType": ["x"]}, OCI),
+        ({"mediaType": OCI, "config": {}, "layers": [], "manifests": []}, OCI),
+        ({"mediaType": INDEX, "manifests": [], "layers": []}, INDEX),
+        ({"mediaType": INDEX, "manifests": [], "config": {}}, INDEX),
+        (b"[" * 100_000, OCI),
+    ],
+)
+def test_document_that_is_two_things_at_once_is_malformed(body: Any, kind: str) -> None:
+    with refused("answer-malformed"):
+        client(manifest(body, kind)).fetch_manifest(IMAGE)
+
+
+def test_manifest_without_its_own_type_has_that_of_the_answer() -> None:
+    http = manifest({"config": {}, "layers": []}, OCI + "; charset=utf-8")
+    assert client(http).fetch_manifest(IMAGE).media_type == OCI
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "credential-rejected"),
+        (403, "permission-denied"),
+        (429, "rate-limited"),
+        (500, "service-unreachable"),
+        (418, "answer-malformed"),
+    ],
+)
+def test_trouble_is_never_taken_for_a_missing_image(status: int, code: str) -> None:
+    with refused(code):
+        client(FakeHttp({TAGGED: [answer(status)]})).fetch_manifest(IMAGE)
+
+
+def test_missing_image_is_told_apart() -> None:
+    with pytest.raises(ImageNotFound):
+        client(FakeHttp({TAGGED: [answer(404)]})).fetch_manifest(IMAGE)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"errors": [{"code": "X", "message": "a\x1b[31m\n::error::"}]},
+        {"errors": []},
+        {"errors": "x"},
+        {"errors": [None]},
+        [],
+        b"<html>",
+    ],
+)
+def test_words_of_a_registry_are_shown_in_one_line(body: Any) -> None:
+    with refused("permission-denied") as reasons:
+        client(FakeHttp({TAGGED: [answer(403, body)]})).fetch_manifest(IMAGE)
+    assert reasons[0].text.isprintable()
+
+
+# --- Credentials ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_sent_before_it_is_asked_for() -> None:
+    http = manifest()
+    client(http).fetch_manifest(IMAGE)
+    assert http.asked == [(TAGGED, None)]
+
+
+def test_basic_challenge_is_answered_once() -> None:
+    http = manifest()
+    http.answers[TAGGED].insert(0, answer(401, www_authenticate='Basic realm="x"'))
+    registry = client(http)
+    registry.fetch_manifest(IMAGE)
+    registry.fetch_manifest(IMAGE)
+    assert [sent for _, sent in http.asked] == [None, f"Basic {LOGIN}", f"Basic {LOGIN}"]
+
+
+@pytest.mark.parametrize("challenge", [BEARER, BEARER.replace('"', "")])
+def test_bearer_challenge_is_answered_with_a_token_for_this_repository(challenge: str) -> None:
+    http = manifest()
+    http.answers[TAGGED].insert(0, answer(401, www_authenticate=challenge))
+    http.answers[f"{BASE}/token"] = [answer(200, {"access_token": "t0k"})]
+    client(http).fetch_manifest(IMAGE)
+    (_, first), (token_url, second), (_, third) = http.asked
+    assert (first, second, third) == (None, f"Basic {LOGIN}", "Bearer t0k")
+    assert token_url == f"{BASE}/token?service=r&scope=repository%3Ateam%2Fapp%3Apull"
+
+
+def test_credential_never_goes_to_a_foreign_token_service() -> None:
+    challenge = BEARER.replace("r.example", "evil.example")
+    http = FakeHttp({TAGGED: [answer(401, www_authenticate=challenge)]})
+    with refused("auth-realm-refused"):
+        client(http).fetch_manifest(IMAGE)
+    assert [sent for _, sent in http.asked] == [None]
+
+
+def test_rejected_credential_is_not_tried_for_ever() -> None:
+    http = FakeHttp({TAGGED: [answer(401, www_authenticate="Basic")]})
+    with refused("credential-rejected"):
+        client(http).fetch_manifest(IMAGE)
+    assert len(http.asked) == 2
+
+
+@pytest.mark.parametrize("header", ["", "Negotiate", "Digest realm=x", "Basic"])
+def test_without_an_answer_to_give_the_rejection_stands(header: str) -> None:
+    http = FakeHttp({TAGGED: [answer(401, www_authenticate=header)]})
+    with refused("credential-rejected"):
+        client(http, login=None).fetch_manifest(IMAGE)
+    assert len(http.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        {},
+        [],
+        b"<html>",
+        {"token": 1},
+        {"token": None},
+        {"token": ["x"]},
+        {"token": "a\r\nX-Header: 1"},
+        {"token": "\u65e5\u672c"},
+        {"token": "caf\u00e9"},
+    ],
+)
+def test_token_that_is_no_token_is_malformed(token: Any) -> None:
+    http = FakeHttp(
+        {
+            TAGGED: [answer(401, www_authenticate=BEARER)],
+            f"{BASE}/token": [answer(200, token)],
+        }
+    )
+    with refused("answer-malformed"):
+        client(http).fetch_manifest(IMAGE)
+
+
+# --- Signatures -----------------------------------------------------------------------------------
+
+CANONICAL = IMAGE.at(Digest.of(b""))
+STORE = f"{BASE}/extensions/v2/team/app/signatures/{CANONICAL.digest}"
+OFFERED = {f"{BASE}/v2/": [answer(401, **{"x-registry-supports-signatures": "1"})]}
+
+
+def signatures(*entries: Any, status: int = 200, body: Any = None) -> tuple[bytes, ...]:
+    content = {"signatures": list(entries)} if body is None else body
+    http = FakeHttp({**OFFERED, STORE: [answer(status, content)]})
+    found = client(http).fetch_signatures(CANONICAL)
+    assert isinstance(found, tuple)
+    return found
+
+
+def entry(signature: bytes = b"x", **changes: Any) -> dict[str, Any]:
+    encoded = base64.b64encode(signature).decode()
+    return {"schemaVersion": 2, "type": "atomic", "name": "n", "content": encoded, **changes}
+
+
+def test_signatures_come_in_their_order() -> None:
+    assert signatures(entry(b"a"), entry(b"b")) == (b"a", b"b")
+    assert signatures() == ()
+
+
+def test_signatures_of_another_kind_are_passed_over() -> None:
+    assert signatures(entry(type="cosign"), entry(schemaVersion=3), entry(b"b")) == (b"b",)
+
+
+def test_nothing_there_is_unsigned_and_trouble_is_not() -> None:
+    assert signatures(status=404) == ()
+    for status in (401, 403, 429, 500):
+        with refused(
+            "credential-rejected", "permission-denied", "rate-limited", "service-unreachable"
+        ):
+            signatures(status=status)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        [],
+        {},
+        {"signatures": None},
+        {"signatures": "x"},
+        {"signatures": [1]},
+        {"signatures": [{}]},
+        {"signatures": [entry(content=None)]},
+        {"signatures": [entry(content="no base64!")]},
+        {"signatures": [entry(content="caf\u00e9")]},
+    ],
+)
+def test_what_is_no_list_of_signatures_is_malformed(body: Any) -> None:
+    with refused("answer-malformed"):
+        signatures(body=body)
+
+
+def test_more_signatures_than_a_verifier_reads_are_refused() -> None:
+    assert len(signatures(*[entry()] * SIGNATURES_MAX)) == SIGNATURES_MAX
+    with refused("too-many-signatures"):
+        signatures(*[entry()] * (SIGNATURES_MAX + 1))
+
+
+@pytest.mark.parametrize("value", [None, "0", "yes", ""])
+def test_registry_that_does_not_offer_the_extension_has_no_store(value: str | None) -> None:
+    headers = {} if value is None else {"x-registry-supports-signatures": value}
+    http = FakeHttp({f"{BASE}/v2/": [answer(200, **headers)]})
+    registry = client(http)
+    for ask in (registry.require_signature_store, registry.fetch_signatures):
+        with refused("signature-store-missing"):
+            ask(CANONICAL)
+    assert len(http.asked) == 1
+
+
+def test_registry_in_trouble_is_not_one_without_a_store() -> None:
+    for status in (403, 500, 404):
+        with refused("permission-denied", "service-unreachable", "answer-malformed"):
+            client(FakeHttp({f"{BASE}/v2/": [answer(status)]})).require_signature_store(IMAGE)
+
+
+def test_configuration_is_held_against_its_digest() -> None:
+    digest = Digest.of(b"{}")
+    url = f"{BASE}/v2/team/app/blobs/{digest}"
+    assert client(FakeHttp({url: [answer(200, b"{}")]})).fetch_config(IMAGE, digest) == b"{}"
+    with refused("digest-mismatch"):
+        client(FakeHttp({url: [answer(200, b"other")]})).fetch_config(IMAGE, digest)
