@@ -114,4 +114,5 @@ def _finding(item: Mapping[str, Any]) -> Finding:
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{type(value).__name__} instead of a text")
+    value.encode()  # half a surrogate pair is JSON, and no text that could be written anywhere
     return value

@@ -3,7 +3,8 @@
 
 Texts of services (summaries of vulnerabilities, messages of tools) are foreign. Control characters
 are taken out of them, and no line begins with one, so that none can move a cursor, change a colour
-or speak to the log that it is printed in (``::error::`` in GitHub Actions).
+or speak to the log that it is printed in (in GitHub Actions ``::error::`` does so at the beginning of
+a line, and the older ``##[error]`` anywhere in it).
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from imgsec.domain.verdict import Verdict
 from imgsec.reasons import Outcome
 
 _UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+"
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
+_OLDER_COMMAND = re.compile(r"##(?=(?:vso)?\[)")
 
 
 def clean(text: str) -> str:
-    """The text in one line, without control characters.
+    """The text in one line, without control characters or a command to the log.
 
     >>> clean("a\\x1b[31mb\\n::error::c")
     'a [31mb ::error::c'
     """
-    return _UNPRINTABLE.sub(" ", text)
+    return _OLDER_COMMAND.sub("# #", _UNPRINTABLE.sub(" ", text))
 
 
 def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:

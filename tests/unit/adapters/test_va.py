@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the advisor's answers become, and which images it is never asked about."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from imgsec.adapters._http import Answer
+from imgsec.adapters.va import VulnerabilityAdvisor
+from imgsec.domain.reference import ImageReference
+from imgsec.domain.vulnerability import ScanReport, ScanStatus
+from tests.unit.refusals import refused
+
+DIGEST = "sha256:" + "1a" * 32
+IMAGE = ImageReference.parse(f"us.icr.io/team/app:1@{DIGEST}")
+
+
+@dataclass
+class FakeHttp:
+    answer: Answer
+    asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+
+    def get(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+        self.asked.append((url, headers))
+        return self.answer
+
+
+class Tokens:
+    asked = 0
+
+    def authorization(self, _: str) -> dict[str, str]:
+        self.asked += 1
+        return {"Authorization": "Bearer t"}
+
+    def account(self) -> str:
+        return "of-the-token"
+
+
+def fetch(body: Any, status: int = 200) -> ScanReport:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    http = FakeHttp(Answer(status, {"content-type": "application/json"}, content, "https://va"))
+    return VulnerabilityAdvisor(http, Tokens()).fetch_report(IMAGE)  # type: ignore[arg-type]
+
+
+def report(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": "x",
+        "status": "FAIL",
+        "scan_time": 1767225600,
+        "os_distribution": {"distribution_id": "debian", "version_id": "12"},
+        "vulnerabilities": [vulnerability()],
+        "configuration_issues": [],
+        **changes,
+    }
+
+
+def vulnerability(**changes: Any) -> dict[str, Any]:
+    package = {
+        "package_name": "openssl",
+        "installed_version": "1",
+        "fix_version": "2",
+        "corrective_action": "Upgrade openssl",
+        "description": "old",
+    }
+    return {
+        "cve_id": "CVE-2026-1",
+        "summary": "bad",
+        "exempt_status": "active",
+        "security_notices": [{"notice_id": "DSA-1", "vulnerable_packages": [package]}],
+        **changes,
+    }
+
+
+def test_report_is_asked_for_by_digest_at_the_image_s_own_host() -> None:
+    http = FakeHttp(Answer(200, {}, json.dumps(report()).encode(), "https://va"))
+    VulnerabilityAdvisor(http, Tokens(), account="mine").fetch_report(IMAGE)  # type: ignore[arg-type]
+    ((url, headers),) = http.asked
+    name = f"us.icr.io%2Fteam%2Fapp%40sha256%3A{'1a' * 32}"
+    assert url == f"https://us.icr.io/va/api/v4/report/image/{name}"
+    assert (headers["Account"], headers["Authorization"]) == ("mine", "Bearer t")
+
+
+def test_findings_come_with_their_fixes() -> None:
+    found = fetch(report())
+    assert (found.status, found.distribution) == (ScanStatus.FAIL, "debian 12")
+    (finding,) = found.findings
+    assert (finding.id, finding.exempt, finding.notices) == ("CVE-2026-1", False, ("DSA-1",))
+    assert finding.fixes[0].action == "Upgrade openssl"
+
+
+@pytest.mark.parametrize(
+    ("word", "exempt"), [("active", False), ("partial", False), ("exempt", True)]
+)
+def test_only_wholly_exempt_findings_are_exempt(word: str, exempt: bool) -> None:
+    found = fetch(report(vulnerabilities=[vulnerability(exempt_status=word)]))
+    assert [finding.exempt for finding in found.findings] == [exempt]
+
+
+@pytest.mark.parametrize("word", ["QUARANTINED", "ok", "", "BLOCK", "__members__", "name"])
+def test_unknown_status_word_is_kept_as_it_is(word: str) -> None:
+    found = fetch(report(status=word))
+    assert found.status == word
+    assert not isinstance(found.status, ScanStatus)
+
+
+def test_image_that_is_not_known_yet_is_unscanned() -> None:
+    assert fetch({"code": "BXNVA0009E", "message": "x"}, 404).status is ScanStatus.UNSCANNED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"{",
+        [],
+        {},
+        report(status=None),
+        report(status=1),
+        report(vulnerabilities="x"),
+        report(vulnerabilities={"a": 1}),
+        report(vulnerabilities=[None]),
+        report(vulnerabilities=[{}]),
+        report(vulnerabilities=[vulnerability(cve_id=None)]),
+        report(vulnerabilities=[vulnerability(exempt_status="new")]),
+        report(vulnerabilities=[vulnerability(exempt_status=True)]),
+        report(vulnerabilities=[vulnerability(security_notices="x")]),
+        report(vulnerabilities=[vulnerability(security_notices=[{}])]),
+        report(vulnerabilities=[vulnerability(summary=["x"])]),
+        report(os_distribution="debian"),
+        report(os_distribution={"distribution_id": 12}),
+        report(scan_time="yesterday"),
+        report(scan_time=1e30),
+        report(status="\ud800"),
+        report(vulnerabilities=[vulnerability(summary="\udfff")]),
+    ],
+)
+def test_what_is_no_report_is_malformed(body: Any) -> None:
+    with refused("answer-malformed"):
+        fetch(body)
+
+
+def test_page_that_says_not_found_is_no_unscanned_image() -> None:
+    with refused("answer-malformed"):
+        fetch(b"<html>not found", 404)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "credential-rejected"),
+        (403, "permission-denied"),
+        (429, "rate-limited"),
+        (500, "service-unreachable"),
+        (400, "answer-malformed"),
+    ],
+)
+def test_trouble_has_its_reason(status: int, code: str) -> None:
+    for body in ({"code": "CRG0009E", "message": "a\nb"}, b"<html>", [], {"code": 1}):
+        with refused(code) as reasons:
+            fetch(body, status)
+        assert reasons[0].text.isprintable()
+
+
+@pytest.mark.parametrize("host", ["docker.io", "xicr.io", "icr.io.evil.example", "quay.io"])
+def test_foreign_image_is_not_assessed_and_nobody_is_asked(host: str) -> None:
+    http, tokens = FakeHttp(Answer(200, {}, b"{}", "https://va")), Tokens()
+    image = ImageReference.parse(f"{host}/team/app@{DIGEST}")
+    with refused("not-assessed"):
+        VulnerabilityAdvisor(http, tokens).fetch_report(image)  # type: ignore[arg-type]
+    assert http.asked == []
+    assert tokens.asked == 0
