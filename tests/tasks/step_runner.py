@@ -2,8 +2,9 @@
 """Runs the steps of Tasks and Pipelines here, as Tekton and Kubernetes would, without a cluster.
 
 Tekton replaces references once, in text; Kubernetes then expands $(NAME) from the environment.
-Volumes become folders: where a value names a mount path, it gets the folder's path instead. The
-environment is the image's and the step's, nothing of ours.
+Volumes become folders, mounted where the step mounts them. Where this machine cannot do that, a
+value that names a mount path gets the folder's path instead. The environment is the image's and
+the step's, nothing of ours.
 """
 
 from __future__ import annotations
@@ -17,14 +18,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .pod import Bind, can_confine, confined
+
 Document = dict[str, Any]
-Value = str | list[str]
 
 # Tekton's default transport is the container's termination message, its own data included.
 RESULTS_MAX_BYTES = 3072
 _REFERENCE = re.compile(r"\$\(([a-z]+\.[^()]+)\)")
 _EXPANSION = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _STEP_SECONDS = 120
+_RESULTS = "/tekton/results"
 
 
 class NotRunnable(Exception):
@@ -33,9 +36,15 @@ class NotRunnable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What a pod finds around it. token: of its service account, for the audience that is asked."""
+    """What a pod finds around it.
 
-    environment: Mapping[str, str]  # of the tools image
+    environment, image: the tools image's variables and folders. api: a folder that stands for the
+    cluster's API. token: of the pod's service account, for the audience that is asked.
+    """
+
+    environment: Mapping[str, str]
+    image: tuple[Path, ...]
+    api: Path
     secrets: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
     token: bytes = b""
 
@@ -66,21 +75,20 @@ class PipelineOutcome:
 
 def run_task(
     task: Document,
-    given: Mapping[str, Value],
+    given: Mapping[str, str],
     cluster: Cluster,
     workspaces: Mapping[str, Path] | None = None,
 ) -> Outcome:
     """Run the steps in order, until one fails."""
     spec = task["spec"]
-    known: dict[str, Value] = _params(spec, given)
+    known = _params(spec, given)
+    known |= {
+        f"results.{item['name']}.path": f"{_RESULTS}/{item['name']}" for item in spec["results"]
+    }
     with ExitStack() as stack:
-        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tk-", dir="/tmp")))
-        results = place / "results"
-        results.mkdir()
-        known |= {
-            f"results.{item['name']}.path": str(results / item["name"]) for item in spec["results"]
-        }
-        mounts: dict[str, Path] = {}
+        results = _folder(stack)
+        binds = [Bind(str(path), path, read_only=True) for path in cluster.image]
+        binds += [Bind(str(cluster.api), cluster.api), Bind(_RESULTS, results)]
         for item in spec.get("workspaces", []):
             path = (workspaces or {}).get(item["name"])
             if path is None and not item.get("optional"):
@@ -88,13 +96,16 @@ def run_task(
             known[f"workspaces.{item['name']}.bound"] = str(path is not None).lower()
             known[f"workspaces.{item['name']}.path"] = item["mountPath"] if path else ""
             if path is not None:
-                mounts[item["mountPath"]] = path
+                binds.append(Bind(item["mountPath"], path, item.get("readOnly", False)))
         volumes = {item["name"]: _volume(item, known, cluster, stack) for item in spec["volumes"]}
         outcome = Outcome(0, {}, "", [], {})
         for step in spec["steps"]:
-            here = {item["mountPath"]: volumes[item["name"]] for item in step["volumeMounts"]}
-            outcome = _run_step(step, known, mounts | here, cluster, place)
-            if outcome.exit_code != 0 and step.get("onError") != "continue":
+            mounts = [
+                Bind(item["mountPath"], volumes[item["name"]], item.get("readOnly", False))
+                for item in step["volumeMounts"]
+            ]
+            outcome = _run_step(step, known, [*binds, *mounts], cluster)
+            if outcome.exit_code != 0:
                 break
         found = {path.name: path.read_text() for path in results.iterdir()}
     assert sum(len(name) + len(text) for name, text in found.items()) <= RESULTS_MAX_BYTES
@@ -105,13 +116,13 @@ def run_task(
 def run_pipeline(
     pipeline: Document,
     tasks: Mapping[str, Document],
-    given: Mapping[str, Value],
+    given: Mapping[str, str],
     cluster: Cluster,
     workspaces: Mapping[str, Path] | None = None,
 ) -> PipelineOutcome:
     """Run the stages one after the other; the first that fails ends it."""
     spec = pipeline["spec"]
-    known: dict[str, Value] = _params(spec, given)
+    known = _params(spec, given)
     stages: dict[str, Outcome] = {}
     skipped: list[str] = []
     waiting = list(spec["tasks"])
@@ -122,12 +133,7 @@ def run_pipeline(
         if not all(_holds(rule, known) for rule in stage.get("when", [])):
             skipped.append(stage["name"])
             continue
-        params: dict[str, Value] = {}
-        for param in stage["params"]:
-            value = param["value"]
-            params[param["name"]] = (
-                _substitute(value, known) if isinstance(value, str) else _words(value, known)
-            )
+        params = {item["name"]: _substitute(item["value"], known) for item in stage["params"]}
         bound = {
             item["name"]: (workspaces or {})[item["workspace"]]
             for item in stage.get("workspaces", [])
@@ -144,45 +150,31 @@ def run_pipeline(
     for item in spec.get("results", []):
         name = item["value"].removeprefix("$(").removesuffix(")")
         if name in known and stages[name.split(".")[1]].exit_code == 0:
-            results[item["name"]] = str(known[name])
+            results[item["name"]] = known[name]
     return PipelineOutcome(stages, skipped, results)
 
 
-def _params(spec: Document, given: Mapping[str, Value]) -> dict[str, Value]:
+def _params(spec: Document, given: Mapping[str, str]) -> dict[str, str]:
     declared = {param["name"]: param for param in spec.get("params", [])}
     if unknown := set(given) - set(declared):
         raise NotRunnable(f"no such params: {unknown}")
-    known: dict[str, Value] = {}
-    for name, param in declared.items():
-        if name not in given and "default" not in param:
-            raise NotRunnable(f"the param {name} is missing")
-        value = given.get(name, param.get("default"))
-        if isinstance(value, list) is not (param["type"] == "array"):
-            raise NotRunnable(f"the param {name} is no {param['type']}")
-        known[f"params.{name}"] = value
-    return known
+    if missing := [n for n, param in declared.items() if n not in given and "default" not in param]:
+        raise NotRunnable(f"params are missing: {missing}")
+    return {
+        f"params.{name}": given[name] if name in given else param["default"]
+        for name, param in declared.items()
+    }
 
 
-def _substitute(text: str, known: Mapping[str, Value]) -> str:
+def _substitute(text: str, known: Mapping[str, str]) -> str:
     """Tekton's replacement: once, of text, without any escaping."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] not in known:
             raise NotRunnable(f"{found[0]} has no value")
-        return str(known[found[1]])
+        return known[found[1]]
 
     return _REFERENCE.sub(value, text)
-
-
-def _words(words: list[str], known: Mapping[str, Value]) -> list[str]:
-    """Arguments; one that is a whole array becomes as many as that has."""
-    found: list[str] = []
-    for word in words:
-        if whole := re.fullmatch(r"\$\((params\.[^()]+)\[\*\]\)", word):
-            found += known[whole[1]]
-        else:
-            found.append(_substitute(word, known))
-    return found
 
 
 def _expand(text: str, environment: Mapping[str, str]) -> str:
@@ -192,17 +184,13 @@ def _expand(text: str, environment: Mapping[str, str]) -> str:
     )
 
 
-def _holds(rule: Document, known: Mapping[str, Value]) -> bool:
-    is_in = _substitute(rule["input"], known) in _words(rule["values"], known)
+def _holds(rule: Document, known: Mapping[str, str]) -> bool:
+    is_in = _substitute(rule["input"], known) in rule["values"]
     return is_in is (rule["operator"] == "in")
 
 
-def _volume(
-    volume: Document, known: Mapping[str, Value], cluster: Cluster, stack: ExitStack
-) -> Path:
-    in_memory = volume.get("emptyDir", {}).get("medium") == "Memory"
-    base = "/dev/shm" if in_memory and Path("/dev/shm").is_dir() else "/tmp"
-    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="v-", dir=base)))
+def _volume(volume: Document, known: Mapping[str, str], cluster: Cluster, stack: ExitStack) -> Path:
+    folder = _folder(stack, in_memory=volume.get("emptyDir", {}).get("medium") == "Memory")
     if "secret" in volume:
         secret = volume["secret"]
         data = cluster.secrets.get(_substitute(secret["secretName"], known))
@@ -217,34 +205,39 @@ def _volume(
     return folder
 
 
-def _run_step(
-    step: Document,
-    known: Mapping[str, Value],
-    mounts: Mapping[str, Path],
-    cluster: Cluster,
-    place: Path,
-) -> Outcome:
-    def mounted(text: str) -> str:
-        for path, folder in mounts.items():
-            text = re.sub(rf"{re.escape(path)}(?=/|\s|$)", str(folder), text)
-        return text
+def _folder(stack: ExitStack, *, in_memory: bool = False) -> Path:
+    """As the kubelet makes it: open to every user of the pod."""
+    base = "/dev/shm" if in_memory and Path("/dev/shm").is_dir() else "/tmp"
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="v-", dir=base)))
+    folder.chmod(0o777)
+    return folder
 
+
+def _run_step(
+    step: Document, known: Mapping[str, str], binds: list[Bind], cluster: Cluster
+) -> Outcome:
     environment = dict(cluster.environment)
     for variable in step["env"]:
-        value = _expand(_substitute(variable["value"], known), environment)
-        environment[variable["name"]] = mounted(value)
-    words = _words([*step["command"], *step["args"]], known)
-    argv = [mounted(_expand(word, environment)) for word in words]
-    work = place / "work"
-    work.mkdir(exist_ok=True)
+        value = _substitute(variable["value"], known)
+        environment[variable["name"]] = _expand(value, environment)
+    words = [_substitute(word, known) for word in (*step["command"], *step["args"])]
+    argv = [_expand(word, environment) for word in words]
     done = subprocess.run(
-        argv,
-        env=environment,
-        cwd=work,
+        confined(argv, binds) if can_confine() else [_outside(word, binds) for word in argv],
+        env=environment
+        if can_confine()
+        else {name: _outside(value, binds) for name, value in environment.items()},
+        cwd="/",
         capture_output=True,
         text=True,
         timeout=_STEP_SECONDS,
         check=False,
     )
-    assert not list(work.iterdir()), "a step wrote into its working directory"
     return Outcome(done.returncode, {}, done.stdout + done.stderr, argv, environment)
+
+
+def _outside(text: str, binds: list[Bind]) -> str:
+    """A text whose mount paths are those of this machine."""
+    for bind in binds:
+        text = re.sub(rf"{re.escape(bind.path)}(?=/|\s|$)", str(bind.folder), text)
+    return text

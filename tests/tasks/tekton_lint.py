@@ -42,14 +42,13 @@ _ANNOTATIONS = tuple(
     f"tekton.dev/{name}"
     for name in ("pipelines.minVersion", "categories", "tags", "displayName", "platforms")
 ) + tuple(f"artifacthub.io/{name}" for name in ("category", "license"))
-_KINDS: Mapping[str, type] = {"string": str, "array": list, "object": dict}
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
     """What references inside a Task or Pipeline may name."""
 
-    params: Mapping[str, Document]
+    params: frozenset[str]
     results: frozenset[str]
     workspaces: frozenset[str]
     steps: frozenset[str]
@@ -85,7 +84,7 @@ def lint_pipeline(pipeline: Document, tasks: Mapping[str, Document]) -> list[str
         for stage in stages
     }
     declared = Declared(
-        {param["name"]: param for param in spec.get("params", [])},
+        frozenset(param["name"] for param in spec.get("params", [])),
         frozenset(),
         frozenset(item["name"] for item in spec.get("workspaces", [])),
         frozenset(),
@@ -108,6 +107,7 @@ def lint_pipeline(pipeline: Document, tasks: Mapping[str, Document]) -> list[str
             problems.append(f"unknown-task: {stage['name']} runs {stage['taskRef']['name']}")
             continue
         problems += _passed(stage["name"], stage, task["spec"])
+        problems += _goes_on(stage)
         for binding in stage.get("workspaces", []):
             if binding.get("workspace", binding["name"]) not in declared.workspaces:
                 problems.append(f"unknown-workspace: {stage['name']} binds {binding}")
@@ -176,13 +176,10 @@ def _params(params: list[Document]) -> Iterator[str]:
     yield from _repeated("duplicate-param", [param["name"].lower() for param in params])
     for param in params:
         name, kind = param["name"], param.get("type", "string")
-        if kind not in _KINDS:
+        if kind != "string":  # an array's elements would be arguments, options among them
             yield f"param-type: {name} is a {kind}"
-            continue
-        if "default" in param and not isinstance(param["default"], _KINDS[kind]):
-            yield f"default-kind: {name} is a {kind}, its default is {param['default']!r}"
-        if kind == "object" and not param.get("properties"):
-            yield f"object-properties: {name} declares none"
+        if not isinstance(param.get("default", ""), str):
+            yield f"default-kind: the default of {name} is {param['default']!r}"
         if not param.get("description"):
             yield f"metadata: the param {name} has no description"
 
@@ -284,7 +281,7 @@ def _security(name: str, context: Document) -> Iterator[str]:
 
 def _task_references(spec: Document) -> Iterator[str]:
     declared = Declared(
-        {param["name"]: param for param in spec.get("params", [])},
+        frozenset(param["name"] for param in spec.get("params", [])),
         frozenset(result["name"] for result in spec.get("results", [])),
         frozenset(item["name"] for item in spec.get("workspaces", [])),
         frozenset(step["name"] for step in spec.get("steps", [])),
@@ -294,21 +291,6 @@ def _task_references(spec: Document) -> Iterator[str]:
     used = {**spec, "params": []}
     yield from _references(used, declared)
     yield from _unused(declared, used)
-    whole = [
-        word
-        for step in spec.get("steps", [])
-        for part in ("command", "args")
-        for word in step.get(part, [])
-    ]
-    elsewhere = list(whole)
-    for text in _texts(used):
-        if text in elsewhere:
-            elsewhere.remove(text)
-        elif "[*])" in text:
-            yield f"array-alone: {text!r} is not an argument"
-    for word in whole:
-        if "[*])" in word and not re.fullmatch(r"\$\(params[^()]+\[\*\]\)", word):
-            yield f"array-alone: {word!r} is not the whole argument"
     for step in spec.get("steps", []):
         fixed = [step.get("timeout", ""), *_texts(step.get("computeResources", {}))]
         if any("$(" in text for text in fixed):
@@ -329,7 +311,7 @@ def _resolve(inner: str, declared: Declared) -> str | None:
         return "unknown-reference"
     kind, name, rest = found["kind"], found["plain"] or found["quoted"], found["rest"]
     if kind == "params" and name in declared.params:
-        return _wrong_param(declared.params[name], rest)
+        return "param-kind" if rest else None
     is_known = {
         "results": name in declared.results and rest == ".path",
         "workspaces": name in declared.workspaces and rest[1:] in _WORKSPACE_FIELDS,
@@ -339,25 +321,15 @@ def _resolve(inner: str, declared: Declared) -> str | None:
     }.get(kind, False)
     if not is_known:
         return "unknown-reference"
-    if kind == "tasks" and (result := re.fullmatch(r"\.results\.([A-Za-z0-9_-]+)(\[\*\])?", rest)):
+    if kind == "tasks" and (result := re.fullmatch(r"\.results\.([A-Za-z0-9_-]+)", rest)):
         return None if result[1] in declared.tasks[name] else "unknown-result"
     return None
-
-
-def _wrong_param(param: Document, rest: str) -> str | None:
-    kind = param.get("type", "string")
-    if kind == "string":
-        return None if not rest else "param-kind"
-    if kind == "array":
-        return None if re.fullmatch(r"\[(\*|\d+)\]", rest) else "param-kind"
-    keys = param.get("properties", {})
-    return None if rest == "[*]" or rest.removeprefix(".") in keys else "param-kind"
 
 
 def _unused(declared: Declared, part: Any) -> Iterator[str]:
     texts = "\n".join(_texts(part))
     for name in declared.params:
-        if not re.search(rf"\$\(params(\.|\[['\"]){re.escape(name)}(['\"]\])?[)\[.]", texts):
+        if not re.search(rf"\$\(params(\.|\[['\"]){re.escape(name)}(['\"]\])?\)", texts):
             yield f"unused: the param {name}"
     for name in declared.results:
         if f"$(results.{name}.path)" not in texts:
@@ -373,7 +345,7 @@ def _passed(what: str, given: Document, target: Document) -> Iterator[str]:
         name, value = param["name"], param["value"]
         if name not in params:
             yield f"unknown-param: {what} takes no {name}"
-        elif not isinstance(value, _KINDS[params[name].get("type", "string")]):
+        elif not isinstance(value, str):
             yield f"param-kind: {what} gets {value!r} for {name}"
     for name, param in params.items():
         if "default" not in param and name not in names:
@@ -386,6 +358,14 @@ def _passed(what: str, given: Document, target: Document) -> Iterator[str]:
     for name, item in workspaces.items():
         if not item.get("optional") and name not in bound:
             yield f"missing-workspace: {what} needs {name}"
+
+
+def _goes_on(stage: Document) -> Iterator[str]:
+    """Whether a stage that refuses would not be the last."""
+    if stage.get("onError", "stopAndFail") != "stopAndFail":
+        yield f"goes-on: {stage['name']} fails, and the next stage runs"
+    if stage.get("retries"):
+        yield f"goes-on: {stage['name']} is asked again until it passes"
 
 
 def _order(spec: Document) -> Iterator[str]:

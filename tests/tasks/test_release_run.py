@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The committed Tasks and the Pipeline do their work: real imgsec, real skopeo and gpg, a sandbox.
 
-The steps run as Tekton and Kubernetes would run them, but as processes of this machine.
+The steps run as Tekton and Kubernetes would run them, in what bubblewrap makes of a restricted pod.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import copy
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ import yaml
 
 from .conftest import Release
 from .crd_schemas import schema_errors
+from .pod import UID, can_confine
 from .project_files import pipelines, tasks
-from .step_runner import Outcome, PipelineOutcome, Value, run_pipeline
+from .step_runner import Outcome, PipelineOutcome, run_pipeline, run_task
 
 pytestmark = pytest.mark.xdist_group("tekton-run")
 
@@ -40,13 +42,22 @@ HOSTILE = [
 ]
 
 
-def released(release: Release, image: str, **more: Value) -> PipelineOutcome:
-    given: dict[str, Value] = {
+# Who am I, and where may I write?
+_LOOK_AROUND = """
+id -u; grep CapEff /proc/self/status
+for folder in / /tmp /var/tmp /imgsec /imgsec/api-key /imgsec/home /imgsec/run /dev/shm; do
+  if [ -w $folder ]; then echo $folder; fi
+done
+"""
+
+
+def released(release: Release, image: str, **more: str) -> PipelineOutcome:
+    given: dict[str, str] = {
         **release.connection(),
         "image-url": release.image(image),
         "key": "kms://release",
         "repository": release.image("team/*"),
-        "allow-unchecked": ["--allow-unchecked=registry.example.com/platform/*"],
+        "allow-unchecked": "registry.example.com/platform/* registry.k8s.io/*",
         **{name.replace("_", "-"): value for name, value in more.items()},
     }
     pipeline = pipelines()["image-release"]
@@ -76,6 +87,18 @@ def outcomes(outcome: PipelineOutcome) -> dict[str, tuple[int, str]]:
         name: (stage.exit_code, stage.results.get("verdict", ""))
         for name, stage in outcome.stages.items()
     }
+
+
+@pytest.mark.skipif(not can_confine(), reason="bubblewrap may not make namespaces here")
+def test_a_step_gets_what_a_restricted_pod_has(release: Release) -> None:
+    task = copy.deepcopy(tasks()["imgsec-sign-image"])
+    (step,) = task["spec"]["steps"]
+    step |= {"command": ["sh", "-c", _LOOK_AROUND], "args": []}
+    outcome = run_task(task, {"image-url": "x", "key": "x"}, release.cluster)
+    assert outcome.log.split() == [
+        *(str(UID), "CapEff:", "0000000000000000"),
+        *("/imgsec/home", "/imgsec/run", "/dev/shm"),
+    ]
 
 
 def test_set_up_writes_the_manifests_and_tells_the_key(release: Release) -> None:
@@ -128,12 +151,21 @@ def test_a_refused_image_stops_at_the_gate_and_stays_unsigned(release: Release) 
     assert not release.applied.exists()
 
 
+def test_an_undecided_gate_stops_the_release_too(release: Release) -> None:
+    release.applied.unlink(missing_ok=True)
+    outcome = released(release, "team/strange-app:1.0")
+    assert outcomes(outcome) == {"resolve": (0, "pass"), "scan-gate": (3, "undecided")}
+    assert outcome.results == {}
+    assert signatures(release, "team/strange-app:1.0") == []
+    assert not release.applied.exists()
+
+
 def test_no_repository_publishes_no_policy(release: Release) -> None:
     release.applied.unlink(missing_ok=True)
     pipeline = copy.deepcopy(pipelines()["image-release"])
     last = {**pipeline["spec"]["tasks"][-1], "runAfter": []}
     pipeline["spec"] |= {"tasks": [last], "results": []}
-    given: dict[str, Value] = {"image-url": "x", "key": "x", "repository": ""}
+    given: dict[str, str] = {"image-url": "x", "key": "x", "repository": ""}
     outcome = run_pipeline(pipeline, tasks(), given, release.cluster)
     assert outcome.skipped == ["publish-policy"]
     assert not release.applied.exists()
@@ -148,21 +180,31 @@ def test_a_wrong_fingerprint_refuses_the_key(release: Release) -> None:
     assert signatures(release, "team/vulnerable-app:1.0") == []
 
 
-def test_a_trusted_profile_needs_no_api_key(release: Release) -> None:
-    bare = Release(
-        release.sandbox,
-        type(release.cluster)(release.cluster.environment, {}, release.cluster.token),
-        release.tools,
-        release.workspaces,
-        release.digests,
-    )
-    outcome = bare.run(
-        "imgsec-scan-gate",
-        image_url=release.image("team/app:1.0"),
-        api_key_file="",
-        iam_profile=release.sandbox.identity.profile_id,
-    )
+def test_a_trusted_profile_wins_over_an_api_key(release: Release) -> None:
+    given = {
+        "image_url": release.image("team/app:1.0"),
+        "iam_profile": release.sandbox.identity.profile_id,
+    }
+    revoked = {"ibmcloud-apikey": {"APIKEY": b"a key that IAM does not know"}}
+    for secrets in ({}, revoked):
+        outcome = release.with_secrets(secrets).run("imgsec-scan-gate", **given)
+        assert outcome.exit_code == 0, outcome.log
+
+
+@pytest.mark.parametrize("name", ["config.json", ".dockerconfigjson"])
+def test_a_secret_of_either_form_is_the_dockerconfig_workspace(
+    release: Release, tmp_path: Path, name: str
+) -> None:
+    image = release.image("team/app:1.0")
+    anonymous = release.with_workspace("dockerconfig", tmp_path)
+    assert anonymous.run("imgsec-resolve", image_url=image).exit_code != 0
+    (tmp_path / "..2026").mkdir()  # as the kubelet writes a Secret: every file is a link
+    shutil.copy(release.sandbox.folder.auth_file, tmp_path / "..2026" / name)
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / name).symlink_to(f"..data/{name}")
+    outcome = anonymous.run("imgsec-resolve", image_url=image)
     assert outcome.exit_code == 0, outcome.log
+    assert outcome.results["image-digest"] == release.digests["team/app:1.0"]
 
 
 def test_the_public_key_in_a_secret_verifies_without_any_credential_for_the_kms(
@@ -173,14 +215,7 @@ def test_the_public_key_in_a_secret_verifies_without_any_credential_for_the_kms(
         (release.workspaces["manifests"] / f"{name}.secret.yaml").read_bytes()
     )
     key = base64.b64decode(manifest["data"]["key"])
-    bare = Release(
-        release.sandbox,
-        type(release.cluster)(release.cluster.environment, {name: {"key": key}}),
-        release.tools,
-        release.workspaces,
-        release.digests,
-    )
-    outcome = bare.run(
+    outcome = release.with_secrets({name: {"key": key}}).run(
         "imgsec-verify-image",
         image_url=clean.results["image-url"],
         key="file:/imgsec/public-key/public-key",
@@ -190,14 +225,8 @@ def test_the_public_key_in_a_secret_verifies_without_any_credential_for_the_kms(
 
 
 def test_without_any_credential_the_gate_says_so(release: Release) -> None:
-    bare = Release(
-        release.sandbox,
-        type(release.cluster)(release.cluster.environment),
-        release.tools,
-        release.workspaces,
-        release.digests,
-    )
-    outcome = bare.run("imgsec-scan-gate", image_url=release.image("team/app:1.0"))
+    image = release.image("team/app:1.0")
+    outcome = release.with_secrets({}).run("imgsec-scan-gate", image_url=image)
     assert outcome.exit_code == 2, outcome.log
     assert "api-key" in outcome.log
     assert "Traceback" not in outcome.log
@@ -214,19 +243,62 @@ def test_a_report_goes_to_its_workspace(release: Release) -> None:
     assert report["schemaVersion"] == 1
 
 
+def words_of(task: str) -> int:
+    """How many words the step's command line has, whatever the params say."""
+    (step,) = tasks()[task]["spec"]["steps"]
+    return len(step["command"]) + len(step["args"])
+
+
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_a_value_and_nothing_else(
     release: Release, tmp_path: Path, text: str
 ) -> None:
     marker = tmp_path / "marker"
     value = text.format(marker=marker)
-    for outcome in (
-        release.run("imgsec-resolve", image_url=value),
-        release.run("imgsec-publish-policy", repository=value, namespace=value),
-    ):
+    resolve = release.run("imgsec-resolve", image_url=value)
+    publish = release.run(
+        "imgsec-publish-policy", repository=value, namespace=value, allow_unchecked=value
+    )
+    for outcome in (resolve, publish):
         assert outcome.exit_code == 2, (outcome.argv, outcome.log)
         assert "Traceback" not in outcome.log
+    assert len(resolve.argv) == words_of("imgsec-resolve")
+    assert len(publish.argv) == words_of("imgsec-publish-policy")
+    assert publish.argv[-1].startswith("--allow-unchecked=")
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "icr.io/* --trust-host=evil.example.com",
+        "icr.io/*\n--kubeconfig=/imgsec/home/mine",
+        "--dry-run",
+        "*",
+        "icr.io/* $(IMGSEC_KEY_SECRET)",
+    ],
+)
+def test_no_further_option_comes_in_through_the_unchecked_patterns(
+    release: Release, value: str
+) -> None:
+    release.applied.unlink(missing_ok=True)
+    outcome = release.run(
+        "imgsec-publish-policy", repository=release.image("team/*"), allow_unchecked=value
+    )
+    assert (outcome.exit_code, outcome.results["verdict"]) == (2, "usage"), outcome.log
+    assert len(outcome.argv) == words_of("imgsec-publish-policy")
+    assert "invalid-pattern" in outcome.log
+    assert not release.applied.exists()
+
+
+def test_unchecked_patterns_are_separated_by_spaces_and_recorded(
+    release: Release, clean: PipelineOutcome
+) -> None:
+    stage = clean.stages["publish-policy"]
+    patterns = "registry.example.com/platform/* registry.k8s.io/*"
+    assert stage.argv[-1] == f"--allow-unchecked={patterns}"
+    for pattern in patterns.split():
+        assert f"{pattern} may run unsigned" in stage.log
 
 
 def test_no_secret_is_in_an_environment_an_argument_or_a_log(

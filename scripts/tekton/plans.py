@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Tekton needs to know besides what the commands say themselves: tables, and no logic.
+
+Which options become params, which come from mounted Secrets, which are left out and why; what the
+Pipeline's stages get from each other; what the samples say. Options go by their names without
+dashes. One that is nowhere here stops the rendering: somebody has to decide about it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from imgsec import __version__
+
+Document = dict[str, Any]
+
+NO_IMAGE = f"registry.invalid/imgsec/tools:{__version__}@sha256:{'0' * 64}"
+MIN_PIPELINES_VERSION = "1.0.0"
+MOUNT = "/imgsec"
+TOKEN_FOLDER = f"{MOUNT}/iam-token"
+
+
+@dataclass(frozen=True, slots=True)
+class MountedSecret:
+    """A Secret whose one data key becomes a file. name, key: defaults of its two params."""
+
+    volume: str
+    name: str
+    key: str
+    text: str
+
+    @property
+    def folder(self) -> str:
+        return f"{MOUNT}/{self.volume}"
+
+    @property
+    def path(self) -> str:
+        """Where the step finds the value, whatever the data key is called."""
+        return f"{self.folder}/{self.volume}"
+
+    @property
+    def name_param(self) -> str:
+        return f"{self.volume}-secret"
+
+    @property
+    def key_param(self) -> str:
+        return f"{self.volume}-secret-key"
+
+
+API_KEY = MountedSecret("api-key", "ibmcloud-apikey", "APIKEY", "the IAM API key")
+PUBLIC_KEY = MountedSecret(
+    "public-key",
+    "portieris-image-signing-public-key",
+    "key",
+    f"the armoured public key, for the param key as file:{MOUNT}/public-key/public-key",
+)
+
+# --- Options ----------------------------------------------------------------------------------
+
+IAM = ("api-key-file", "iam-profile", "iam-url")
+KMS = ("kms-url", "kms-instance", "kms-key-ring")
+REGISTRY = ("authfile", "ca-file")
+RUN = ("timeout", "output", "verbose")
+POLICY = ("policy-name", "key-secret", "key-secret-namespace", "mutate-image")
+
+# Options that no Task has, and why.
+LEFT_OUT = {
+    "trust-host": "loosens a check: said on a command line, not in a task",
+    "auth-realm": "loosens a check: said on a command line, not in a task",
+    "tools-dir": "the tools image has its tools where imgsec looks",
+    "kubeconfig": "a pod has its service account",
+    "context": "a pod has its service account",
+    "github-output": "for GitHub Actions",
+    "github-step-summary": "for GitHub Actions",
+    "quiet": "a task's log says what happened",
+}
+
+# Options that a Task sets itself wherever the command has them.
+SET_BY_TASK = {"cr-token-file": f"{TOKEN_FOLDER}/token"}
+
+# Params with another default than the option's.
+DEFAULTS = {"api-key-file": API_KEY.path}
+
+# What a param's description says besides the option's help.
+NOTES = {
+    "iam-profile": "It wins over api-key-file.",
+    "authfile": "Without it the workspace dockerconfig is read.",
+    "ca-file": f"Files of the workspace ca are in {MOUNT}/ca.",
+    "kms-instance": "Needed for a key in the KMS.",
+    "timeout": "The timeout of the step ends it in any case.",
+}
+
+# The command's result -> the Task's. None may look like a Chains hint: nothing is pushed here.
+RESULTS = {
+    "image": ("image-url", "The image with tag and digest, as the next task takes it."),
+    "digest": ("image-digest", "The digest of the image: sha256 and 64 hex digits."),
+    "scan-status": ("scan-status", "The status words of the advisor: OK, WARN, FAIL, ..."),
+    "fingerprint": ("fingerprint", "The 40-digit fingerprint of the key."),
+    "key-id": ("key-id", "The id of the signing key in the KMS."),
+    "verdict": ("verdict", "pass, refused, undecided or usage."),
+}
+
+WORKSPACES: dict[str, Document] = {
+    "dockerconfig": {
+        "name": "dockerconfig",
+        "description": "Registry credentials: config.json or .dockerconfigjson at its root,"
+        " such as a Secret of the type kubernetes.io/dockerconfigjson.",
+        "optional": True,
+        "readOnly": True,
+        "mountPath": f"{MOUNT}/dockerconfig",
+    },
+    "ca": {
+        "name": "ca",
+        "description": "CA certificates for the param ca-file, such as a ConfigMap with ca.crt.",
+        "optional": True,
+        "readOnly": True,
+        "mountPath": f"{MOUNT}/ca",
+    },
+    "reports": {
+        "name": "reports",
+        "description": f"Where the param output may write: json={MOUNT}/reports/NAME.json",
+        "optional": True,
+        "mountPath": f"{MOUNT}/reports",
+    },
+    "manifests": {
+        "name": "manifests",
+        "description": "Receives the manifests: the two Secrets and the policy. No secret key.",
+        "mountPath": f"{MOUNT}/manifests",
+    },
+}
+
+# --- Tasks ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPlan:
+    """What Tekton needs to know about one command.
+
+    params: options that become params. required: those that the command can do without, and the
+    task cannot. fixed: arguments that the task always gives. without: options that they rule out.
+    private: has a memory-backed folder for keys. step_timeout: ends the step whatever its own time
+    limit says. memory: request and limit. introduction: paragraphs of its README.
+    """
+
+    command: str
+    title: str
+    tags: tuple[str, ...]
+    params: tuple[str, ...]
+    required: tuple[str, ...] = ()
+    fixed: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()
+    secrets: tuple[MountedSecret, ...] = ()
+    private: bool = True
+    step_timeout: str = "15m0s"
+    memory: tuple[str, str] = ("96Mi", "384Mi")
+    introduction: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"imgsec-{self.command}"
+
+
+TASKS = (
+    TaskPlan(
+        "setup-signing-keys",
+        "Set up image signing keys",
+        ("signing", "gpg", "key-protect", "portieris"),
+        params=(
+            *("alias", "repository", "allow-unchecked", "user-id", "valid-days"),
+            *(*POLICY, "key-reference-secret", *IAM, *KMS, "ca-file", *RUN),
+        ),
+        fixed=(f"--render={MOUNT}/manifests",),
+        workspaces=("manifests", "ca"),
+        secrets=(API_KEY,),
+        introduction=(
+            "Run it once by hand, not in each release. It is safe to run again: what is in place is"
+            " left alone.",
+        ),
+    ),
+    TaskPlan(
+        "resolve",
+        "Resolve an image to its digest",
+        ("image", "digest"),
+        params=(*REGISTRY, *RUN),
+        workspaces=("dockerconfig", "ca"),
+        private=False,
+    ),
+    TaskPlan(
+        "scan-gate",
+        "Gate an image on its vulnerability scan",
+        ("image", "vulnerability", "gate", "vulnerability-advisor"),
+        params=(*IAM, "account", *REGISTRY, *RUN),
+        workspaces=("dockerconfig", "ca", "reports"),
+        secrets=(API_KEY,),
+        private=False,
+        step_timeout="1h0m0s",
+        introduction=(
+            "A finding in force refuses the image and fails the task. An image that could not be"
+            " assessed within the time limit is undecided, and fails the task too.",
+        ),
+    ),
+    TaskPlan(
+        "sign-image",
+        "Sign an image in its registry",
+        ("image", "signing", "gpg", "skopeo", "key-protect"),
+        params=("key", "fingerprint", *KMS, *IAM, *REGISTRY, *RUN),
+        required=("key",),
+        workspaces=("dockerconfig", "ca", "reports"),
+        secrets=(API_KEY,),
+        introduction=(
+            "It pushes no image: the results carry no Tekton Chains hint. The secret key exists"
+            " only in a memory-backed folder of the step, and is removed when the step ends.",
+        ),
+    ),
+    TaskPlan(
+        "verify-image",
+        "Verify the signature of an image",
+        ("image", "signing", "gpg", "verification"),
+        params=("key", "fingerprint", *KMS, *IAM, *REGISTRY, *RUN),
+        workspaces=("dockerconfig", "ca", "reports"),
+        secrets=(API_KEY, PUBLIC_KEY),
+        introduction=(
+            "It needs the public key only. From a Secret in the run's namespace no KMS is asked:"
+            f" `key` is `file:{PUBLIC_KEY.path}` then.",
+        ),
+    ),
+    TaskPlan(
+        "publish-policy",
+        "Publish the policy that demands the signature",
+        ("portieris", "policy", "admission"),
+        params=("repository", "allow-unchecked", "namespace", *POLICY, "dry-run", *RUN),
+        fixed=("--apply",),
+        without=("render",),
+        introduction=(
+            "It applies the policy with the pod's service account, which needs the rights in"
+            " [samples/rbac.yaml](samples/rbac.yaml). To render files instead, for GitOps, run"
+            " `imgsec publish-policy --render DIR`.",
+        ),
+    ),
+)
+
+# --- The Pipeline -----------------------------------------------------------------------------
+
+PIPELINE = "image-release"
+PIPELINE_INTRODUCTION = (
+    "The tag is resolved once. From then on the digest is what is judged, signed and checked,"
+    " and a refused image stops at the gate, unsigned.",
+    "It needs the Tasks of [tasks](../../tasks) in its namespace, and for the last one the"
+    " rights in [rbac.yaml](../../tasks/imgsec-publish-policy/samples/rbac.yaml).",
+)
+STAGES = ("resolve", "scan-gate", "sign-image", "verify-image", "publish-policy")
+# A Task's params that the Pipeline leaves at their defaults, and the workspace that it leaves out.
+KEPT_DEFAULTS = frozenset(
+    ("timeout", "output", PUBLIC_KEY.name_param, PUBLIC_KEY.key_param)  # its key is in the KMS
+)
+KEPT_UNBOUND = frozenset(("reports",))
+# (stage, its Task's param) -> what the Pipeline calls it.
+RENAMED = {("scan-gate", "timeout"): "scan-timeout"}
+# (stage, param) -> the stage whose result it gets: the digest found first, the key that signed.
+FROM_STAGE = {
+    ("scan-gate", "image-url"): "resolve",
+    ("sign-image", "image-url"): "resolve",
+    ("verify-image", "image-url"): "resolve",
+    ("verify-image", "fingerprint"): "sign-image",
+}
+# Stage -> the param without which it is skipped.
+SKIPPED_WITHOUT = {"publish-policy": "repository"}
+PIPELINE_NOTES = {
+    "repository": "An empty text publishes no policy.",
+    "scan-timeout": "For the gate, which waits while the scan is not finished.",
+    "key": "In the Pipeline it signs and verifies: only a key in the KMS has both halves.",
+}
+# (stage, result of its command)
+PIPELINE_RESULTS = (
+    ("verify-image", "image"),
+    ("verify-image", "digest"),
+    ("scan-gate", "scan-status"),
+    ("sign-image", "fingerprint"),
+)
+
+# --- Samples ----------------------------------------------------------------------------------
+
+SAMPLE_VALUES = {
+    "image-url": "us.icr.io/team/app:1.0",
+    "key": "kms://release",
+    "alias": "release",
+    "kms-instance": "12345678-1234-4321-8765-123456789abc",
+    "repository": "us.icr.io/team/*",
+    "allow-unchecked": "icr.io/* registry.k8s.io/*",
+}
+SAMPLE_WORKSPACES: dict[str, Document] = {
+    "dockerconfig": {"name": "dockerconfig", "secret": {"secretName": "registry-credentials"}},
+    "manifests": {"name": "manifests", "persistentVolumeClaim": {"claimName": "imgsec-manifests"}},
+}
+PUBLISHER = "imgsec-policy-publisher"
