@@ -3,8 +3,8 @@
 
 Texts of services (summaries of vulnerabilities, messages of tools) are foreign. Control characters
 are taken out of them, and no line begins with one, so that none can move a cursor, change a colour
-or speak to the log that it is printed in (in GitHub Actions ``::error::`` does so at the beginning of
-a line, and the older ``##[error]`` anywhere in it).
+or speak to the log that it is printed in: GitHub Actions obeys ``::error::`` at the beginning of a
+line, and the older ``##[error]`` anywhere in it.
 """
 
 from __future__ import annotations
