@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imgsec.domain.reference import Digest, ImageReference
+from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.operations.sign_image import sign_image
+from tests.unit.operations.fakes import (
+    CONFIG,
+    INDEX,
+    OTHER_SIGNER,
+    SIGNER,
+    FakeKeyring,
+    FakeRegistry,
+    FakeSigner,
+    message,
+)
+from tests.unit.refusals import refused
+
+NAME = "r.example/team/app:1"
+
+
+def sign(registry: FakeRegistry, tool: FakeSigner, text: str = NAME) -> SignedImage:
+    report = sign_image(
+        ImageReference.parse(text), SIGNER, registry=registry, keyring=FakeKeyring(), tool=tool
+    )
+    assert isinstance(report, ImageReport)
+    assert report.verdict.passed
+    assert isinstance(report.found, SignedImage)
+    return report.found
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()
+
+
+@pytest.fixture
+def tool(registry: FakeRegistry) -> FakeSigner:
+    return FakeSigner(registry)
+
+
+def test_digest_is_signed_under_its_tagged_name(registry: FakeRegistry, tool: FakeSigner) -> None:
+    image = registry.push(NAME)
+    found = sign(registry, tool)
+    assert (found.image, found.is_new, found.digests) == (image, True, (image.digest,))
+    assert tool.signed == [str(image)]
+
+
+def test_what_is_signed_already_is_left_alone(registry: FakeRegistry, tool: FakeSigner) -> None:
+    registry.push(NAME)
+    sign(registry, tool)
+    assert sign(registry, tool).is_new is False
+    assert len(tool.signed) == 1
+
+
+@pytest.mark.parametrize("kind", ["other signer", "other name", "other digest", "junk"])
+def test_signature_that_does_not_count_is_no_signature(
+    registry: FakeRegistry, tool: FakeSigner, kind: str
+) -> None:
+    image = registry.push(NAME)
+    assert image.digest is not None
+    registry.signatures[image.canonical_name] = [
+        {
+            "other signer": message(NAME, image.digest, OTHER_SIGNER),
+            "other name": message("r.example/team/app:2", image.digest),
+            "other digest": message(NAME, Digest.of(b"x")),
+            "junk": b"junk",
+        }[kind]
+    ]
+    assert sign(registry, tool).is_new is True
+
+
+def index(*digests: Digest | None) -> bytes:
+    return json.dumps(
+        {"mediaType": INDEX, "manifests": [{"digest": str(digest)} for digest in digests]}
+    ).encode()
+
+
+def test_index_is_signed_with_all_that_it_lists(registry: FakeRegistry, tool: FakeSigner) -> None:
+    children = [registry.push(f"r.example/team/app:{name}") for name in ("amd64", "arm64")]
+    image = registry.push(NAME, index(*(child.digest for child in children)))
+    found = sign(registry, tool)
+    assert found.digests == (image.digest, *(child.digest for child in children))
+    assert len(tool.signed) == 1
+
+
+def test_one_missing_child_is_enough_to_sign_again(
+    registry: FakeRegistry, tool: FakeSigner
+) -> None:
+    child = registry.push("r.example/team/app:amd64")
+    registry.push(NAME, index(child.digest))
+    sign(registry, tool)
+    del registry.signatures[child.canonical_name]
+    assert sign(registry, tool).is_new is True
+
+
+def test_without_a_place_for_signatures_nothing_is_signed(tool: FakeSigner) -> None:
+    tool.registry.offers_signatures = False
+    tool.registry.push(NAME)
+    with refused("signature-store-missing"):
+        sign(tool.registry, tool)
+    assert tool.signed == []
+
+
+def test_tag_that_names_another_digest_signs_nothing(
+    registry: FakeRegistry, tool: FakeSigner
+) -> None:
+    first = registry.push(NAME)
+    registry.push(NAME, b'{"config": {"mediaType": "application/x"}, "second": 1}')
+    with refused("digest-drift"):
+        sign(registry, tool, str(first))
+    assert tool.signed == []
+
+
+def test_tag_that_moves_meanwhile_is_refused_afterwards(
+    registry: FakeRegistry, tool: FakeSigner
+) -> None:
+    registry.push(NAME)
+    tool.on_sign = lambda: (  # type: ignore[assignment]
+        registry.push(NAME, b'{"config": {"mediaType": "application/x"}, "moved": 1}') and None
+    )
+    with refused("digest-drift"):
+        sign(registry, tool)
+
+
+def test_signature_that_does_not_read_back_is_no_pass(
+    registry: FakeRegistry, tool: FakeSigner
+) -> None:
+    registry.push(NAME)
+    tool.forgets = True
+    with refused("pushed-unsigned"):
+        sign(registry, tool)
+
+
+def test_image_without_a_tag_has_no_name_to_sign(registry: FakeRegistry, tool: FakeSigner) -> None:
+    image = registry.push(NAME)
+    with refused("tag-required"):
+        sign(registry, tool, image.canonical_name)
+    assert tool.signed == []
+
+
+def test_malformed_manifest_signs_nothing(registry: FakeRegistry, tool: FakeSigner) -> None:
+    registry.push(NAME, b'{"config": {"mediaType": "%s"}}' % CONFIG.encode())
+    with refused("answer-malformed"):
+        sign(registry, tool)
+    assert tool.signed == []
