@@ -17,7 +17,7 @@ from imgsec.reasons import PUSHED_UNSIGNED, Reason
 
 SIGN_SECONDS = 300.0
 # Found in skopeo's words at or after the moment when the manifest was pushed (skopeo 1.8 to 1.22).
-_AFTER_PUSH = ("creating signature", "uploading signature", "writing signatures")
+_AFTER_PUSH = (b"creating signature", b"uploading signature", b"writing signatures")
 
 
 def sign_argv(
@@ -95,6 +95,6 @@ class SkopeoSigner:
 
 
 def _failure(completed: Completed, image: ImageReference) -> Reason:
-    if any(words in completed.message for words in _AFTER_PUSH):
+    if any(words in completed.stderr for words in _AFTER_PUSH):
         return PUSHED_UNSIGNED(f"{image} is not signed: {completed.message}")
     return completed.failure()
