@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From settings to adapters: which texts become what, and which variables are read or passed on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgsec.config import Settings
+from imgsec.wiring import World, wire
+from tests.unit.refusals import refused
+
+UUID = "0a1b2c3d-1234-4abc-8def-0123456789ab"
+CRN = f"crn:v1:bluemix:public:kms:us-south:a/{'a' * 32}:{UUID}::"
+
+
+@pytest.fixture(autouse=True)
+def _bare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.startswith(("IMGSEC", "IBM", "DOCKER", "SSL")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def tokens(**settings: Any) -> Any:
+    with wire(Settings(**settings)) as world:
+        return world._tokens
+
+
+def test_api_key_is_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY"):
+        monkeypatch.setenv(name, f"key-of-{name}")
+    assert tokens()._api_key.reveal() == b"key-of-IMGSEC_API_KEY"
+    assert not {"IMGSEC_API_KEY", "IBM_CLOUD_APIKEY"} & set(os.environ)
+
+
+def test_api_key_of_a_file_wins_and_loses_its_line_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "key").write_text("of-the-file\n")
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "of-the-environment")
+    found = tokens(api_key_file=str(tmp_path / "key"))
+    assert found._api_key.reveal() == b"of-the-file"
+    assert "IBM_CLOUD_APIKEY" not in os.environ
+
+
+@pytest.mark.parametrize("content", ["", " \n", "two words", "a\nb", "caf\u00e9", "\x00"])
+def test_what_is_no_api_key_is_malformed(tmp_path: Path, content: str) -> None:
+    (tmp_path / "key").write_text(content)
+    with refused("input-malformed"):
+        tokens(api_key_file=str(tmp_path / "key"))
+
+
+def test_without_a_credential_the_question_is_wrong() -> None:
+    with refused("missing-credential"):
+        tokens()
+    with refused("missing-credential"), wire(Settings()) as world:
+        _ = world.kms
+
+
+@pytest.mark.parametrize("text", [UUID, CRN, UUID.upper()])
+def test_instance_is_a_uuid_or_a_crn(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "x")
+    with wire(Settings(kms_instance=text)) as world:
+        assert world.kms.address[1].lower() == UUID
+
+
+@pytest.mark.parametrize("text", ["release", CRN.replace(UUID, "x"), UUID + "0", UUID[:-1], "../x"])
+def test_anything_else_is_no_instance(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "x")
+    with refused("invalid-option"), wire(Settings(kms_instance=text)) as world:
+        _ = world.kms
+
+
+def environment(**settings: Any) -> dict[str, str]:
+    with wire(Settings(**settings)) as world:
+        return world._child_environment()
+
+
+def test_child_sees_how_to_reach_the_network_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert environment() == {}
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "internal.example")
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "secret")
+    (tmp_path / "ca.pem").write_text("")
+    assert environment(ca_file=str(tmp_path / "ca.pem")) == {
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "NO_PROXY": "internal.example,127.0.0.1,localhost",
+        "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
+    }
+
+
+def test_missing_ca_file_is_named() -> None:
+    with refused("input-unreadable"):
+        environment(ca_file="/nonexistent/ca.pem")
+
+
+def auth_path(**settings: Any) -> str | None:
+    with wire(Settings(**settings)) as world:
+        return world._auth_path()
+
+
+def test_auth_file_is_the_named_one_or_that_of_docker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert auth_path() is None
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text(json.dumps({}))
+    assert auth_path() == str(tmp_path / ".docker" / "config.json")
+    (tmp_path / "config.json").write_text("{}")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    assert auth_path() == str(tmp_path / "config.json")
+    assert auth_path(authfile="/named") == "/named"
+
+
+def test_nothing_is_picked_up_from_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.setenv("DOCKER_CONFIG", ".")
+    for name in ("config.json", "auth.json", "ibm-credentials.env"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / ".docker").mkdir()
+    (tmp_path / ".docker" / "config.json").write_text("{}")
+    assert auth_path() is None
+
+
+def test_loosened_checks_are_on_record() -> None:
+    with wire(Settings(trust_hosts=("a.example",), auth_realms=("b.example",))) as world:
+        codes = [note.code for note in world.notes()]
+    assert codes == ["trusted-host", "trusted-auth-realm"]
+
+
+def test_world_opens_nothing_before_it_is_needed() -> None:
+    with wire(Settings()) as world:
+        assert isinstance(world, World)
+        assert world.notes() == ()
