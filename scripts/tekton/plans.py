@@ -268,6 +268,7 @@ FROM_STAGE = {
 # Stage -> the param without which it is skipped.
 SKIPPED_WITHOUT = {"publish-policy": "repository"}
 PIPELINE_NOTES = {
+    "image-url": "The tag is needed: it is the name that is signed.",
     "repository": "An empty text publishes no policy.",
     "scan-timeout": "For the gate, which waits while the scan is not finished.",
     "key": "In the Pipeline it signs and verifies: only a key in the KMS has both halves.",
