@@ -48,4 +48,5 @@ def _own_platform(
         names = [config.get(name) for name in ("os", "architecture", "variant")]
     except (ValueError, AttributeError, RecursionError):
         return ()
-    return ("/".join(name for name in names if isinstance(name, str) and name),)
+    platform = "/".join(name for name in names if isinstance(name, str) and name)
+    return (platform,) if platform else ()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,7 +20,6 @@ from imgsec.ports import KeyReader, Keyring, SecretSource, StoredKey
 from imgsec.reasons import KEY_FINGERPRINT_MISMATCH, KEY_NOT_FOUND
 
 _DESCRIPTION = "imgsec {half} half, OpenPGP fingerprint {fingerprint}"
-_DESCRIBED = re.compile(r"OpenPGP fingerprint ([0-9A-F]{40})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +111,7 @@ def load_public_key(
 def fetch_public_half(stored: StoredKey, kms: KeyReader) -> bytes:
     """The public half that belongs to a stored signing key, or the key's own if it is one.
 
-    Its description must name the fingerprint that its content has; the caller compares content.
+    Found by its alias, and by nothing else: the caller holds its content against what it expects.
     """
     names = [alias for alias in stored.aliases if alias.endswith(PUBLIC_ALIAS_SUFFIX)]
     names = names or [alias + PUBLIC_ALIAS_SUFFIX for alias in stored.aliases]
@@ -128,9 +126,3 @@ def fetch_public_half(stored: StoredKey, kms: KeyReader) -> bytes:
             hint="Run `imgsec setup-signing-keys` for its alias, or use file:PUBLIC_KEY.",
         )
     )
-
-
-def described_fingerprint(stored: StoredKey) -> Fingerprint | None:
-    """The fingerprint that a KMS description names; None where it names none."""
-    found = _DESCRIBED.search(stored.description)
-    return Fingerprint.parse(found[1]) if found else None
