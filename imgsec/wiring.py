@@ -76,7 +76,7 @@ class World:
         return VulnerabilityAdvisor(
             self._http,
             self._tokens,
-            account=self._settings.account,
+            account=_header_word("--account", self._settings.account),
             trusted=self._settings.trust_hosts,
         )
 
@@ -97,7 +97,7 @@ class World:
             self._tokens,
             url=ServiceUrl.parse(self._settings.kms_url),
             instance=_instance_id(instance),
-            key_ring=self._settings.kms_key_ring,
+            key_ring=_header_word("--kms-key-ring", self._settings.kms_key_ring),
         )
 
     def shelf(self, scheme: str) -> KeyShelf:
@@ -234,6 +234,13 @@ def _api_key(path: str | None) -> SecretBytes | None:
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         raise ImgsecError(INPUT_MALFORMED("the API key is empty or has characters that none has"))
     return SecretBytes(text.encode("ascii"))
+
+
+def _header_word(option: str, text: str | None) -> str | None:
+    """An id that goes into a header as it is; an empty one is none. Raises (invalid-option)."""
+    if text and not re.fullmatch(r"[A-Za-z0-9_-]{1,100}", text):
+        raise ImgsecError(INVALID_OPTION(f"{shown(text)} cannot be an id for {option}"))
+    return text or None
 
 
 def _instance_id(text: str) -> str:

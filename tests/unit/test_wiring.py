@@ -76,6 +76,19 @@ def test_anything_else_is_no_instance(text: str, monkeypatch: pytest.MonkeyPatch
         _ = world.kms
 
 
+@pytest.mark.parametrize("text", ["a b", "a\r\nX: 1", "caf\u00e9", "\u65e5\u672c", "a" * 101])
+def test_id_that_no_header_could_carry_is_refused(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "x")
+    with refused("invalid-option"), wire(Settings(account=text)) as world:
+        _ = world.scanner
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "x")
+    ring = Settings(kms_instance=UUID, kms_key_ring=text)
+    with refused("invalid-option"), wire(ring) as world:
+        _ = world.kms
+
+
 def environment(**settings: Any) -> dict[str, str]:
     with wire(Settings(**settings)) as world:
         return world._child_environment()
