@@ -52,7 +52,7 @@ IAM: dict[str, Option] = {
             shared(
                 "--api-key-file",
                 metavar="FILE",
-                help="File with the IAM API key; else IMGSEC_API_KEY or IBM_CLOUD_APIKEY is read.",
+                help="File with the IAM API key.",
             ),
         ],
         None,

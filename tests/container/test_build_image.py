@@ -10,7 +10,8 @@ import pytest
 
 from tests.container.base import PROJECT
 
-pytestmark = pytest.mark.xdist_group("container")
+# The images are built once, by one worker, and hold their own Python.
+pytestmark = [pytest.mark.xdist_group("container"), pytest.mark.once]
 PAGE = PROJECT / "docs/container.md"
 
 

@@ -16,7 +16,8 @@ from imgsec.sandbox.lifecycle import Sandbox
 from tests.container.conftest import OFFLINE, Images
 from tests.container.restricted import Pod
 
-pytestmark = pytest.mark.xdist_group("container")  # the images are built once, by one worker
+# The images are built once, by one worker, and hold their own Python.
+pytestmark = [pytest.mark.xdist_group("container"), pytest.mark.once]
 
 
 def test_two_builds_of_the_same_input_give_the_same_image(images: Images) -> None:
