@@ -73,7 +73,8 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 def append_file(path: str, content: bytes) -> None:
     """Append to a file that another program reads. Raises `ImgsecError` (output-unwritable)."""
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    # Without waiting: a named pipe that nobody reads would hold the run for ever.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags, _FILE_MODE)
         with os.fdopen(descriptor, "ab") as file:
