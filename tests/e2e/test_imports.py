@@ -55,7 +55,7 @@ def test_words_without_work_import_nothing_heavy(tmp_path: Path, words: tuple[st
 
 
 def test_production_never_knows_the_sandbox(tmp_path: Path) -> None:
-    done, modules = loaded(tmp_path, ("resolve", "127.0.0.1:1/app:1"))
+    done, modules = loaded(tmp_path, ("resolve", "127.0.0.1:1/app:1", "--timeout", "1"))
     assert done.code == 3
     assert "requests" in modules
     assert not {name for name in modules if name.startswith("imgsec.sandbox")}
