@@ -94,8 +94,8 @@ def test_library_that_cannot_be_imported_is_70(
 ) -> None:
     environment = planted(tmp_path, module, DIES_ON_IMPORT)
     environment["IBM_CLOUD_APIKEY"] = "x"
-    words = ("verify-image", "127.0.0.1:1/app:1", "--key", "kms://release")
-    words += ("--kms-instance", "0a1b2c3d-1234-4abc-8def-0123456789ab")
+    instance = ("--kms-instance", "0a1b2c3d-1234-4abc-8def-0123456789ab")
+    words = ("verify-image", "127.0.0.1:1/app:1", "--key", "kms://release", *instance)
     imgsec(*words, env=environment).expect(70, "internal-error")
 
 

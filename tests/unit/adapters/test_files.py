@@ -223,7 +223,7 @@ def test_manifest_is_created_then_unchanged_then_updated(tmp_path: Path) -> None
 
 
 def test_manifest_whose_data_share_a_part_is_read_back(tmp_path: Path) -> None:
-    part = {"simple": {"requirements": []}}
+    part: dict[str, object] = {"simple": {"requirements": []}}
     shared = {**POLICY, "spec": {"one": part, "two": part}}
     sink = FolderSink(tmp_path)
     sink.publish(shared)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
-def get(*scripts: Script, **options: int) -> tuple[Answer, int]:
+def get(*scripts: Script, **options: Any) -> tuple[Answer, int]:
     """The answer, and how many requests it took."""
     with Server(list(scripts)) as server:
         answer = Http().request("GET", server.url + "/x", headers=SECRET, **options)

@@ -161,7 +161,8 @@ def test_page_that_says_not_found_is_no_unscanned_image() -> None:
     ],
 )
 def test_trouble_has_its_reason(status: int, code: str) -> None:
-    for body in ({"code": "CRG0009E", "message": "a\nb"}, b"<html>", [], {"code": 1}):
+    bodies: list[Any] = [{"code": "CRG0009E", "message": "a\nb"}, b"<html>", [], {"code": 1}]
+    for body in bodies:
         with refused(code) as reasons:
             fetch(body, status)
         assert reasons[0].text.isprintable()
