@@ -29,7 +29,6 @@ from imgsec.operations.signing_key import KeyShelf
 from imgsec.ports import KeyWriter, ManifestSink, Scanner, Signer
 from imgsec.reasons import (
     INPUT_MALFORMED,
-    INPUT_UNREADABLE,
     INVALID_OPTION,
     MISSING_CREDENTIAL,
 )
@@ -43,6 +42,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
 
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
+_CA_FILE_MAX_BYTES = 8 * 2**20  # ours; the usual bundles have a quarter of a megabyte
 _AUTH_FILE_NAMES = ("config.json", ".dockerconfigjson")  # Docker's, and a mounted Secret's
 _CRN_INSTANCE = re.compile(r"crn:v1:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]+):[^:]*:[^:]*")
 # What a child may see of our environment: how to reach the network, and nothing else.
@@ -169,13 +169,14 @@ class World:
     def _http(self) -> Http:
         from imgsec.adapters._http import Http
 
-        return Http(ca_file=self._ca_file())
+        return Http(ca_file=self._ca_file)
 
     @cached_property
     def _tokens(self) -> IamTokens:
         from imgsec.adapters.iam import IamTokens
 
         settings = self._settings
+        os.environ["NETRC"] = os.devnull  # the SDK's requests would look for a password there
         # A profile that is named is meant, whatever key file a pipeline mounts by default.
         api_key = None if settings.iam_profile else _api_key(settings.api_key_file)
         if api_key is None and not settings.iam_profile:
@@ -185,15 +186,18 @@ class World:
             api_key=api_key,
             cr_token_file=settings.cr_token_file,
             profile=settings.iam_profile,
-            ca_file=self._ca_file(),
+            ca_file=self._ca_file,
             trusted=settings.trust_hosts,
         )
 
+    @cached_property
     def _ca_file(self) -> str | None:
         path = self._settings.ca_file
-        if path and not os.access(path, os.R_OK):
-            raise ImgsecError(INPUT_UNREADABLE(f"the CA file {shown(path)} cannot be read"))
-        return path or None
+        if not path:
+            return None
+        if b"-----BEGIN CERTIFICATE-----" not in read_file(path, max_bytes=_CA_FILE_MAX_BYTES):
+            raise ImgsecError(INPUT_MALFORMED(f"the CA file {shown(path)} holds no certificate"))
+        return path
 
     def _auth_path(self) -> str | None:
         """The auth file: the option, else the places where the tools' own logins write."""
@@ -211,7 +215,7 @@ class World:
         if passed:
             named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
             passed["NO_PROXY"] = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
-        ca_file = self._ca_file()
+        ca_file = self._ca_file
         return {**passed, **({"SSL_CERT_FILE": ca_file} if ca_file else {})}
 
 

@@ -143,7 +143,12 @@ class Kms:
             raise ImgsecError(_failure(answer, f"read the key {shown(name)}", "ReaderPlus"))
         resource = _first_resource(answer)
         if resource.get("state") == _DESTROYED or resource.get("deleted") is True:
-            raise KeyNotFound(KEY_NOT_FOUND(f"the key {shown(name)} was deleted in the KMS"))
+            raise KeyNotFound(
+                KEY_NOT_FOUND(
+                    f"the key {shown(name)} was deleted in the KMS, and keeps its alias",
+                    hint="Restore it in the KMS within 30 days, or delete its alias there.",
+                )
+            )
         return resource
 
     def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:

@@ -146,4 +146,6 @@ _NOTHING = object()
 def _failure(completed: Completed) -> Reason:
     if "forbidden" in completed.message.lower():
         return PERMISSION_DENIED(f"the cluster refused: {completed.message}")
+    if "conflict with" in completed.message:
+        return FOREIGN_OBJECT(f"others own fields of it: {completed.message}")
     return CLUSTER_UNREACHABLE(f"kubectl ended with {completed.exit_code}: {completed.message}")

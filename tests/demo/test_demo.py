@@ -77,6 +77,7 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("tool", ["skopeo", "buildah", "gpg", "gpgv", "docker-registry"])
 def test_broken_tool_fails_the_demo_and_is_named(tmp_path: Path, tool: str) -> None:
     tools = tmp_path / "tools"
@@ -91,6 +92,7 @@ def test_broken_tool_fails_the_demo_and_is_named(tmp_path: Path, tool: str) -> N
     assert "Every outcome was the expected one" not in done.stdout
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("service", "words"),
     [

@@ -18,6 +18,8 @@ import yaml
 from tests.conftest import Bench, SigningKey, traces_in
 from tests.support import Ended, Gpg, plain_environment
 
+pytestmark = pytest.mark.once
+
 HEX = "1a" * 32
 IMAGE = "127.0.0.1:1/team/app:1"
 

@@ -16,6 +16,8 @@ from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import OCI_MANIFEST, Client, Tools, access_log, tools_for
 
+pytestmark = pytest.mark.once
+
 VA = "/va/api/v4"
 FIRST, SECOND = "CVE-2026-90001", "CVE-2026-90002"
 NO_SUCH = "sha256:" + "0" * 64

@@ -10,6 +10,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from imgsec.sandbox.advisor.scenario import Scenario
 from imgsec.sandbox.faults import KINDS
 from imgsec.sandbox.lifecycle import Sandbox
@@ -17,6 +19,8 @@ from imgsec.sandbox.seeds import DEFAULT_SCENARIO
 from imgsec.sandbox.tokens import ROLES
 
 from .conftest import CommandLine, plain_environment
+
+pytestmark = pytest.mark.once
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text()
 

@@ -19,6 +19,8 @@ from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import Client, CommandLine, Tools, access_log, key_body
 
+pytestmark = pytest.mark.once
+
 KEYS = "/api/v2/keys"
 BROKEN = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 Ask = Callable[[], requests.Response]

@@ -28,6 +28,8 @@ from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import Tools, key_body
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(autouse=True)
 def environment(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:

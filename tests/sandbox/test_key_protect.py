@@ -15,6 +15,8 @@ from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import Client, access_log, key_body
 
+pytestmark = pytest.mark.once
+
 KEYS = "/api/v2/keys"
 PAYLOAD = base64.b64encode(b"armour").decode()
 

@@ -17,6 +17,8 @@ from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import OCI_INDEX, OCI_MANIFEST, Client, Tools
 
+pytestmark = pytest.mark.once
+
 SIGNER = "sandbox@example.com"
 NO_SUCH = "sha256:" + "0" * 64
 

@@ -28,6 +28,8 @@ from imgsec.sandbox.kms.requests import NewKey
 from imgsec.sandbox.locks import Lock, is_held
 from imgsec.sandbox.tokens import TokenMint
 
+pytestmark = pytest.mark.once
+
 DIGEST = "sha256:" + "a" * 64
 
 

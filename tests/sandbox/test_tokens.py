@@ -16,6 +16,8 @@ from imgsec.sandbox.tokens import ROLES
 
 from .conftest import APIKEY_GRANT, Client
 
+pytestmark = pytest.mark.once
+
 CR_GRANT = "urn:ibm:params:oauth:grant-type:cr-token"
 CONTEXT = {
     *("requestId", "requestType", "userAgent", "url", "instanceId", "threadId", "host"),

@@ -15,6 +15,8 @@ from .crd_schemas import closed_schema, schema_errors
 from .project_files import ROOT, pipelines, runs, tasks
 from .tekton_lint import lint_pipeline, lint_readme, lint_run, lint_task
 
+pytestmark = pytest.mark.once
+
 Document = dict[str, Any]
 Change = Callable[[Document], object]
 PIPELINE = "image-release"

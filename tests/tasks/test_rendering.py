@@ -24,6 +24,8 @@ from scripts.tekton.files import make_environment, render_all, render_yaml
 
 from .project_files import ROOT, SCRIPT, render_tasks, tasks
 
+pytestmark = pytest.mark.once
+
 DIGEST = "sha256:" + "ab" * 32
 HOSTILE = [
     "plain",
