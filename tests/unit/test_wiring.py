@@ -101,7 +101,7 @@ def test_child_sees_how_to_reach_the_network_and_nothing_else(
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     monkeypatch.setenv("NO_PROXY", "internal.example")
     monkeypatch.setenv("IBM_CLOUD_APIKEY", "secret")
-    (tmp_path / "ca.pem").write_text("")
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
     assert environment(ca_file=str(tmp_path / "ca.pem")) == {
         "HTTPS_PROXY": "http://proxy.example:3128",
         "NO_PROXY": "internal.example,127.0.0.1,localhost",
@@ -112,6 +112,12 @@ def test_child_sees_how_to_reach_the_network_and_nothing_else(
 def test_missing_ca_file_is_named() -> None:
     with refused("input-unreadable"):
         environment(ca_file="/nonexistent/ca.pem")
+
+
+def test_file_without_a_certificate_is_no_ca_file(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("just a text")
+    with refused("input-malformed"):
+        environment(ca_file=str(tmp_path / "ca.pem"))
 
 
 def auth_path(**settings: Any) -> str | None:
