@@ -136,6 +136,22 @@ def load_yaml(content: bytes, name: str) -> Any:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: {why}")) from None
 
 
+def file_name(document: dict[str, Any]) -> str:
+    """``NAME.KIND.yaml``, and ``NAME.NAMESPACE.KIND.yaml`` for an ImagePolicy.
+
+    One policy name stands in many namespaces, and a namespace has no dot. set-up's Secrets stand in
+    one namespace; pipelines know their files by the shorter name.
+    """
+    metadata, kind = document["metadata"], document["kind"]
+    namespace = metadata["namespace"] if kind == "ImagePolicy" else None
+    return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
+
+
+def _identity(document: dict[str, Any]) -> tuple[Any, Any, Any]:
+    metadata = document["metadata"]
+    return document.get("kind"), metadata.get("namespace"), metadata.get("name")
+
+
 class FolderSink:
     """Writes manifests to a folder, one file each; see `imgsec.ports.ManifestSink`."""
 
@@ -143,13 +159,12 @@ class FolderSink:
         self._folder = folder
 
     def publish(self, document: dict[str, Any]) -> Change:
-        """The file is ``NAME.KIND.yaml``; the same bytes are left alone."""
+        """The file is `file_name`'s; the same bytes are left alone."""
         import yaml
 
         from imgsec.adapters._yaml import PlainDumper
 
-        name = f"{document['metadata']['name']}.{document['kind'].lower()}.yaml"
-        path = self._folder / name
+        path = self._folder / file_name(document)
         text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
         content = text.encode()
         try:
@@ -165,7 +180,10 @@ class FolderSink:
         present = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
         if present == content:
             return Change(str(path), "unchanged")
-        if not is_ours(load_yaml(present, str(path))):
+        held = load_yaml(present, str(path))
+        if not is_ours(held):
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
+        if _identity(held) != _identity(document):
+            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
         write_file(path, content)
         return Change(str(path), "updated")

@@ -243,6 +243,39 @@ def test_file_that_imgsec_did_not_make_is_never_overwritten(tmp_path: Path, fore
     assert path.read_text() == foreign
 
 
+def namespaced(kind: str, name: str, namespace: str) -> dict[str, object]:
+    metadata = {**POLICY["metadata"], "name": name, "namespace": namespace}  # type: ignore[dict-item]
+    return {**POLICY, "kind": kind, "metadata": metadata}
+
+
+def test_policies_of_two_namespaces_stand_side_by_side(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    for namespace in ("dev", "prod"):
+        assert sink.publish(namespaced("ImagePolicy", "signed", namespace)).state == "created"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "signed.dev.imagepolicy.yaml",
+        "signed.prod.imagepolicy.yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        namespaced("Secret", "key", "portieris"),
+        namespaced("Secret", "other", "default"),
+        namespaced("ConfigMap", "key", "default"),
+    ],
+)
+def test_file_that_holds_another_object_of_ours_is_never_overwritten(
+    tmp_path: Path, held: dict[str, object]
+) -> None:
+    path = tmp_path / "key.secret.yaml"
+    path.write_text(yaml.safe_dump(held))
+    with refused("foreign-object"):
+        FolderSink(tmp_path).publish(namespaced("Secret", "key", "default"))
+    assert yaml.safe_load(path.read_text()) == held
+
+
 def test_file_that_cannot_be_understood_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "signed.clusterimagepolicy.yaml"
     path.write_text("a: [")
