@@ -137,22 +137,12 @@ class World:
         )
 
     def notes(self) -> tuple[Note, ...]:
-        """What every verdict of this run records: loosened checks, a key that touched a disk."""
-        found = [
-            Note("trusted-host", f"an IAM token may be sent to {host}")
-            for host in self._settings.trust_hosts
-        ] + [
-            Note("trusted-auth-realm", f"registry credentials may be sent to {host}")
-            for host in self._settings.auth_realms
-        ]
+        """What the verdict must record of this run: a key that touched a disk."""
         opened = self.__dict__.get("_directory")
-        if opened is not None and not opened.in_memory:
-            found.append(
-                Note(
-                    "key-not-in-memory", f"the private directory lay on disk: {opened.path.parent}"
-                )
-            )
-        return tuple(found)
+        if opened is None or opened.in_memory:
+            return ()
+        where = opened.path.parent
+        return (Note("key-not-in-memory", f"the private directory lay on disk: {where}"),)
 
     @cached_property
     def _directory(self) -> PrivateDir:

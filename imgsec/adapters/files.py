@@ -52,6 +52,16 @@ def require_writable(path: str) -> None:
         raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} cannot be written"))
 
 
+def remove_file(path: str) -> None:
+    """Take a file away, if it is there. Raises `ImgsecError` (output-unwritable)."""
+    try:
+        Path(path).unlink(missing_ok=True)
+    except OSError as error:
+        raise ImgsecError(
+            OUTPUT_UNWRITABLE(f"{shown(path)} cannot be replaced: {error.strerror}")
+        ) from None
+
+
 def write_file(path: str | Path, content: bytes) -> None:
     """Replace the file whole, by a rename. Raises `ImgsecError` (output-unwritable)."""
     target = Path(path)

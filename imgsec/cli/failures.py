@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
+from itertools import pairwise
 
 import typer
 
@@ -63,6 +65,10 @@ def _run(arguments: list[str]) -> int:
         return _INTERRUPTED
     except typer.Exit as ended:
         return ended.exit_code
+    except SystemExit as ended:
+        if not _completes(arguments):
+            raise
+        return ended.code if isinstance(ended.code, int) else 0
     except BrokenPipeError:
         raise
     except Exception as error:
@@ -75,11 +81,18 @@ def _run(arguments: list[str]) -> int:
         return _say(INTERNAL_ERROR(f"{type(error).__name__}: {error}"), arguments)
 
 
+def _completes(arguments: list[str]) -> bool:
+    """Whether the framework shows or answers shell completion, which it ends by itself."""
+    asked = ("--show-completion", "--install-completion")
+    return "_IMGSEC_COMPLETE" in os.environ or arguments[:1] in ([asked[0]], [asked[1]])
+
+
 def _usage(error: typer.TyperException) -> Reason:
     """The framework's complaint about the command line, in our words."""
     context = getattr(error, "ctx", None)
     path = getattr(context, "command_path", "imgsec")
-    return INVALID_OPTION(error.format_message(), hint=f"Run `{path} --help` to see what it takes.")
+    text = re.sub(r"\(env var: '\[(.*?)\]'\)", r"(\1)", error.format_message()).replace("'(", "(")
+    return INVALID_OPTION(text, hint=f"Run `{path} --help` to see what it takes.")
 
 
 def _say(reason: Reason, arguments: list[str]) -> int:
@@ -91,16 +104,24 @@ def _say(reason: Reason, arguments: list[str]) -> int:
 
     command = next((word for word in arguments if not word.startswith("-")), "imgsec")
     command = command if command.isascii() and command.isprintable() else "imgsec"
-    wants_json = "json" in arguments or "--output=json" in arguments
-    if wants_json or os.environ.get("IMGSEC_OUTPUT") == "json":
+    formats = _formats(arguments)
+    if formats:
         try:
-            return show(Answer(Report(command, because(reason))), Outputs(formats=("json",)))
+            return show(Answer(Report(command, because(reason))), Outputs(formats=formats))
         except ImgsecError as error:
             reason = error.reason
         except BrokenPipeError:
             _close_stdout()
     _complain("\n".join(report_lines(Report(command, because(reason)))))
     return EXIT_CODES[reason.outcome]
+
+
+def _formats(arguments: list[str]) -> tuple[str, ...]:
+    """The JSON outputs that were asked for, on a command line that may be wrong elsewhere."""
+    asked = [after for word, after in pairwise([*arguments, ""]) if word == "--output"]
+    asked += [word.partition("=")[2] for word in arguments if word.startswith("--output=")]
+    asked = asked or os.environ.get("IMGSEC_OUTPUT", "").split()
+    return tuple(text for text in asked if text == "json" or text.startswith("json="))
 
 
 def _complain(text: str) -> None:

@@ -3,33 +3,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from imgsec.cli.lifetime import DeadlineReached
 from imgsec.cli.output import Answer
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, Report
 from imgsec.domain.verdict import Note, all_of, because
 from imgsec.errors import ImgsecError
+from imgsec.reasons import TIMEOUT
 
 
 def judge_each(
     command: str,
-    images: Iterable[ImageReference],
+    images: Sequence[ImageReference],
     judge: Callable[[ImageReference], ImageReport],
     notes: Callable[[], tuple[Note, ...]],
 ) -> Answer:
     """One report for all; any refused image refuses, else any undecided one is undecided.
 
-    notes: what the whole run must record, asked for at the end. The results name the first image
-    only: a pipeline step that needs them has one.
+    When the time is up, what was judged stands, and the rest is undecided. notes: what the whole
+    run must record, asked for at the end. The results name the first image only: a pipeline step
+    that needs them has one.
     """
-    parts = []
-    for image in images:
-        try:
-            parts.append(judge(image))
-        except ImgsecError as error:
-            parts.append(ImageReport(image, because(error.reason)))
+    parts: list[ImageReport] = []
+    try:
+        for image in images:
+            try:
+                parts.append(judge(image))
+            except ImgsecError as error:
+                parts.append(ImageReport(image, because(error.reason)))
+    except DeadlineReached:
+        reason = TIMEOUT("the command reached its time limit")
+        parts += [ImageReport(image, because(reason)) for image in images[len(parts) :]]
     verdict = all_of(part.verdict for part in parts)
     verdict = replace(verdict, notes=tuple(dict.fromkeys([*verdict.notes, *notes()])))
     results = {}

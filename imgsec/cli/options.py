@@ -355,6 +355,7 @@ def with_options(
                 lambda: command(**own_values, **told),
                 outputs=outputs,
                 seconds=settings.timeout,
+                notes=_loosened(values),
             )
 
         wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -373,6 +374,23 @@ def with_options(
         return wrapper
 
     return decorate
+
+
+# Options that loosen a check -> the code and the text that every verdict records.
+_LOOSENED = {
+    "trust_hosts": ("trusted-host", "an IAM token may be sent to {}"),
+    "auth_realms": ("trusted-auth-realm", "registry credentials may be sent to {}"),
+    "allow_unchecked": ("allowed-unchecked", "{} may run unsigned"),
+}
+
+
+def _loosened(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (code, text.format(word))
+        for name, (code, text) in _LOOSENED.items()
+        for value in values.get(name) or ()
+        for word in value.split()
+    )
 
 
 def _frozen(name: str, value: Any) -> Any:

@@ -51,15 +51,25 @@ class Answer:
     results: Mapping[str, str] = field(default_factory=dict)
 
 
-def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, seconds: int) -> NoReturn:
-    """Do the work within its time limit, show the answer whatever it is, and end in its code."""
+def finish(
+    command: str,
+    work: Callable[[], Answer],
+    *,
+    outputs: Outputs,
+    seconds: int,
+    notes: tuple[tuple[str, str], ...] = (),
+) -> NoReturn:
+    """Do the work within its time limit, show the answer whatever it is, and end in its code.
+
+    notes: code and text of what every verdict of this run must record, however it ends.
+    """
     import typer
 
     from imgsec.domain.report import Report
-    from imgsec.domain.verdict import because
+    from imgsec.domain.verdict import Note, because
 
     try:
-        require_outputs(outputs)
+        prepare(outputs)
         set_deadline(seconds)
         answer = work()
     except ImgsecError as error:
@@ -67,12 +77,18 @@ def finish(command: str, work: Callable[[], Answer], *, outputs: Outputs, second
     except DeadlineReached:
         reason = TIMEOUT(f"the command did not end within {seconds} s")
         answer = Answer(Report(command, because(reason)))
+    recorded = (*(Note(*note) for note in notes), *answer.report.verdict.notes)
+    verdict = replace(answer.report.verdict, notes=tuple(dict.fromkeys(recorded)))
+    answer = replace(answer, report=replace(answer.report, verdict=verdict))
     raise typer.Exit(show(answer, outputs))
 
 
-def require_outputs(outputs: Outputs) -> None:
-    """Refuse impossible outputs before the work. Raises `ImgsecError`."""
-    from imgsec.adapters.files import require_writable
+def prepare(outputs: Outputs) -> None:
+    """Refuse impossible outputs before the work, and take away what an earlier run left in them.
+
+    A run that is killed must not leave another run's verdict behind. Raises `ImgsecError`.
+    """
+    from imgsec.adapters.files import remove_file, require_writable
     from imgsec.domain.reference import shown
 
     for text in outputs.formats:
@@ -81,11 +97,14 @@ def require_outputs(outputs: Outputs) -> None:
             raise ImgsecError(
                 INVALID_OPTION(f"{shown(text)} is not one of {', '.join(_RENDERERS)} [=FILE]")
             )
-        if path:
-            require_writable(path)
-    for target in (outputs.github_output, outputs.github_summary, *outputs.result_files.values()):
+    for target in (outputs.github_output, outputs.github_summary):
         if target:
             require_writable(target)
+    reports = (text.partition("=")[2] for text in outputs.formats)
+    for target in (*reports, *outputs.result_files.values()):
+        if target:
+            require_writable(target)
+            remove_file(target)
 
 
 def show(answer: Answer, outputs: Outputs) -> int:

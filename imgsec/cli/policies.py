@@ -12,7 +12,6 @@ from imgsec.cli.options import loosening, shared
 if TYPE_CHECKING:  # imported where it is used: --help needs none of it
     from imgsec.domain.policy import ImagePolicy
     from imgsec.domain.reference import RepositoryPattern
-    from imgsec.domain.verdict import Note
 
 DEFAULT_POLICY_NAME = "imgsec-signed-images"
 DEFAULT_KEY_SECRET = "portieris-image-signing-public-key"  # noqa: S105 - the name of a Secret
@@ -86,13 +85,6 @@ def policy_of(
         namespace=Namespace.parse(namespace) if namespace else None,
         mutate_image=mutate_image,
     )
-
-
-def notes_on(policy: ImagePolicy) -> tuple[Note, ...]:
-    """What every verdict about a policy records: whatever it lets through unchecked."""
-    from imgsec.domain.verdict import Note
-
-    return tuple(Note("allowed-unchecked", f"{name} may run unsigned") for name in policy.unchecked)
 
 
 def _patterns(values: list[str]) -> tuple[RepositoryPattern, ...]:

@@ -14,7 +14,7 @@ from imgsec.config import Settings
 ImageArg = Annotated[str, typer.Argument(metavar="IMAGE", help="registry/path:tag or @digest.")]
 
 
-@with_options(REGISTRY, NETWORK, results=("digest", "image", "verdict"))
+@with_options(REGISTRY, NETWORK, results=("digest", "image", "media-type", "platforms", "verdict"))
 def resolve(image: ImageArg, *, settings: Settings) -> Answer:
     """Which digest does IMAGE name now, and what is it: an image or an index, for which platforms?
 
@@ -31,4 +31,10 @@ def resolve(image: ImageArg, *, settings: Settings) -> Answer:
         found = resolve_image(reference, world.registry)
         verdict = passed(*world.notes())
     report = Report("resolve", verdict, (ImageReport(reference, verdict, found),))
-    return Answer(report, {"digest": str(found.image.digest), "image": str(found.image)})
+    results = {
+        "digest": str(found.image.digest),
+        "image": str(found.image),
+        "media-type": found.media_type,
+        "platforms": ",".join(found.platforms),
+    }
+    return Answer(report, results)

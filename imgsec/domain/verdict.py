@@ -61,6 +61,6 @@ def all_of(verdicts: Iterable[Verdict]) -> Verdict:
         return because(NOTHING_CHECKED("there was nothing to judge"))
     return Verdict(
         max(part.outcome for part in parts),
-        tuple(reason for part in parts for reason in part.reasons),
+        tuple(dict.fromkeys(reason for part in parts for reason in part.reasons)),
         tuple(dict.fromkeys(note for part in parts for note in part.notes)),
     )

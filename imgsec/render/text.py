@@ -39,7 +39,7 @@ def clean(text: str) -> str:
 
 
 def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
-    """The report in lines without line ends; verbose adds notes, hints and every finding."""
+    """The report in lines without line ends; verbose adds what else the JSON report has."""
     for part in report.images:
         yield f"{part.verdict.outcome.word}: {_subject(part)}"
         yield from _reasons(part.verdict)
@@ -49,6 +49,8 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
         key = report.key
         ends = f"ends {key.expires:%Y-%m-%d}" if key.expires else "has no end date"
         yield f"key: kms://{key.alias} {key.fingerprint} ({key.algorithm}, {ends})"
+        if verbose:
+            yield f"  ids in the KMS: {key.key_id}, public half {key.public_key_id}"
     for change in report.changes:
         yield f"{change.state}: {clean(change.target)}"
     if not report.images:
@@ -73,8 +75,8 @@ def _subject(part: ImageReport) -> str:
 
 
 def _resolved(found: ResolvedImage) -> str:
-    kind = "index" if found.is_index else "image"
-    return f"({kind}: {', '.join(map(clean, found.platforms)) or 'no platform named'})"
+    platforms = ", ".join(map(clean, found.platforms)) or "no platform named"
+    return f"({clean(found.media_type)}: {platforms})"
 
 
 def _scanned(found: ScannedImage) -> str:
@@ -98,13 +100,18 @@ def _reasons(verdict: Verdict) -> Iterator[str]:
 
 
 def _details(part: ImageReport) -> Iterator[str]:
-    if not isinstance(part.found, ScannedImage):
-        return
-    for digest, scan in part.found.scans:
-        yield f"  scan of {digest}: {clean(str(scan.status))} ({clean(scan.distribution)})"
-        for finding in scan.findings:
-            state = "exempt" if finding.exempt else "in force"
-            yield f"    {clean(finding.id)} ({state}): {clean(finding.summary)}"
+    found = part.found
+    if isinstance(found, SignedImage):
+        yield f"  identity: {found.image.tagged_name}"
+        yield from (f"  signed: {digest}" for digest in found.digests)
+    elif isinstance(found, VerifiedImage):
+        yield f"  identity: {clean(found.identity)}"
+    elif isinstance(found, ScannedImage):
+        for digest, scan in found.scans:
+            yield f"  scan of {digest}: {clean(str(scan.status))} ({clean(scan.distribution)})"
+            for finding in scan.findings:
+                state = "exempt" if finding.exempt else "in force"
+                yield f"    {clean(finding.id)} ({state}): {clean(finding.summary)}"
 
 
 def report_markdown(report: Report) -> str:

@@ -95,6 +95,8 @@ NOTES = {
 RESULTS = {
     "image": ("image-url", "The image with tag and digest, as the next task takes it."),
     "digest": ("image-digest", "The digest of the image: sha256 and 64 hex digits."),
+    "media-type": ("media-type", "The media type of the manifest: of an image, or of an index."),
+    "platforms": ("platforms", "The platforms, with commas: linux/amd64,linux/arm64."),
     "scan-status": ("scan-status", "The status words of the advisor: OK, WARN, FAIL, ..."),
     "fingerprint": ("fingerprint", "The 40-digit fingerprint of the key."),
     "key-id": ("key-id", "The id of the signing key in the KMS."),
