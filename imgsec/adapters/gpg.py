@@ -27,6 +27,7 @@ from imgsec.reasons import (
     KEY_EXPIRED,
     KEY_MALFORMED,
     KEY_REVOKED,
+    KEY_UNUSABLE,
     SIGNATURE_EXPIRED,
     SIGNATURE_INVALID,
     SIGNATURE_UNTRUSTED,
@@ -109,7 +110,30 @@ class GpgKeyring:
         result = self._gpg.import_keys(content.reveal())
         if result.sec_read != 1 or len(set(result.fingerprints)) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.sec_read or 'no'} secret keys"))
+        self._require_unprotected()
         return self._only_key(secret=True, fingerprint=result.fingerprints[0])
+
+    def _require_unprotected(self) -> None:
+        """Raises `ImgsecError` (key-unusable) if a secret key here asks for a passphrase to sign.
+
+        The agent knows: ``S KEYINFO KEYGRIP TYPE SERIAL ID CACHED PROTECTION``, P for a passphrase.
+        """
+        completed = run(
+            [str(self._tools.find("gpg-connect-agent")), "keyinfo --list", "/bye"],
+            environment=self._environment,
+            timeout=GPGCONF_SECONDS,
+        )
+        rows = [line.split() for line in completed.stdout.splitlines()]
+        kinds = [row[7] for row in rows if row[:2] == [b"S", b"KEYINFO"] and len(row) > 7]
+        if not kinds:
+            raise ImgsecError(completed.failure())
+        if b"P" in kinds:
+            raise ImgsecError(
+                KEY_UNUSABLE(
+                    "the secret key asks for a passphrase, and nobody is there to type it",
+                    hint="Store it without a passphrase; what protects it is the place it is in.",
+                )
+            )
 
     def inspect_public_key(self, content: bytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""

@@ -13,11 +13,16 @@ from imgsec.adapters.registry_auth import Credential
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import ImageReference
 from imgsec.errors import ImgsecError
-from imgsec.reasons import PUSHED_UNSIGNED, Reason
+from imgsec.reasons import KEY_UNUSABLE, PUSHED_UNSIGNED, Reason
 
 SIGN_SECONDS = 300.0
 # Found in skopeo's words at or after the moment when the manifest was pushed (skopeo 1.8 to 1.22).
 _AFTER_PUSH = (b"creating signature", b"uploading signature", b"writing signatures")
+# gpg's words, which skopeo repeats, when trying again cannot help (gpgme's error texts).
+_NO_USABLE_KEY = (
+    *(b"Inappropriate ioctl", b"Bad passphrase", b"No pinentry"),
+    *(b"No secret key", b"Unusable secret key"),
+)
 
 
 def sign_argv(
@@ -62,7 +67,7 @@ class SkopeoSigner:
         self._environment = environment
 
     def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
-        """See `imgsec.ports.Signer`. Raises (tool-failed, timeout, pushed-unsigned)."""
+        """See `imgsec.ports.Signer`. Raises (key-unusable, pushed-unsigned, tool-failed)."""
         configuration = self._configure(image)
         home = self._directory.folder("home")
         completed = run(
@@ -95,6 +100,12 @@ class SkopeoSigner:
 
 
 def _failure(completed: Completed, image: ImageReference) -> Reason:
+    if any(words in completed.stderr for words in _NO_USABLE_KEY):
+        # Whatever was pushed was there before: we copy a digest onto itself.
+        return KEY_UNUSABLE(
+            f"{image} is not signed, gpg could not use the key: {completed.message}",
+            hint="Store the key without a passphrase, with its secret half.",
+        )
     if any(words in completed.stderr for words in _AFTER_PUSH):
         return PUSHED_UNSIGNED(f"{image} is not signed: {completed.message}")
     return completed.failure()

@@ -248,6 +248,14 @@ def test_key_file_that_cannot_sign_is_refused(bench: Bench, key: SigningKey) -> 
         path = bench.folder / f"{word}.key"
         path.write_bytes(content)
         bench.imgsec("sign-image", name, "--key", f"file:{path}").expect(code, reason)
+    gpg.run("--passphrase", "long", "--quick-generate-key", "guarded", "rsa2048", "sign", "0")
+    guarded = bench.folder / "guarded.key"
+    guarded.write_bytes(gpg.run("--passphrase", "long", "--export-secret-keys", "guarded"))
+    before = len(bench.log("registry"))
+    done = bench.imgsec("sign-image", name, "--key", f"file:{guarded}").expect(1, "key-unusable")
+    assert "passphrase" in done.json["reasons"][0]["text"]
+    assert len(bench.log("registry")) == before
+    no_harm(bench, done)
     assert bench.signatures(name, digest) == []
     good = bench.folder / "good.key"
     good.write_bytes(gpg.secret(gpg.make_key("good")))

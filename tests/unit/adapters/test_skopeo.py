@@ -71,6 +71,9 @@ def test_skopeo_sees_our_files_and_nothing_else(
     ("words", "code"),
     [
         ('msg="creating signature: key not found"', "pushed-unsigned"),
+        ('msg="creating signature: Inappropriate ioctl for device"', "key-unusable"),
+        ('msg="creating signature: Bad passphrase"', "key-unusable"),
+        ('msg="creating signature: No secret key"', "key-unusable"),
         ('msg="writing signatures: denied"', "pushed-unsigned"),
         ('msg="uploading signature to /x: unauthorized"', "pushed-unsigned"),
         ('msg="pinging container registry: connection refused"', "tool-failed"),
