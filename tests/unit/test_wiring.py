@@ -151,12 +151,6 @@ def test_nothing_is_picked_up_from_the_working_directory(
     assert auth_path() is None
 
 
-def test_loosened_checks_are_on_record() -> None:
-    with wire(Settings(trust_hosts=("a.example",), auth_realms=("b.example",))) as world:
-        codes = [note.code for note in world.notes()]
-    assert codes == ["trusted-host", "trusted-auth-realm"]
-
-
 def test_world_opens_nothing_before_it_is_needed() -> None:
     with wire(Settings()) as world:
         assert isinstance(world, World)
