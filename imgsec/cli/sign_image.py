@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 from imgsec.cli.options import (
@@ -20,10 +19,11 @@ from imgsec.cli.output import Answer
 from imgsec.config import Settings
 
 KeyOpt = Annotated[
-    str | None,
+    str,
     own(
         "sign-image",
         "--key",
+        "VAULT_KEY_ID",
         metavar="LOCATION",
         help="The signing key: kms://ALIAS-OR-ID, file:PATH or env:NAME.",
     ),
@@ -46,7 +46,7 @@ FingerprintOpt = Annotated[
 def sign_image(
     images: ImagesArg,
     *,
-    key: KeyOpt = None,
+    key: KeyOpt,
     fingerprint: FingerprintOpt = None,
     settings: Settings,
 ) -> Answer:
@@ -60,17 +60,11 @@ def sign_image(
     from imgsec.cli.images import judge_each
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.reference import ImageReference
-    from imgsec.errors import ImgsecError
     from imgsec.operations import sign_image as operation
     from imgsec.operations.signing_key import load_signing_key
-    from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
-    legacy = os.environ.get("VAULT_KEY_ID")
-    location = key or (f"kms://{legacy}" if legacy else None)
-    if location is None:
-        raise ImgsecError(INVALID_OPTION("no key was named", hint="Give --key kms://ALIAS."))
-    where = KeyLocation.parse(location, allowed=SECRET_KEY_SCHEMES)
+    where = KeyLocation.parse(key, allowed=SECRET_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     references = [ImageReference.parse(image) for image in images]
     for reference in references:

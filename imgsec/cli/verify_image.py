@@ -23,6 +23,7 @@ KeyOpt = Annotated[
     own(
         "verify-image",
         "--key",
+        "VAULT_KEY_ID",
         metavar="LOCATION",
         help="The public key: kms://ALIAS-OR-ID, file:PUBLIC_KEY or secret:MANIFEST.",
     ),

@@ -111,7 +111,12 @@ class KeyLocation:
 
     @classmethod
     def parse(cls, text: str, *, allowed: tuple[str, ...]) -> Self:
-        """Raises `ImgsecError` (invalid-key-location, invalid-alias)."""
+        """A bare UUID is a key id in the KMS, as the Secret portieris-keys has it.
+
+        Raises `ImgsecError` (invalid-key-location, invalid-alias).
+        """
+        if is_uuid(text):
+            text = f"kms://{text}"
         scheme, colon, name = text.partition(":")
         if scheme == "kms" and name.startswith("//"):
             name = name[2:]

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.conftest import Bench, SigningKey
 
@@ -102,3 +104,22 @@ def test_shell_completion_is_no_bug(bench: Bench, shell: str) -> None:
     variables = {"_IMGSEC_COMPLETE": "complete_bash", "COMP_WORDS": "imgsec sc", "COMP_CWORD": "1"}
     done = bench.imgsec.plain(env=variables)
     assert (done.code, done.stdout.split()) == (0, ["scan-gate"])
+
+
+def test_older_names_of_the_key_still_work(bench: Bench, key: SigningKey) -> None:
+    """VAULT_KEY_ID is a bare id, as the Secret portieris-keys holds it for older pipelines."""
+    name, digest = bench.push(bench.repository())
+    secret = yaml.safe_load((key.folder / "portieris-keys.secret.yaml").read_text())["data"]
+    values = {field: base64.b64decode(text).decode() for field, text in secret.items()}
+    names: dict[str, str | None] = {
+        "VAULT_KEY_ID": values["vault-key-id"],
+        "VAULT_URL": values["vault-url"],
+        "VAULT_INSTANCE_ID": values["vault-instance-id"],
+        "SIGNATURE_FINGERPRINT": values["portieris-signature-fingerprint"],
+        "IBM_CLOUD_APIKEY": bench.sandbox.api_key("manager"),
+        **dict.fromkeys(("IMGSEC_KMS_URL", "IMGSEC_KMS_INSTANCE", "IMGSEC_API_KEY_FILE")),
+    }
+    bench.imgsec("sign-image", name, env=names).expect(0)
+    bench.imgsec("verify-image", f"{name}@{digest}", env=names).expect(0)
+    wrong = {**names, "SIGNATURE_FINGERPRINT": "0" * 40}
+    bench.imgsec("sign-image", name, env=wrong).expect(1, "key-fingerprint-mismatch")
