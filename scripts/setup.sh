@@ -108,14 +108,16 @@ require_venv() {
   done
   name=$1
   stamp=$(stamp_of "$name")
-  python=$(find_python)
+  python=$(find_python) || refuse "no Python 3.11 or newer with venv was found; PYTHON can name one"
   say "making .venv with $("$python" --version) and requirements/$name.txt"
-  "$python" -m venv --clear .venv
+  trap 'rm -rf .venv' EXIT # half of one is worse than none
+  quietly "making .venv" "$python" -m venv --clear .venv
   quietly "installing requirements/$name.txt" .venv/bin/python -m pip install \
     --disable-pip-version-check --require-hashes --requirement "requirements/$name.txt"
   quietly "installing imgsec" .venv/bin/python -m pip install \
     --disable-pip-version-check --no-deps --no-build-isolation --editable .
   touch ".venv/$stamp"
+  trap - EXIT
 }
 
 # A stamp changes with what is asked for and with the place, so that an older .venv, or one that was
