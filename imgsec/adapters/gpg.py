@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -33,11 +35,13 @@ from imgsec.reasons import (
     SIGNATURE_UNTRUSTED,
     SIGNATURE_WEAK,
     STORAGE_UNAVAILABLE,
+    TOOL_FAILED,
     Reason,
 )
 
 GPGV_SECONDS = 20.0
 GPGCONF_SECONDS = 10.0
+AGENT_END_SECONDS = 1.0  # it needs milliseconds
 _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
 # The key is used within seconds: no card daemon, and nothing remembered longer than the run.
 _AGENT_CONF = "disable-scdaemon\nmax-cache-ttl 600\n"
@@ -210,17 +214,36 @@ class GpgKeyring:
         return completed, status
 
     def end_agent(self) -> None:
-        """End what gpg left running in this home; the key is gone from memory then."""
+        """End what gpg left running in this home; the key is gone from memory then.
+
+        Raises `ImgsecError` (tool-failed, tool-missing, timeout) if gpgconf did not do it; it is
+        done all the same.
+        """
         for process in self._started:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        with suppress(ImgsecError):
+        was_running = bool(_agents(self.home))
+        failure: ImgsecError | None = None
+        try:
             run(
                 [str(self._tools.find("gpgconf")), "--kill", "gpg-agent"],
                 environment=self._environment,
                 timeout=GPGCONF_SECONDS,
-            )
+            ).require_success()
+            if not _agents_end(self.home):
+                failure = ImgsecError(TOOL_FAILED("gpgconf ended with 0, and the agent did not"))
+        except ImgsecError as error:
+            failure = error
+        finally:
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                for pid in _agents(self.home):
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(pid, number)
+                if _agents_end(self.home):
+                    break
+        if failure and was_running:
+            raise failure
 
     def _only_key(self, *, secret: bool, fingerprint: str) -> PublicKey:
         wanted = Fingerprint.parse(fingerprint)
@@ -232,12 +255,39 @@ class GpgKeyring:
 
 @contextmanager
 def gpg_keyring(tools: Tools, directory: PrivateDir) -> Iterator[GpgKeyring]:
-    """A keyring in the private directory for the life of the block; its agent is ended after."""
+    """A keyring in the private directory for the life of the block; its agent is ended after.
+
+    Raises what `GpgKeyring.end_agent` does, unless the block itself was left by an exception.
+    """
     keyring = GpgKeyring(tools, directory.folder("gpg"))
     try:
         yield keyring
-    finally:
-        keyring.end_agent()
+    except BaseException:
+        with suppress(ImgsecError):
+            keyring.end_agent()
+        raise
+    keyring.end_agent()
+
+
+def _agents(home: Path) -> list[int]:
+    """The agents of this home: gpg starts them with ``--homedir``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended in between
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            if words[0].rpartition(b"/")[2] == b"gpg-agent" and os.fsencode(home) in words:
+                found.append(int(path.name))
+    return found
+
+
+def _agents_end(home: Path) -> bool:
+    """Whether this home's agents are gone, after a little patience."""
+    patience = time.monotonic() + AGENT_END_SECONDS
+    while _agents(home):
+        if time.monotonic() > patience:
+            return False
+        time.sleep(0.002)
+    return True
 
 
 def judge_status(status: bytes, content: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from imgsec.adapters import gpg
 from imgsec.adapters._process import Tools
 from imgsec.adapters.gpg import GpgKeyring, gpg_keyring, judge_status
 from imgsec.adapters.private_dir import PrivateDir
@@ -373,6 +376,67 @@ def test_agent_ends_with_the_keyring(short: Path, cast: Cast) -> None:
         keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
         assert agents(short)
     assert not agents(short)
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("echo it is broken >&2; exit 9", "tool-failed"),
+        ("exit 0", "tool-failed"),
+        ("exec sleep 30", "timeout"),
+    ],
+)
+def test_agent_ends_whatever_gpgconf_does_and_gpgconf_is_named(
+    short: Path, cast: Cast, monkeypatch: pytest.MonkeyPatch, script: str, code: str
+) -> None:
+    monkeypatch.setattr(gpg, "GPGCONF_SECONDS", 0.5)
+    monkeypatch.setattr(gpg, "AGENT_END_SECONDS", 0.5)
+    tools = Tools(broken_gpgconf(short, script))
+    with (
+        refused(code) as reasons,
+        gpg_keyring(tools, PrivateDir(short, in_memory=True)) as keyring,
+    ):
+        keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
+        assert agents(short)
+    assert "gpgconf" in reasons[0].text
+    assert not agents(short)
+
+
+def test_agent_that_does_not_listen_ends_too(
+    short: Path, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpg, "AGENT_END_SECONDS", 0.2)
+    tools = Tools(broken_gpgconf(short, "exit 9"))
+    with (
+        refused("tool-failed"),
+        gpg_keyring(tools, PrivateDir(short, in_memory=True)) as keyring,
+    ):
+        keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
+        for pid in agents(short):
+            os.kill(int(pid), signal.SIGSTOP)
+    assert not agents(short)
+
+
+def test_broken_gpgconf_hides_no_other_failure(short: Path, cast: Cast) -> None:
+    tools = Tools(broken_gpgconf(short, "exit 9"))
+
+    def work() -> None:
+        with gpg_keyring(tools, PrivateDir(short, in_memory=True)) as keyring:
+            keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert not agents(short)
+
+
+def broken_gpgconf(folder: Path, script: str) -> Path:
+    """A folder of tools with this gpgconf in it."""
+    tools = folder / "tools"
+    tools.mkdir()
+    (tools / "gpgconf").write_text(f"#!/bin/sh\n{script}\n")
+    (tools / "gpgconf").chmod(0o755)
+    return tools
 
 
 def agents(folder: Path) -> list[str]:
