@@ -77,7 +77,10 @@ class KeyReader(Protocol):
         """What the KMS knows of a key, without its payload. Raises `KeyNotFound`."""
 
     def fetch_key(self, name: str) -> tuple[StoredKey, SecretBytes]:
-        """The key and its payload, base64 undone once. Raises `KeyNotFound`, (key-malformed)."""
+        """The key and its payload, base64 undone once.
+
+        Raises `KeyNotFound`, (key-malformed, permission-denied).
+        """
 
 
 class KeyWriter(KeyReader, Protocol):

@@ -128,7 +128,7 @@ MISSING_CREDENTIAL = _kind(
     "missing-credential",
     Outcome.USAGE,
     "The command needs a credential and none was given.",
-    "Give --api-key-file (or IBM_CLOUD_APIKEY), a trusted profile or a bearer token.",
+    "Give --api-key-file (or IBM_CLOUD_APIKEY), or a trusted profile with --iam-profile.",
 )
 INPUT_UNREADABLE = _kind(
     "input-unreadable",
@@ -220,6 +220,12 @@ ANSWER_MALFORMED = _kind(
     "A service answered with something that its API does not allow.",
     "Check that the address is the service's API, not a login page or a proxy.",
     retryable=True,
+)
+REQUEST_REFUSED = _kind(
+    "request-refused",
+    Outcome.UNDECIDED,
+    "A service says that it cannot do what was asked, as it was asked.",
+    "Read its words in the reason's text; check the names, the instance and the key ring.",
 )
 ANSWER_TOO_LARGE = _kind(
     "answer-too-large",
@@ -320,6 +326,12 @@ CLUSTER_UNREACHABLE = _kind(
     "Check the context; `kubectl version` must answer.",
     retryable=True,
 )
+POLICY_ENGINE_MISSING = _kind(
+    "policy-engine-missing",
+    Outcome.UNDECIDED,
+    "The cluster does not know the kind of the policy.",
+    "Install Portieris, or have it installed: its CRDs are not in the cluster.",
+)
 PART_MISSING = _kind(
     "part-missing",
     Outcome.UNDECIDED,
@@ -393,7 +405,7 @@ KEY_FINGERPRINT_MISMATCH = _kind(
     "key-fingerprint-mismatch",
     Outcome.REFUSED,
     "The key that was found is not the key that was expected.",
-    "Find out who changed the key or the fingerprint; nothing was signed.",
+    "Find out who changed the key or the fingerprint, before anything is signed or believed.",
 )
 KEY_UNUSABLE = _kind(
     "key-unusable",

@@ -86,13 +86,16 @@ class Answer:
         kind = self.media_type or "no type"
         return ANSWER_MALFORMED(f"{self.url} answered {self.status} with {what} ({kind}: {start})")
 
-    def failure(self, said: str = "") -> Reason:
-        """The reason that fits an unsuccessful status; said: the service's own words."""
+    def failure(self, said: str = "", *, needs: str = "") -> Reason:
+        """The reason that fits an unsuccessful status; said: the service's own words.
+
+        needs: what the credential must be allowed to do for an answer, in words.
+        """
         text = f"{self.url} answered {self.status}" + (f": {said}" if said else "")
         if self.status == 401:
             return CREDENTIAL_REJECTED(text)
         if self.status == 403:
-            return PERMISSION_DENIED(text)
+            return PERMISSION_DENIED(text + (f"; it needs {needs}" if needs else ""))
         if self.status == 429:
             return RATE_LIMITED(text)
         if self.status in _REDIRECTS:
@@ -170,7 +173,7 @@ class Http:
         except requests.exceptions.Timeout as error:
             raise ImgsecError(TIMEOUT(f"{where} did not answer in time")) from error
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise ImgsecError(SERVICE_UNREACHABLE(f"{where}: {_cause(error)}")) from error
+            raise ImgsecError(unreachable(where, error)) from error
         with response:
             return Answer(response.status_code, response.headers, _read(response, max_bytes), where)
 
@@ -291,6 +294,14 @@ def _bare(url: str) -> str:
     return url.partition("?")[0]
 
 
+def unreachable(where: str, error: BaseException) -> Reason:
+    """The reason (service-unreachable) for a request that had no answer."""
+    hint = None
+    if isinstance(error, requests.exceptions.SSLError):
+        hint = "Name the CA bundle that the server's certificate belongs to with --ca-file."
+    return SERVICE_UNREACHABLE(f"{where}: {_cause(error)}", hint=hint)
+
+
 def _cause(error: BaseException) -> str:
     """The innermost cause in one line: requests wraps it three times."""
     seen: BaseException = error
@@ -301,5 +312,5 @@ def _cause(error: BaseException) -> str:
         if not isinstance(inner, BaseException):
             break
         seen = inner
-    text = str(seen).partition(": ")[2] or str(seen)
-    return text[:200] or type(seen).__name__
+    text = re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): ", "", str(seen))  # urllib3's connection object
+    return re.sub(r"[^\x20-\x7e]", "?", text)[:200] or type(seen).__name__

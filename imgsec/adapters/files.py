@@ -105,7 +105,12 @@ class KeyFiles:
         if location.scheme == "env":
             value = os.environ.pop(location.name, "")
             if not value:
-                raise ImgsecError(KEY_NOT_FOUND(f"the variable {shown(location.name)} is not set"))
+                raise ImgsecError(
+                    KEY_NOT_FOUND(
+                        f"the variable {shown(location.name)} is not set",
+                        hint="Set the variable to the secret key, and export it.",
+                    )
+                )
             return SecretBytes(value.encode("utf-8", "surrogateescape"))
         return SecretBytes(read_file(location.name, max_bytes=KEY_FILE_MAX_BYTES))
 

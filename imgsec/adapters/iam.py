@@ -15,7 +15,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from imgsec.adapters._http import ATTEMPTS, CONNECT_SECONDS, READ_SECONDS, patience, waits
+from imgsec.adapters._http import (
+    ATTEMPTS,
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    patience,
+    unreachable,
+    waits,
+)
 from imgsec.domain.hosts import ServiceUrl, is_loopback, may_have_iam_token
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.reference import shown
@@ -123,11 +130,10 @@ class IamTokens:
             return None
         except requests.exceptions.JSONDecodeError:
             raise ImgsecError(ANSWER_MALFORMED(f"{self._url} answered with no JSON")) from None
-        except requests.RequestException:
-            if wait is None:
-                raise ImgsecError(
-                    SERVICE_UNREACHABLE(f"{self._url} could not be reached for a token")
-                ) from None
+        except requests.RequestException as error:
+            if wait is None or isinstance(error, requests.exceptions.SSLError):
+                reason = unreachable(f"{self._url} gave no token", error)
+                raise ImgsecError(reason) from None  # the cause holds the request
             time.sleep(wait)
             return None
         except (jwt.PyJWTError, KeyError, TypeError, AttributeError):

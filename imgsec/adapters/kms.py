@@ -31,11 +31,13 @@ from imgsec.reasons import (
     KEY_NOT_FOUND,
     KEY_TOO_LARGE,
     PERMISSION_DENIED,
+    REQUEST_REFUSED,
+    Reason,
 )
 
 PAYLOAD_MAX_BYTES = 7500  # Key Protect: material of a standard key, before base64
 _KEY_TYPE = "application/vnd.ibm.kms.key+json"
-_OK, _CREATED, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 404, 409, 410
+_OK, _CREATED, _BAD_REQUEST, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 400, 404, 409, 410
 _DESTROYED = 5
 _ALIAS_TAKEN = "KEY_ALIAS_NOT_UNIQUE_ERR"
 
@@ -70,16 +72,16 @@ class Kms:
         """See `imgsec.ports.KeyReader`."""
         resource = self._resource(name, "")
         payload = resource.get("payload")
-        if not isinstance(payload, str) or not payload:
+        if payload is None or payload == "":
             raise ImgsecError(
-                KEY_MALFORMED(
+                PERMISSION_DENIED(
                     f"the KMS gives no payload for {shown(name)}",
                     hint="Reading needs the role ReaderPlus or Writer, and a standard key.",
                 )
             )
         try:
             content = base64.b64decode(payload, validate=True)
-        except ValueError:  # binascii.Error is one
+        except (TypeError, ValueError):  # binascii.Error is one
             raise ImgsecError(KEY_MALFORMED(f"the payload of {shown(name)} is no base64")) from None
         return _stored(resource), SecretBytes(content)
 
@@ -118,7 +120,7 @@ class Kms:
                     return _stored(_first_resource(answer))
                 failure = ImgsecError(_failure(answer, "create a key", "Writer"))
                 wait = patience(own_wait, answer.headers)
-                if answer.status == _CONFLICT and _ALIAS_TAKEN in failure.reason.text:
+                if 400 <= answer.status < 500 and _ALIAS_TAKEN in _codes(answer):
                     raise KeyExists(KEY_CONFLICT(failure.reason.text)) from None
             if not failure.reason.retryable:
                 raise failure
@@ -190,18 +192,32 @@ def _stored(resource: Mapping[str, Any]) -> StoredKey:
     )
 
 
-def _failure(answer: Answer, attempt: str, role: str) -> Any:
-    """The reason for an unsuccessful answer: status and reason code decide, texts only explain."""
+def _codes(answer: Answer) -> list[str]:
+    """The reason codes of an unsuccessful answer; none where it is not the KMS's own."""
     try:
-        resource = answer.json()["resources"][0]
-        codes = [str(reason["code"]) for reason in resource.get("reasons") or []]
-        said = " ".join([*codes, str(resource.get("errorMsg", ""))]).strip()
+        reasons = answer.json()["resources"][0]["reasons"]
+        return [str(reason["code"]) for reason in reasons]
     except (ImgsecError, KeyError, IndexError, TypeError, AttributeError):
-        said = "no reason given"
+        return []
+
+
+def _failure(answer: Answer, attempt: str, role: str) -> Reason:
+    """The reason for an unsuccessful answer: status and reason code decide, texts only explain."""
+    codes = _codes(answer)
+    try:
+        words = str(answer.json()["resources"][0]["errorMsg"])
+    except (ImgsecError, KeyError, IndexError, TypeError, AttributeError):
+        words = ""
+    said = " ".join([*codes, words]).strip() or "no reason given"
     if answer.status == 401:  # both a bad token and a missing role
         return CREDENTIAL_REJECTED(
             f"the KMS did not let us {attempt}: {shown(said)}",
             hint=f"Check credential and instance; this needs the role {role} or a higher one.",
         )
     text = f"could not {attempt}: {shown(said)}"
-    return PERMISSION_DENIED(text) if answer.status == _CONFLICT else answer.failure(text)
+    needs = f"the role {role}"
+    if answer.status == _CONFLICT:
+        return PERMISSION_DENIED(f"{text}; it needs {needs}")
+    if answer.status in (_BAD_REQUEST, _NOT_FOUND) and codes:
+        return REQUEST_REFUSED(text)
+    return answer.failure(text, needs=needs)

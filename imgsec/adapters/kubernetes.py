@@ -22,6 +22,7 @@ from imgsec.reasons import (
     FIELD_DROPPED,
     FOREIGN_OBJECT,
     PERMISSION_DENIED,
+    POLICY_ENGINE_MISSING,
     Reason,
 )
 
@@ -78,7 +79,7 @@ class Kubectl:
         """A dry run on the server first, then for good.
 
         Raises `ImgsecError` (foreign-object, field-dropped, cluster-unreachable,
-        permission-denied).
+        permission-denied, policy-engine-missing).
         """
         metadata = document["metadata"]
         place = ["--namespace", metadata["namespace"]] if "namespace" in metadata else []
@@ -141,9 +142,13 @@ def _lost(sent: Any, kept: Any, where: str) -> Iterator[str]:
 
 
 _NOTHING = object()
+# kubectl's words for a kind that the cluster does not have, on get and on apply.
+_UNKNOWN_KIND = ("doesn't have a resource type", "no matches for kind")
 
 
 def _failure(completed: Completed) -> Reason:
+    if any(words in completed.message for words in _UNKNOWN_KIND):
+        return POLICY_ENGINE_MISSING(f"the cluster has no such kind: {completed.message}")
     if "forbidden" in completed.message.lower():
         return PERMISSION_DENIED(f"the cluster refused: {completed.message}")
     if "conflict with" in completed.message:

@@ -23,8 +23,10 @@ from imgsec.ports import Manifest
 from imgsec.reasons import (
     DIGEST_MISMATCH,
     IMAGE_NOT_FOUND,
+    MISSING_CREDENTIAL,
     SIGNATURE_STORE_MISSING,
     TOO_MANY_SIGNATURES,
+    Reason,
 )
 
 MANIFEST_MAX_BYTES = 4 * 2**20  # distribution: the most that a registry stores
@@ -66,7 +68,7 @@ class RegistryClient:
         if answer.status == _NOT_FOUND:
             raise ImageNotFound(IMAGE_NOT_FOUND(f"{image} is not in the registry"))
         if answer.status != _OK:
-            raise ImgsecError(answer.failure(_said(answer)))
+            raise ImgsecError(self._failure(image, answer))
         digest = Digest.of(answer.body)
         claimed = answer.headers.get("docker-content-digest", str(digest))
         if digest != (image.digest or digest) or claimed != str(digest):
@@ -88,7 +90,7 @@ class RegistryClient:
             follow_abroad=True,
         )
         if answer.status != _OK:
-            raise ImgsecError(answer.failure(_said(answer)))
+            raise ImgsecError(self._failure(image, answer))
         if Digest.of(answer.body) != digest:
             raise ImgsecError(DIGEST_MISMATCH(f"{image.registry} sent other bytes for {digest}"))
         return answer.body
@@ -118,7 +120,7 @@ class RegistryClient:
         if answer.status == _NOT_FOUND:
             return ()
         if answer.status != _OK:
-            raise ImgsecError(answer.failure(_said(answer)))
+            raise ImgsecError(self._failure(image, answer))
         try:
             entries = [
                 base64.b64decode(entry["content"], validate=True)
@@ -136,6 +138,16 @@ class RegistryClient:
     def credential_for(self, image: ImageReference) -> Credential | None:
         """The credential that the auth file has for the image's repository."""
         return self._auth_file.credential_for(image) if self._auth_file else None
+
+    def _failure(self, image: ImageReference, answer: Answer) -> Reason:
+        """The reason for an unsuccessful answer about an image."""
+        if answer.status == _UNAUTHORIZED and self.credential_for(image) is None:
+            return MISSING_CREDENTIAL(
+                f"{image.registry} wants a credential for {image.name}, and there is none",
+                hint="Log in to the registry, or name the file of a login with --authfile.",
+            )
+        needs = f"a credential that may pull {image.name} (at icr.io, the role Reader)"
+        return answer.failure(_said(answer), needs=needs)
 
     def _get(
         self,
@@ -181,7 +193,7 @@ class RegistryClient:
             headers=_with({}, credential.header() if credential else None),
         )
         if token.status != _OK:
-            raise ImgsecError(token.failure(_said(token)))
+            raise ImgsecError(self._failure(image, token))
         document = token.json()
         try:
             text = document.get("token") or document["access_token"]

@@ -57,7 +57,8 @@ class VulnerabilityAdvisor(Scanner):
         if answer.status == _NOT_FOUND and isinstance(answer.json(), dict):
             return ScanReport(ScanStatus.UNSCANNED)
         if answer.status != _OK:
-            raise ImgsecError(answer.failure(_said(answer)))
+            needs = f"the role Reader for {image.name} at Container Registry"
+            raise ImgsecError(answer.failure(_said(answer), needs=needs))
         return _report(answer)
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,11 +16,17 @@ from imgsec.domain.keys import (
     SecretBytes,
     unwrapped,
 )
+from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.ports import KeyReader, Keyring, SecretSource, StoredKey
-from imgsec.reasons import KEY_FINGERPRINT_MISMATCH, KEY_NOT_FOUND
+from imgsec.reasons import KEY_FINGERPRINT_MISMATCH, KEY_MALFORMED, KEY_NOT_FOUND
 
+_MALFORMED_HINTS = {
+    "file": "Put one exported OpenPGP key into the file, binary or armoured.",
+    "env": "Set the variable to one exported secret key, armoured or as base64.",
+    "secret": "Put one armoured public key into the Secret, under the data key named key.",
+}
 _DESCRIPTION = "imgsec {half} half, OpenPGP fingerprint {fingerprint}"
 
 
@@ -32,7 +40,12 @@ class KeyShelf:
     def require_kms(self, location: KeyLocation) -> KeyReader:
         """Raises `ImgsecError` (key-not-found) where no KMS was named."""
         if self.kms is None:
-            raise ImgsecError(KEY_NOT_FOUND(f"{location} needs a KMS, and none was named"))
+            raise ImgsecError(
+                KEY_NOT_FOUND(
+                    f"{location} needs a KMS, and none was named",
+                    hint="Name the KMS with --kms-instance.",
+                )
+            )
         return self.kms
 
 
@@ -69,7 +82,8 @@ def load_signing_key(
             notes = (
                 Note("fingerprint-not-pinned", "no fingerprint was given; the key may be any"),
             )
-    key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    with _malformed_at(location):
+        key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     if public_half is not None:
         expected = _fingerprint_of(public_half, key, keyring)
     if expected is not None and key.fingerprint != expected:
@@ -79,6 +93,19 @@ def load_signing_key(
     if flaws := key.flaws(now):
         raise ImgsecError(flaws[0])
     return key, notes
+
+
+@contextmanager
+def _malformed_at(location: KeyLocation) -> Iterator[None]:
+    """Say where a malformed key is kept, and what to put there."""
+    try:
+        yield
+    except ImgsecError as error:
+        if error.reason.code != KEY_MALFORMED.code:
+            raise
+        text = f"{shown(str(location))}: {error.reason.text}"
+        hint = _MALFORMED_HINTS.get(location.scheme)
+        raise ImgsecError(KEY_MALFORMED(text, hint=hint)) from error
 
 
 def _fingerprint_of(public_half: bytes, key: PublicKey, keyring: Keyring) -> Fingerprint:
@@ -100,7 +127,8 @@ def load_public_key(
         content = fetch_public_half(kms.find_key(location.name), kms)
     else:
         content = shelf.files.read_public_key(location)
-    key = keyring.import_public_key(unwrapped(content))
+    with _malformed_at(location):
+        key = keyring.import_public_key(unwrapped(content))
     if expected is not None and key.fingerprint != expected:
         raise ImgsecError(
             KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")

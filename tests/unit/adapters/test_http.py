@@ -4,7 +4,13 @@
 from __future__ import annotations
 
 import gzip
+import socket
+import ssl
+import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +18,9 @@ import pytest
 
 from imgsec.adapters import _http
 from imgsec.adapters._http import ATTEMPTS, RETRY_AFTER_MAX_SECONDS, Answer, Http
+from imgsec.adapters.iam import IamTokens
+from imgsec.domain.hosts import ServiceUrl
+from imgsec.domain.keys import SecretBytes
 from tests.unit.adapters.servers import Script, Server, closed_port, raw, reply, trickle
 from tests.unit.refusals import refused
 
@@ -168,6 +177,51 @@ def test_nobody_there_is_unreachable(waited: list[float]) -> None:
     assert reasons[0].retryable
     with refused("service-unreachable"):
         Http().get("https://does-not-exist.invalid/")
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Iterator[str]:
+    """The address of a TLS server whose certificate nobody vouches for."""
+    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x"),
+            *("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with suppress(OSError), context.wrap_socket(connection, server_side=True):
+                pass
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield "https://127.0.0.1:%d" % listener.getsockname()[1]  # noqa: UP031
+    listener.close()
+
+
+def test_certificate_that_nobody_vouches_for_is_named_whole(
+    stranger: str, waited: list[float]
+) -> None:
+    with refused("service-unreachable") as reasons:
+        Http().get(f"{stranger}/")
+    assert "certificate verify failed: self" in reasons[0].text
+    assert "--ca-file" in reasons[0].hint
+    api_key = {"api_key": SecretBytes(b"x"), "cr_token_file": None, "profile": None}
+    iam = IamTokens(url=ServiceUrl.parse(stranger), ca_file=None, trusted=(), **api_key)  # type: ignore[arg-type]
+    with refused("service-unreachable") as reasons:
+        iam.authorization("us.icr.io")
+    assert "certificate verify failed: self" in reasons[0].text
+    assert "--ca-file" in reasons[0].hint
 
 
 def test_answer_larger_than_agreed_is_refused() -> None:

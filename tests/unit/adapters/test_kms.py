@@ -118,9 +118,25 @@ def test_attempts_to_create_have_an_end(waited: list[float]) -> None:
     assert len(waited) == ATTEMPTS - 1
 
 
-def test_alias_that_is_taken_is_told_apart() -> None:
+@pytest.mark.parametrize("status", [400, 409, 422])
+def test_alias_that_is_taken_is_told_apart_by_its_code(status: int) -> None:
     with pytest.raises(KeyExists):
-        store(error(409, "KEY_ALIAS_NOT_UNIQUE_ERR"))
+        store(error(status, "KEY_ALIAS_NOT_UNIQUE_ERR"))
+
+
+def test_message_that_only_speaks_of_a_taken_alias_is_none() -> None:
+    body = {"resources": [{"errorMsg": "KEY_ALIAS_NOT_UNIQUE_ERR", "reasons": []}]}
+    with refused("permission-denied"):
+        store(reply(409, body))
+
+
+def test_what_the_kms_cannot_do_is_told_in_its_words() -> None:
+    for status, code in ((404, "KEY_RING_NOT_FOUND_ERR"), (400, "INVALID_FIELD_ERR")):
+        with refused("request-refused") as reasons:
+            store(error(status, code))
+        assert code in reasons[0].text
+        assert "Something: failed" in reasons[0].text
+        assert not reasons[0].retryable
 
 
 @pytest.mark.parametrize(
@@ -177,9 +193,9 @@ def test_key_that_is_gone_is_not_found(script: Script) -> None:
 @pytest.mark.parametrize(
     ("script", "code"),
     [
-        (found(), "key-malformed"),
-        (found(payload=""), "key-malformed"),
-        (found(payload=None), "key-malformed"),
+        (found(), "permission-denied"),
+        (found(payload=""), "permission-denied"),
+        (found(payload=None), "permission-denied"),
         (found(payload=["x"]), "key-malformed"),
         (found(payload="no base64!"), "key-malformed"),
         (found(payload="caf\u00e9"), "key-malformed"),

@@ -110,6 +110,14 @@ def test_field_that_the_cluster_would_drop_is_named(tmp_path: Path) -> None:
     [
         ("echo 'Error from server (Forbidden): x is forbidden' >&2; exit 1", "permission-denied"),
         ("echo 'Unable to connect to the server' >&2; exit 1", "cluster-unreachable"),
+        (
+            "echo \"the server doesn't have a resource type 'imagepolicies'\" >&2; exit 1",
+            "policy-engine-missing",
+        ),
+        (
+            "echo 'resource mapping not found: no matches for kind \"ImagePolicy\"' >&2; exit 1",
+            "policy-engine-missing",
+        ),
         ("echo 'not JSON'", "cluster-unreachable"),
         ("echo '[]'", "field-dropped"),
         ("exit 1", "cluster-unreachable"),

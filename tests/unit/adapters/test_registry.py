@@ -200,11 +200,35 @@ def test_rejected_credential_is_not_tried_for_ever() -> None:
 
 
 @pytest.mark.parametrize("header", ["", "Negotiate", "Digest realm=x", "Basic"])
-def test_without_an_answer_to_give_the_rejection_stands(header: str) -> None:
+def test_without_an_answer_to_give_the_credential_is_missing(header: str) -> None:
     http = FakeHttp({TAGGED: [answer(401, www_authenticate=header)]})
-    with refused("credential-rejected"):
+    with refused("missing-credential") as reasons:
         client(http, login=None).fetch_manifest(IMAGE)
     assert len(http.asked) == 1
+    assert "--authfile" in reasons[0].hint
+
+
+@pytest.mark.parametrize(
+    ("login", "code"), [(LOGIN, "credential-rejected"), (None, "missing-credential")]
+)
+def test_token_service_that_says_no_is_told_by_what_it_was_given(
+    login: str | None, code: str
+) -> None:
+    http = FakeHttp(
+        {
+            TAGGED: [answer(401, www_authenticate=BEARER)],
+            f"{BASE}/token": [answer(401)],
+        }
+    )
+    with refused(code):
+        client(http, login=login).fetch_manifest(IMAGE)
+
+
+def test_permission_that_is_missing_is_named() -> None:
+    with refused("permission-denied") as reasons:
+        client(FakeHttp({TAGGED: [answer(403)]})).fetch_manifest(IMAGE)
+    assert "pull r.example/team/app" in reasons[0].text
+    assert "Reader" in reasons[0].text
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,12 @@ def test_trouble_has_its_reason(status: int, code: str) -> None:
         assert reasons[0].text.isprintable()
 
 
+def test_permission_that_is_missing_is_named() -> None:
+    with refused("permission-denied") as reasons:
+        fetch({}, 403)
+    assert "role Reader for us.icr.io/team/app" in reasons[0].text
+
+
 @pytest.mark.parametrize("host", ["docker.io", "xicr.io", "icr.io.evil.example", "quay.io"])
 def test_foreign_image_is_not_assessed_and_nobody_is_asked(host: str) -> None:
     http, tokens = FakeHttp(Answer(200, {}, b"{}", "https://va")), Tokens()

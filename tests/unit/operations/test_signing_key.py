@@ -83,6 +83,19 @@ def test_payload_that_is_no_secret_key_is_malformed(stored: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    ("scheme", "word"),
+    [("file", "file"), ("env", "variable"), ("secret", "Secret")],
+)
+def test_malformed_key_is_told_by_where_it_is_kept(scheme: str, word: str) -> None:
+    location = KeyLocation(scheme, "somewhere")
+    with refused("key-malformed") as reasons:
+        sign(location, shelf(file=b"<html>"))
+    assert str(location) in reasons[0].text
+    assert word in reasons[0].hint
+    assert "imgsec setup" not in reasons[0].hint
+
+
+@pytest.mark.parametrize(
     ("flaw", "code"),
     [
         ({"expires": NOW}, "key-expired"),
