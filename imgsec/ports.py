@@ -131,6 +131,9 @@ class Signer(Protocol):
 class Scanner(Protocol):
     """Has images assessed."""
 
+    def require_served(self, image: ImageReference) -> None:
+        """Raises (not-assessed) for a registry that it does not serve, without asking anybody."""
+
     def fetch_report(self, image: ImageReference) -> ScanReport:
         """The state of the assessment now; an image not yet known is UNSCANNED."""
 

@@ -40,12 +40,16 @@ class VulnerabilityAdvisor(Scanner):
         self._account = account
         self._trusted = trusted
 
-    def fetch_report(self, image: ImageReference) -> ScanReport:
-        """See `imgsec.ports.Scanner`. For a foreign registry (not-assessed), and no request."""
+    def require_served(self, image: ImageReference) -> None:
+        """See `imgsec.ports.Scanner`."""
         if not may_have_iam_token(image.registry, self._trusted):
             raise ImgsecError(
                 NOT_ASSESSED(f"{image.registry} is not served by Vulnerability Advisor")
             )
+
+    def fetch_report(self, image: ImageReference) -> ScanReport:
+        """See `imgsec.ports.Scanner`."""
+        self.require_served(image)
         name = quote(image.canonical_name, safe="")
         headers = {**self._tokens.authorization(image.registry), "Accept": "application/json"}
         account = self._account or self._tokens.account()

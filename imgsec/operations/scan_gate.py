@@ -32,9 +32,12 @@ def scan_gate(
     """Whether the digest that the reference names may go out.
 
     An index passes only if every platform that it lists does; attestations are not images and are
-    left out. wait_seconds: how long to wait for scans to finish, for all of them together.
+    left out. wait_seconds: how long to wait for scans to finish, for all of them together. Nobody
+    is asked about an image that the scanner does not serve: (not-assessed).
     """
-    manifest = registry.fetch_manifest(image.require_version())
+    image.require_version()
+    scanner.require_served(image)
+    manifest = registry.fetch_manifest(image)
     canonical = image.at(manifest.digest)
     content = ManifestContent.parse(manifest.content, manifest.media_type)
     digests = (

@@ -21,6 +21,7 @@ from imgsec.reasons import (
     KEY_CONFLICT,
     KEY_MALFORMED,
     KEY_NOT_FOUND,
+    NOT_ASSESSED,
     SIGNATURE_INVALID,
     SIGNATURE_STORE_MISSING,
     SIGNATURE_UNTRUSTED,
@@ -258,6 +259,11 @@ class FakeScanner:
 
     answers: list[ScanReport | ImgsecError]
     asked: list[str] = field(default_factory=list)
+    serves: bool = True
+
+    def require_served(self, image: ImageReference) -> None:
+        if not self.serves:
+            raise ImgsecError(NOT_ASSESSED(f"{image.registry} is foreign"))
 
     def fetch_report(self, image: ImageReference) -> ScanReport:
         self.asked.append(image.canonical_name)

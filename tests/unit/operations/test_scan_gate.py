@@ -49,6 +49,22 @@ def test_finished_scan_is_judged_at_once() -> None:
     assert clock.slept == []
 
 
+def test_image_of_a_foreign_registry_is_not_assessed_and_nobody_is_asked() -> None:
+    asked: list[ImageReference] = []
+    scanner = FakeScanner([OK], serves=False)
+    with refused("not-assessed"):
+        scan_gate(
+            ImageReference.parse("docker.io/library/alpine:3"),
+            registry=FakeRegistry(on_fetch=asked.append),
+            scanner=scanner,
+            clock=FakeClock(),
+            wait_seconds=100,
+            progress=lambda _: None,
+        )
+    assert asked == []
+    assert scanner.asked == []
+
+
 def test_unfinished_scan_is_waited_for() -> None:
     unscanned = ScanReport(ScanStatus.UNSCANNED)
     report, _, clock = gate(unscanned, WAITING, FAIL)
