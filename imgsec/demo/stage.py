@@ -31,6 +31,11 @@ from imgsec.sandbox.lifecycle import Options, running_sandbox
 
 STEP_SECONDS = 120.0
 _TOOLS = ("skopeo", "buildah", "gpg", "gpgv", "gpgconf", "docker-registry")
+# What a user, or a pipeline that the demo runs in, has set for real runs of these commands.
+_MEANT_FOR_OTHERS = (
+    *("IMGSEC_", "VAULT_", "GITHUB_", "SIGNATURE_FINGERPRINT", "IBM_CLOUD_APIKEY"),
+    *("DOCKER_CONFIG", "KUBECONFIG"),
+)
 _MARKER = ".imgsec-demo"
 _CONTAINERFILE = "FROM scratch\nCOPY message /message\n"
 Say = Callable[[str], None]
@@ -58,7 +63,7 @@ def play(folder: Path, tools_dir: str | None, sandbox_dir: Path | None, say: Say
     _make_folder(folder)
     with ExitStack() as stack:
         sandbox = stack.enter_context(running_sandbox(sandbox_dir, Options(tools_dir=own_tools)))
-        environment = {**os.environ, **sandbox.environment}
+        environment = {**_inherited(os.environ), **sandbox.environment}
         if own_tools:
             environment["IMGSEC_TOOLS_DIR"] = str(own_tools)
         stage = Stage(folder, tools, environment, say)
@@ -82,6 +87,17 @@ def play(folder: Path, tools_dir: str | None, sandbox_dir: Path | None, say: Say
             _take(stage, step)
     say(f"\nEvery outcome was the expected one. Look at {folder}:")
     say("  manifests/  verdicts/  public-key.asc")
+
+
+def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without everything that would bend a step, or be written to by one.
+
+    >>> _inherited({"PATH": "/bin", "IMGSEC_QUIET": "1", "GITHUB_OUTPUT": "/tmp/out"})
+    {'PATH': '/bin'}
+    """
+    return {
+        name: value for name, value in environment.items() if not name.startswith(_MEANT_FOR_OTHERS)
+    }
 
 
 def _require_parts(tools: Tools) -> None:

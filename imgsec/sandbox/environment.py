@@ -13,12 +13,29 @@ from imgsec.sandbox.folder import StateFolder
 from imgsec.sandbox.identity import Identity
 
 _NO_PROXY = ("127.0.0.1", "localhost")
+# They name a credential or a key of somewhere else, and would be used in the sandbox; imgsec takes
+# an empty one for one that is not set.
+_ELSEWHERE = (
+    "IMGSEC_API_KEY",
+    "IBM_CLOUD_APIKEY",
+    "IMGSEC_IAM_PROFILE",
+    "IMGSEC_CR_TOKEN_FILE",
+    "IMGSEC_KMS_KEY_RING",
+    "IMGSEC_SIGN_IMAGE_KEY",
+    "VAULT_KEY_ID",
+    "IMGSEC_SIGN_IMAGE_FINGERPRINT",
+    "IMGSEC_VERIFY_IMAGE_FINGERPRINT",
+    "SIGNATURE_FINGERPRINT",
+)
 
 
 def sandbox_environment(
     folder: StateFolder, identity: Identity, inherited: Mapping[str, str]
 ) -> dict[str, str]:
-    """The variables to set; INHERITED is only read for the proxy exceptions that it lists."""
+    """The variables to set, over whatever is set; empty ones are there to switch that off.
+
+    inherited: only read for the proxy exceptions that it lists.
+    """
     ca = str(folder.ca)
     exceptions = inherited.get("no_proxy") or inherited.get("NO_PROXY") or ""
     listed = [item.strip() for item in exceptions.split(",") if item.strip()]
@@ -33,13 +50,16 @@ def sandbox_environment(
         "IMGSEC_KMS_INSTANCE": identity.kms_instance,
         "IMGSEC_ACCOUNT": identity.account,
         "IMGSEC_API_KEY_FILE": str(folder.api_key),
+        "IMGSEC_AUTHFILE": str(folder.auth_file),
         "REGISTRY_AUTH_FILE": str(folder.auth_file),
+        "IMGSEC_CA_FILE": ca,
         "SSL_CERT_FILE": ca,
         # These win over SSL_CERT_FILE in curl and in Python's requests, so they must agree.
         "CURL_CA_BUNDLE": ca,
         "REQUESTS_CA_BUNDLE": ca,
         "NO_PROXY": no_proxy,
         "no_proxy": no_proxy,
+        **dict.fromkeys(_ELSEWHERE, ""),
     }
 
 

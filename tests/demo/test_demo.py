@@ -9,22 +9,43 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from imgsec.cli.app import command_line
+from imgsec.demo.story import Places, Step, first_steps, later_steps
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
-def run_demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("IMGSEC_")
-    }
+def hostile_environment() -> dict[str, str]:
+    """What would break every step: each variable that one reads, set to nonsense."""
+    commands: Any = command_line()
+    read = {"IMGSEC_API_KEY", "IBM_CLOUD_APIKEY", "VAULT_KEY_ID"}
+    for name in sorted({step.arguments[0] for step in steps()}):
+        for parameter in commands.commands[name].params:
+            named = parameter.envvar or []
+            read |= {named} if isinstance(named, str) else set(named)
+    assert {"IMGSEC_CA_FILE", "SIGNATURE_FINGERPRINT", "GITHUB_OUTPUT", "IMGSEC_TIMEOUT"} <= read
+    # The demo has this option too; the parts that it looks for there are found elsewhere.
+    return dict.fromkeys(read, "/nonexistent/hostile") | {"IMGSEC_TOOLS_DIR": "/nonexistent"}
+
+
+def steps() -> list[Step]:
+    places = Places(clean="c", vulnerable="v", pattern="p", manifests="m", public_key="k")
+    return [*first_steps(places), *later_steps(places, "c@d", "v@d")]
+
+
+def run_demo(
+    folder: Path, *arguments: str, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "imgsec", "demo", "--folder", str(folder), *arguments],
         capture_output=True,
         text=True,
         timeout=300,
-        env=environment,
+        env={**os.environ, **(environment or {})},
         check=False,
     )
 
@@ -78,7 +99,20 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("tool", ["skopeo", "buildah", "gpg", "gpgv", "docker-registry"])
+def test_demo_takes_nothing_from_the_users_environment_and_writes_nothing_there(
+    tmp_path: Path,
+) -> None:
+    summary, output = tmp_path / "summary", tmp_path / "output"
+    summary.touch()
+    output.touch()
+    files = {"GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(summary)}
+    done = run_demo(tmp_path / "d", environment=hostile_environment() | files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert summary.read_bytes() == output.read_bytes() == b""
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("tool", ["skopeo", "buildah", "gpg", "gpgv", "gpgconf", "docker-registry"])
 def test_broken_tool_fails_the_demo_and_is_named(tmp_path: Path, tool: str) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -115,8 +149,6 @@ def test_broken_service_fails_the_demo_and_is_named(
 
 
 def test_missing_tool_is_a_missing_part(tmp_path: Path) -> None:
-    tools = tmp_path / "tools"
-    tools.mkdir()
     code = (
         "import imgsec.adapters._process as process, sys\n"
         "process._TOOL_DIRS = ()\n"

@@ -21,6 +21,16 @@ from imgsec.sandbox.locks import is_held, wait_until_free
 
 from .conftest import Client, CommandLine
 
+# What a user may have set for the real services.
+REAL = (
+    *("IMGSEC_CA_FILE", "IMGSEC_AUTHFILE", "IMGSEC_API_KEY", "IBM_CLOUD_APIKEY"),
+    *("IMGSEC_API_KEY_FILE", "IMGSEC_IAM_PROFILE", "IMGSEC_CR_TOKEN_FILE", "IMGSEC_IAM_URL"),
+    *("IMGSEC_KMS_URL", "VAULT_URL", "IMGSEC_KMS_INSTANCE", "VAULT_INSTANCE_ID"),
+    *("IMGSEC_KMS_KEY_RING", "IMGSEC_SIGN_IMAGE_KEY", "VAULT_KEY_ID", "IMGSEC_ACCOUNT"),
+    *("IMGSEC_SIGN_IMAGE_FINGERPRINT", "IMGSEC_VERIFY_IMAGE_FINGERPRINT", "SIGNATURE_FINGERPRINT"),
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "REGISTRY_AUTH_FILE"),
+)
+
 
 @pytest.fixture
 def state(tmp_path: Path, imgsec: CommandLine) -> Iterator[Path]:
@@ -208,6 +218,23 @@ def test_run_gives_the_environment_and_removes_its_state(
     assert Path(directory).parent == tmp_path
     assert not Path(directory).exists()
     assert health
+
+
+def test_run_wins_over_what_is_set_for_the_real_services(
+    imgsec: CommandLine, tmp_path: Path
+) -> None:
+    program, verdict = f"{sys.executable} -m imgsec", tmp_path / "verdict.json"
+    script = (
+        f"{program} setup-signing-keys --alias demo --repository 'r.example/*' --quiet"
+        f" --render {tmp_path / 'm'} &&"
+        f" {program} sign-image --key kms://demo --output json={verdict}"
+        " $IMGSEC_SANDBOX_REGISTRY/team/app:1"
+    )
+    hostile = dict.fromkeys(REAL, "/nonexistent/hostile")
+    done = imgsec("run", "--", "sh", "-c", script, env=hostile)
+    assert verdict.exists(), done
+    reasons = json.loads(verdict.read_bytes())["reasons"]
+    assert [reason["code"] for reason in reasons] == ["image-not-found"], reasons
 
 
 def test_run_knows_missing_commands(imgsec: CommandLine) -> None:
