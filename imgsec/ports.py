@@ -141,6 +141,9 @@ class Scanner(Protocol):
 class ManifestSink(Protocol):
     """Takes rendered Kubernetes objects: a folder or a cluster."""
 
+    def require_ready(self) -> None:
+        """Fail before the work instead of after it. Raises (output-unwritable, tool-missing)."""
+
     def publish(self, document: dict[str, Any]) -> Change:
         """Write or apply one object. Raises (foreign-object) over one that imgsec did not make."""
 

@@ -173,6 +173,15 @@ class FolderSink:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def require_ready(self) -> None:
+        """See `imgsec.ports.ManifestSink`. Makes nothing: the folder may be still to be made."""
+        folder = self._folder.absolute()
+        present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        if not present.is_dir():
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} is not a folder"))
+        if not os.access(present, os.W_OK | os.X_OK):
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} cannot be written"))
+
     def publish(self, document: dict[str, Any]) -> Change:
         """The file is `file_name`'s; the same bytes are left alone."""
         import yaml

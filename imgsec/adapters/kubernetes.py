@@ -75,6 +75,10 @@ class Kubectl:
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         }
 
+    def require_ready(self) -> None:
+        """See `imgsec.ports.ManifestSink`. The cluster itself is asked when there is something."""
+        self._tools.find("kubectl")
+
     def publish(self, document: dict[str, Any]) -> Change:
         """A dry run on the server first, then for good.
 

@@ -45,8 +45,10 @@ def setup_signing_keys(
 ) -> tuple[KeySummary, tuple[Change, ...]]:
     """Bring KMS and manifests to the state in which signing works; whatever is right stays.
 
-    Raises `ImgsecError` (key-conflict, key-store-mismatch, key-unusable and its like).
+    The sink is looked at first: a key that nobody is told of helps nobody. Raises `ImgsecError`
+    (key-conflict, key-store-mismatch, key-unusable and its like, and what the ports raise).
     """
+    sink.require_ready()
     # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
     if (orphan := _find(kms, alias.public)) is not None and _find(kms, str(alias)) is None:
         raise ImgsecError(

@@ -286,6 +286,20 @@ def test_file_that_cannot_be_understood_is_never_overwritten(tmp_path: Path) -> 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "file/below", "dangling"):
         with refused("output-unwritable"):
-            FolderSink(folder).publish(POLICY)
+            FolderSink(tmp_path / name).require_ready()
+        with refused("output-unwritable"):
+            FolderSink(tmp_path / name).publish(POLICY)
+
+
+def test_folder_that_may_not_be_written_is_noticed_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FolderSink(tmp_path / "a" / "b").require_ready()
+    assert list(tmp_path.iterdir()) == []
+    # Root may write anywhere, whatever the mode says.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with refused("output-unwritable"):
+        FolderSink(tmp_path / "a" / "b").require_ready()

@@ -22,6 +22,7 @@ from imgsec.reasons import (
     KEY_MALFORMED,
     KEY_NOT_FOUND,
     NOT_ASSESSED,
+    OUTPUT_UNWRITABLE,
     SIGNATURE_INVALID,
     SIGNATURE_STORE_MISSING,
     SIGNATURE_UNTRUSTED,
@@ -221,6 +222,11 @@ class FakeSink:
     """Remembers what was published."""
 
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_ready: bool = True
+
+    def require_ready(self) -> None:
+        if not self.is_ready:
+            raise ImgsecError(OUTPUT_UNWRITABLE("it takes nothing"))
 
     def publish(self, document: dict[str, Any]) -> Change:
         name = f"{document['kind']}/{document['metadata']['name']}"

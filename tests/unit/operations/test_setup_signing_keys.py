@@ -70,6 +70,14 @@ def test_first_run_makes_everything_and_second_nothing() -> None:
     assert len(keyring.made) == 1
 
 
+def test_sink_that_takes_nothing_is_noticed_before_anything_is_made() -> None:
+    kms, keyring = FakeKms(), FakeKeyring()
+    with refused("output-unwritable"):
+        set_up(kms, keyring, FakeSink(is_ready=False))
+    assert kms.asked == []
+    assert keyring.made == []
+
+
 def test_run_that_was_cut_short_is_finished() -> None:
     kms, keyring = FakeKms({"release": secret()}), FakeKeyring()
     set_up(kms, keyring)
