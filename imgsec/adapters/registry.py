@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from imgsec.adapters._http import Answer, Http
 from imgsec.adapters.registry_auth import API_HOSTS, AuthFile, Challenge, Credential
+from imgsec.domain import strict_json
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.signature import SIGNATURES_MAX
+from imgsec.domain.strict_json import require_spelling
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Manifest
 from imgsec.reasons import (
@@ -216,6 +217,9 @@ def _base(image: ImageReference) -> str:
     return f"https://{_api_host(image)}"
 
 
+_TELLING_NAMES = frozenset(("mediaType", "manifests", "layers", "config"))
+
+
 def _media_type(answer: Answer) -> str:
     """The manifest's own mediaType; the header where it has none (OCI 1.0 allows that).
 
@@ -223,9 +227,9 @@ def _media_type(answer: Answer) -> str:
     one thing to one reader and another to the next.
     """
     try:
-        document = json.loads(answer.body)
+        document = require_spelling(strict_json.parse(answer.body), _TELLING_NAMES)
         own = document.get("mediaType", answer.media_type)
-    except (ValueError, AttributeError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         raise ImgsecError(answer.malformed("no manifest")) from None
     both_kinds = "manifests" in document and ("layers" in document or "config" in document)
     if own != answer.media_type or own not in MANIFEST_TYPES or both_kinds:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Self
 
+from imgsec.domain import strict_json
 from imgsec.domain.reference import Digest
+from imgsec.domain.strict_json import require_spelling
 from imgsec.errors import ImgsecError
 from imgsec.reasons import ANSWER_MALFORMED
 
@@ -18,56 +19,76 @@ INDEX_TYPES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A manifest that an index lists. platform: ``os/architecture[/variant]``."""
-
-    digest: Digest
-    platform: str
-
-    @property
-    def is_attestation(self) -> bool:
-        """BuildKit lists provenance under the platform ``unknown/unknown``; it is never run."""
-        return self.platform == "unknown/unknown"
-
-
 # Configurations that name the platform that an image runs on; other artifacts have none.
 _IMAGE_CONFIG_TYPES = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+_ATTESTATION_LAYER = "application/vnd.in-toto+json"  # BuildKit, `docs/attestations`
+_NAMES = frozenset(
+    "schemaVersion mediaType artifactType manifests layers config subject annotations "
+    "digest size platform urls data".split()
+)
+_PLATFORM_NAMES = frozenset(("os", "architecture", "variant"))
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A manifest that an index lists. platform: ``os/architecture[/variant]``, as it claims."""
+
+    digest: Digest
+    platform: str
+
+    @property
+    def claims_attestation(self) -> bool:
+        """BuildKit lists provenance under ``unknown/unknown``. A claim: anybody can write that."""
+        return self.platform == "unknown/unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestContent:
-    """The children of an index, or the configuration of an image (None for another artifact)."""
+    """The children of an index; or an image's configuration (None for another artifact), layers."""
 
     is_index: bool
     children: tuple[Child, ...] = ()
     config: Digest | None = None
+    layer_types: tuple[str, ...] = ()
+
+    @property
+    def is_attestation(self) -> bool:
+        """Holds statements about an image, and nothing that could run."""
+        return bool(self.layer_types) and set(self.layer_types) == {_ATTESTATION_LAYER}
 
     @classmethod
     def parse(cls, content: bytes, media_type: str) -> Self:
-        """Raises `ImgsecError` (answer-malformed)."""
+        """Raises `ImgsecError` (answer-malformed), also for what two readers read differently."""
         try:
-            document = json.loads(content)
+            document = require_spelling(strict_json.parse(content), _NAMES)
             if media_type in INDEX_TYPES:
                 items = document["manifests"]
                 if not isinstance(items, list) or len(items) > CHILDREN_MAX:
                     raise ValueError
                 return cls(True, tuple(_child(item) for item in items))
-            config = document["config"]
+            config = require_spelling(document["config"], _NAMES)
             is_image = config["mediaType"] in _IMAGE_CONFIG_TYPES
-            return cls(False, (), Digest.parse(config["digest"]) if is_image else None)
+            layers = [require_spelling(layer, _NAMES) for layer in document.get("layers") or []]
+            return cls(
+                is_index=False,
+                config=Digest.parse(config["digest"]) if is_image else None,
+                layer_types=tuple(str(layer["mediaType"]) for layer in layers),
+            )
         except (KeyError, TypeError, ValueError, AttributeError, ImgsecError, RecursionError):
             raise ImgsecError(
                 ANSWER_MALFORMED(
-                    f"the manifest is malformed or lists more than {CHILDREN_MAX} images"
+                    f"the manifest is malformed, ambiguous or lists more than {CHILDREN_MAX} images"
                 )
             ) from None
 
 
-def _child(item: dict[str, Any]) -> Child:
-    platform = item.get("platform") or {}
+def _child(item: Any) -> Child:
+    described = require_spelling(item, _NAMES)
+    platform = require_spelling(described.get("platform") or {}, _PLATFORM_NAMES)
     names = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
-    return Child(Digest.parse(item["digest"]), "/".join(str(name) for name in names if name))
+    if not all(isinstance(name, str) for name in names if name is not None):
+        raise TypeError("a platform is no text")
+    return Child(Digest.parse(described["digest"]), "/".join(name for name in names if name))

@@ -93,6 +93,8 @@ class ImagePolicy:
     def __post_init__(self) -> None:
         if (self.namespace is None) is not (self.kind is PolicyKind.CLUSTER):
             raise ValueError(f"{self.kind} and namespace {self.namespace} do not go together")
+        for name in ("signed", "unchecked"):  # frozen, and each pattern once
+            object.__setattr__(self, name, tuple(dict.fromkeys(getattr(self, name))))
         if not self.signed:
             raise ImgsecError(INVALID_OPTION("a policy needs at least one --repository"))
         if both := set(self.signed) & set(self.unchecked):

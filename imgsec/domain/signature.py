@@ -8,11 +8,11 @@ as strict as containers/image (`signature/simple.go`): no unknown or repeated me
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
+from imgsec.domain import strict_json
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.errors import ImgsecError
@@ -43,11 +43,7 @@ class SimpleSigningPayload:
         if len(content) > PAYLOAD_MAX_BYTES:
             raise _malformed(f"it has {len(content)} bytes")
         try:
-            document = json.loads(
-                content.decode("utf-8"),
-                object_pairs_hook=_members_once,
-                parse_constant=_no_constant,
-            )
+            document = strict_json.parse(content)
         except (ValueError, RecursionError) as error:
             raise _malformed("it is not strict JSON") from error
         top = _members(document, "the payload", {"critical", "optional"})
@@ -120,17 +116,6 @@ def _members(value: object, where: str, names: set[str]) -> dict[str, Any]:
         odd = sorted(set(value) ^ names)
         raise _malformed(f"{where} has missing or unknown members: {shown(', '.join(odd))}")
     return value
-
-
-def _members_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a member is repeated")
-    return members
-
-
-def _no_constant(text: str) -> object:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _malformed(why: str) -> ImgsecError:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import json
-
+from imgsec.domain import strict_json
 from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ResolvedImage
@@ -19,7 +18,7 @@ def resolve_image(image: ImageReference, registry: Registry) -> ResolvedImage:
     canonical = image.at(manifest.digest)
     content = ManifestContent.parse(manifest.content, manifest.media_type)
     platforms = (
-        tuple(child.platform for child in content.children if not child.is_attestation)
+        tuple(child.platform for child in content.children if not child.claims_attestation)
         if content.is_index
         else _own_platform(canonical, content, registry)
     )
@@ -44,7 +43,7 @@ def _own_platform(
     if content.config is None:
         return ()
     try:
-        config = json.loads(registry.fetch_config(image, content.config))
+        config = strict_json.parse(registry.fetch_config(image, content.config))
         names = [config.get(name) for name in ("os", "architecture", "variant")]
     except (ValueError, AttributeError, RecursionError):
         return ()

@@ -13,7 +13,7 @@ from imgsec.domain.verdict import all_of
 from imgsec.domain.vulnerability import ScanReport
 from imgsec.errors import ImgsecError
 from imgsec.ports import Clock, ManifestReader, Scanner
-from imgsec.reasons import RATE_LIMITED, SERVICE_UNREACHABLE, TIMEOUT
+from imgsec.reasons import NOT_ASSESSED, RATE_LIMITED, SERVICE_UNREACHABLE, TIMEOUT
 
 Progress = Callable[[str], None]
 # What a service gets over by itself; anything else will be the same after the next poll.
@@ -40,11 +40,7 @@ def scan_gate(
     manifest = registry.fetch_manifest(image)
     canonical = image.at(manifest.digest)
     content = ManifestContent.parse(manifest.content, manifest.media_type)
-    digests = (
-        [child.digest for child in content.children if not child.is_attestation]
-        if content.is_index
-        else [manifest.digest]
-    )
+    digests = _runnable(canonical, content, registry) if content.is_index else [manifest.digest]
     deadline = clock.monotonic() + wait_seconds
     scans: list[tuple[Digest, ScanReport]] = []
     for digest in digests:
@@ -52,6 +48,24 @@ def scan_gate(
         scans.append((digest, report))
     verdict = all_of(judge_scan(report) for _, report in scans)
     return ImageReport(image, verdict, ScannedImage(canonical, tuple(scans)))
+
+
+def _runnable(
+    image: ImageReference, index: ManifestContent, registry: ManifestReader
+) -> list[Digest]:
+    """What an index lists and a node could run. Only content makes an attestation, not its claim.
+
+    Raises `ImgsecError` (not-assessed) for an index inside an index: nobody says what it holds.
+    """
+    found = []
+    for child in index.children:
+        manifest = registry.fetch_manifest(image.at(child.digest))
+        content = ManifestContent.parse(manifest.content, manifest.media_type)
+        if content.is_index:
+            raise ImgsecError(NOT_ASSESSED(f"{image} lists another index, {child.digest}"))
+        if not (child.claims_attestation and content.is_attestation):
+            found.append(child.digest)
+    return found
 
 
 def _finished_report(

@@ -41,7 +41,7 @@ def test_index_lists_its_platforms(kind: str) -> None:
         "unknown/unknown",
         "",
     ]
-    assert [part.is_attestation for part in content.children] == [False, False, True, False]
+    assert [part.claims_attestation for part in content.children] == [False, False, True, False]
 
 
 def test_image_names_its_configuration() -> None:
@@ -99,3 +99,24 @@ def test_malformed_or_endless_index_is_undecided(content: bytes) -> None:
 def test_malformed_image_is_undecided(document: object) -> None:
     with refused("answer-malformed"):
         ManifestContent.parse(json.dumps(document).encode(), OCI_MANIFEST)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"manifests": [], "Manifests": []}',
+        '{"manifests": [], "manifests": []}',
+        '{"Manifests": [], "manifestS": []}',
+        '{"manifests": [{"digest": "DIGEST", "Digest": "DIGEST"}]}',
+        '{"manifests": [{"digest": "DIGEST", "Platform": {"os": "linux"}}]}',
+        '{"manifests": [{"digest": "DIGEST", "platform": {"OS": "linux"}}]}',
+        '{"manifests": [{"digest": "DIGEST", "platform": {"os": 1}}]}',
+        '{"manifests": [{"digest": "DIGEST", "size": NaN}]}',
+        '{"manifests": [{"digest": "DIGEST", "platform": "linux/amd64"}]}',
+    ],
+)
+def test_index_that_two_readers_read_differently_is_malformed(text: str) -> None:
+    """Go's JSON takes a member in any case, and of two equal ones another than Python's."""
+    content = text.replace("DIGEST", "sha256:" + "0" * 64).encode()
+    with refused("answer-malformed"):
+        ManifestContent.parse(content, INDEX_TYPES[0])

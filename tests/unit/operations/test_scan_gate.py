@@ -15,6 +15,7 @@ from tests.unit.operations.fakes import INDEX, FakeClock, FakeRegistry, FakeScan
 from tests.unit.refusals import refused
 
 NAME = "us.icr.io/team/app:1"
+DIGEST = "sha256:" + "0" * 64
 OK = ScanReport(ScanStatus.OK)
 WAITING = ScanReport(ScanStatus.INCOMPLETE)
 FAIL = ScanReport(ScanStatus.FAIL, (Finding("CVE-1", "", exempt=False),))
@@ -100,10 +101,23 @@ def test_without_time_the_scan_is_looked_at_once() -> None:
     assert (len(scanner.asked), clock.slept) == (1, [])
 
 
-def index(registry: FakeRegistry, *platforms: str) -> None:
+ATTESTATION = json.dumps(
+    {
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": DIGEST},
+        "layers": [{"mediaType": "application/vnd.in-toto+json", "digest": DIGEST}],
+    }
+).encode()
+
+
+def index(registry: FakeRegistry, *platforms: str, attested: bool = True) -> None:
     children = [
         {
-            "digest": str(registry.push(f"{NAME}-{platform.partition('/')[2]}").digest),
+            "digest": str(
+                registry.push(
+                    f"{NAME}-{platform.partition('/')[2]}",
+                    *([ATTESTATION] if attested and platform == "unknown/unknown" else []),
+                ).digest
+            ),
             "platform": {
                 "os": platform.partition("/")[0],
                 "architecture": platform.partition("/")[2],
@@ -131,6 +145,27 @@ def test_attestations_are_no_images() -> None:
     assert report.verdict.passed
     assert len(scanner.asked) == 1
     assert isinstance(report.found, ScannedImage)
+
+
+def test_image_that_claims_to_be_an_attestation_is_judged() -> None:
+    """Whoever may push may write unknown/unknown over anything."""
+    registry = FakeRegistry()
+    index(registry, "linux/amd64", "unknown/unknown", attested=False)
+    report, scanner, _ = gate(OK, FAIL, registry=registry)
+    assert report.verdict.outcome.word == "refused"
+    assert len(scanner.asked) == 2
+
+
+def test_index_inside_an_index_is_not_assessed() -> None:
+    registry = FakeRegistry()
+    index(registry, "linux/amd64")
+    inner = registry.push(
+        f"{NAME}-inner", json.dumps({"mediaType": INDEX, "manifests": []}).encode()
+    )
+    children = [{"digest": str(inner.digest), "platform": {"os": "linux", "architecture": "amd64"}}]
+    registry.push(NAME, json.dumps({"mediaType": INDEX, "manifests": children}).encode())
+    with refused("not-assessed"):
+        gate(OK, registry=registry)
 
 
 @pytest.mark.parametrize("platforms", [(), ("unknown/unknown",)])

@@ -78,6 +78,12 @@ def test_sink_that_takes_nothing_is_noticed_before_anything_is_made() -> None:
     assert keyring.made == []
 
 
+def test_pattern_that_is_given_twice_stands_once_in_the_policy() -> None:
+    twice = (RepositoryPattern("r.example/*"),) * 2
+    policy = ImagePolicy(ObjectName("p"), PolicyKind.CLUSTER, twice, SECRET)
+    assert policy.signed == twice[:1]
+
+
 def test_run_that_was_cut_short_is_finished() -> None:
     kms, keyring = FakeKms({"release": secret()}), FakeKeyring()
     set_up(kms, keyring)
