@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgsec.adapters._process import Tools
+from imgsec.adapters._process import Tools, proxy_variables
 from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import FolderSink, KeyFiles, read_file
 from imgsec.config import Settings
@@ -45,8 +45,6 @@ _API_KEY_MAX_BYTES = 4096
 _CA_FILE_MAX_BYTES = 8 * 2**20  # ours; the usual bundles have a quarter of a megabyte
 _AUTH_FILE_NAMES = ("config.json", ".dockerconfigjson")  # Docker's, and a mounted Secret's
 _CRN_INSTANCE = re.compile(r"crn:v1:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]+):[^:]*:[^:]*")
-# What a child may see of our environment: how to reach the network, and nothing else.
-_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 
 
 class World:
@@ -201,12 +199,9 @@ class World:
         return None
 
     def _child_environment(self) -> dict[str, str]:
-        passed = {name: os.environ[name] for name in _PROXY_VARIABLES if os.environ.get(name)}
-        if passed:
-            named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
-            passed["NO_PROXY"] = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
+        """What skopeo may see of our environment: how to reach the network, and nothing else."""
         ca_file = self._ca_file
-        return {**passed, **({"SSL_CERT_FILE": ca_file} if ca_file else {})}
+        return {**proxy_variables(), **({"SSL_CERT_FILE": ca_file} if ca_file else {})}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ so the limit is kept here, by a timer that kills.
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import threading
@@ -22,6 +23,7 @@ from imgsec.reasons import TIMEOUT, TOOL_FAILED, TOOL_MISSING, Reason
 
 # Searched in this order, and PATH never: an earlier pipeline step could have put anything there.
 _TOOL_DIRS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/sbin", "/sbin")
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 _SHOWN_CHARS = 600
 _ANY_EXIT_CODE = range(-64, 256)  # a signal's number is negative; the caller judges
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
@@ -122,6 +124,15 @@ def run(
     if overdue.is_set():
         raise ImgsecError(TIMEOUT(f"{tool} did not end within {timeout:g} s"))
     return Completed(tool, process.exit_code, process.stdout, process.stderr)
+
+
+def proxy_variables() -> dict[str, str]:
+    """What a child sees of our environment to reach the network; never a proxy for loopback."""
+    passed = {name: os.environ[name] for name in _PROXY_VARIABLES if os.environ.get(name)}
+    if passed:
+        named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+        passed["NO_PROXY"] = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
+    return passed
 
 
 @contextmanager

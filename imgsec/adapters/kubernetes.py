@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.kubernetes import is_ours
 from imgsec.domain.report import Change
@@ -73,6 +73,7 @@ class Kubectl:
         self._environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            **proxy_variables(),
         }
 
     def require_ready(self) -> None:

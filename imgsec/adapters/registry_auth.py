@@ -12,9 +12,9 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from imgsec.adapters.files import read_file
 from imgsec.domain.hosts import host_of, is_loopback
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.reference import ImageReference, shown
@@ -23,7 +23,6 @@ from imgsec.reasons import (
     ANSWER_MALFORMED,
     AUTH_REALM_REFUSED,
     INPUT_MALFORMED,
-    INPUT_UNREADABLE,
 )
 
 AUTH_FILE_MAX_BYTES = 1 * 2**20
@@ -58,16 +57,8 @@ class AuthFile:
     @classmethod
     def read(cls, path: str) -> AuthFile:
         """Raises `ImgsecError` (input-unreadable, input-malformed)."""
+        content = read_file(path, max_bytes=AUTH_FILE_MAX_BYTES)
         try:
-            with Path(path).open("rb") as file:
-                content = file.read(AUTH_FILE_MAX_BYTES + 1)
-        except OSError as error:
-            raise ImgsecError(
-                INPUT_UNREADABLE(f"the auth file {shown(path)} cannot be read: {error.strerror}")
-            ) from None
-        try:
-            if len(content) > AUTH_FILE_MAX_BYTES:
-                raise ValueError
             document = json.loads(content)
             auths: Any = document.get("auths", {})
             if auths is None:

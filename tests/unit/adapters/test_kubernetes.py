@@ -82,6 +82,19 @@ def test_server_side_apply_as_our_own_field_manager_names_the_resource_in_full(
         assert "--force-conflicts" not in words
 
 
+def test_kubectl_reaches_the_cluster_as_we_reach_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "internal.example")
+    monkeypatch.setenv("IBM_CLOUD_APIKEY", "secret")
+    Cluster(tmp_path, f"env >{tmp_path}/seen\n{KEEPS}").sink().publish(POLICY)
+    seen = (tmp_path / "seen").read_text().splitlines()
+    assert "HTTPS_PROXY=http://proxy.example:3128" in seen
+    assert "NO_PROXY=internal.example,127.0.0.1,localhost" in seen
+    assert "secret" not in "".join(seen)
+
+
 def test_dry_run_keeps_nothing(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path)
     assert cluster.sink(dry_run=True).publish(POLICY).state == "created"
