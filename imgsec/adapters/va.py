@@ -22,6 +22,7 @@ from imgsec.ports import Scanner
 from imgsec.reasons import NOT_ASSESSED
 
 _OK, _NOT_FOUND = 200, 404
+_WORD_MAX_CHARS = 40  # of a status that nobody knows; it goes into results and logs
 
 
 class VulnerabilityAdvisor(Scanner):
@@ -75,33 +76,47 @@ def _said(answer: Answer) -> str:
 
 
 def _report(answer: Answer) -> ScanReport:
+    """The report in an answer; of a finished scan every member must be there, as IBM's model says.
+
+    Half an answer (``{"status": "OK"}`` is what many a health page says) finds nothing, and must
+    not pass for an image in which nothing was found.
+    """
     document = answer.json()
     try:
         word = _text(document["status"])
-        status = ScanStatus(word) if word in ScanStatus.__members__ else word
-        distribution = document.get("os_distribution") or {}
-        scan_time = document.get("scan_time")
+        if word not in ScanStatus.__members__:
+            return ScanReport(word[:_WORD_MAX_CHARS])
+        status = ScanStatus(word)
+        if not status.is_finished:
+            return ScanReport(status)
+        _text(document["id"])
+        distribution = document["os_distribution"]
+        findings = [_finding(item) for item in _list(document["vulnerabilities"])]
+        issues = [_configuration(item) for item in _list(document["configuration_issues"])]
         return ScanReport(
             status=status,
-            findings=tuple(_finding(item) for item in document.get("vulnerabilities") or []),
+            findings=(*findings, *issues),
             distribution=" ".join(
                 _text(distribution[name])
                 for name in ("distribution_id", "version_id")
                 if distribution.get(name)
             ),
-            checked_at=datetime.fromtimestamp(scan_time, UTC) if scan_time else None,
+            checked_at=datetime.fromtimestamp(document["scan_time"], UTC),
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError):
         raise ImgsecError(answer.malformed("no vulnerability report")) from None
 
 
 def _finding(item: Mapping[str, Any]) -> Finding:
-    notices = item.get("security_notices") or []
+    """One vulnerability; "exempt" counts only where its own details say the same."""
+    notices = _list(item["security_notices"])
     words = {"active": False, "partial": False, "exempt": True}
+    notices_exempt = bool(notices) and all(notice["notice_exempt"] is True for notice in notices)
     return Finding(
         id=_text(item["cve_id"]),
         summary=_text(item.get("summary") or ""),
-        exempt=words[_text(item["exempt_status"])],
+        exempt=words[_text(item["exempt_status"])]
+        and (item["cve_exempt"] is True or notices_exempt),
         notices=tuple(_text(notice["notice_id"]) for notice in notices),
         fixes=tuple(
             Fix(
@@ -111,9 +126,26 @@ def _finding(item: Mapping[str, Any]) -> Finding:
                 action=_text(package.get("corrective_action") or ""),
             )
             for notice in notices
-            for package in notice.get("vulnerable_packages") or []
+            for package in _list(notice.get("vulnerable_packages") or [])
         ),
     )
+
+
+def _configuration(item: Mapping[str, Any]) -> Finding:
+    """A configuration issue; v4 lists none, so one that is there is taken seriously."""
+    action = _text(item.get("corrective_action") or "")
+    return Finding(
+        id=_text(item["type"]),
+        summary=_text(item.get("description") or ""),
+        exempt=item["exempt"] is True,
+        fixes=(Fix("configuration", "", "", action),) if action else (),
+    )
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{type(value).__name__} instead of a list")
+    return value
 
 
 def _text(value: object) -> str:

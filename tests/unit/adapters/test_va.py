@@ -70,8 +70,11 @@ def vulnerability(**changes: Any) -> dict[str, Any]:
     return {
         "cve_id": "CVE-2026-1",
         "summary": "bad",
+        "cve_exempt": False,
         "exempt_status": "active",
-        "security_notices": [{"notice_id": "DSA-1", "vulnerable_packages": [package]}],
+        "security_notices": [
+            {"notice_id": "DSA-1", "notice_exempt": False, "vulnerable_packages": [package]}
+        ],
         **changes,
     }
 
@@ -97,7 +100,7 @@ def test_findings_come_with_their_fixes() -> None:
     ("word", "exempt"), [("active", False), ("partial", False), ("exempt", True)]
 )
 def test_only_wholly_exempt_findings_are_exempt(word: str, exempt: bool) -> None:
-    found = fetch(report(vulnerabilities=[vulnerability(exempt_status=word)]))
+    found = fetch(report(vulnerabilities=[vulnerability(exempt_status=word, cve_exempt=True)]))
     assert [finding.exempt for finding in found.findings] == [exempt]
 
 
@@ -122,6 +125,11 @@ def test_image_that_is_not_known_yet_is_unscanned() -> None:
         {},
         report(status=None),
         report(status=1),
+        {"status": "OK"},
+        *({**report(), name: None} for name in report()),
+        *({key: value for key, value in report().items() if key != name} for name in report()),
+        report(vulnerabilities=False),
+        report(configuration_issues=False),
         report(vulnerabilities="x"),
         report(vulnerabilities={"a": 1}),
         report(vulnerabilities=[None]),
@@ -182,3 +190,23 @@ def test_foreign_image_is_not_assessed_and_nobody_is_asked(host: str) -> None:
         VulnerabilityAdvisor(http, tokens).fetch_report(image)  # type: ignore[arg-type]
     assert http.asked == []
     assert tokens.asked == 0
+
+
+def test_exemption_that_its_own_details_deny_does_not_count() -> None:
+    """The CVE is not exempt and a notice is in force, whatever the word above them says."""
+    for notices, exempt in (([False], False), ([True, False], False), ([True], True), ([], False)):
+        listed = [{"notice_id": "n", "notice_exempt": one} for one in notices]
+        finding = vulnerability(exempt_status="exempt", security_notices=listed)
+        (found,) = fetch(report(vulnerabilities=[finding])).findings
+        assert found.exempt is exempt
+
+
+def test_configuration_issue_is_a_finding() -> None:
+    issue = {"type": "application_configuration:mysql.ssl", "exempt": False, "description": "d",
+             "corrective_action": "Switch it on"}  # fmt: skip
+    found = fetch(report(vulnerabilities=[], configuration_issues=[issue]))
+    assert [finding.id for finding in found.in_force] == ["application_configuration:mysql.ssl"]
+
+
+def test_unknown_word_is_kept_short() -> None:
+    assert fetch({"status": "X" * 5000}).status == "X" * 40
