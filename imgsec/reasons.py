@@ -397,7 +397,7 @@ DIGEST_DRIFT = _kind(
 )
 TOO_MANY_SIGNATURES = _kind(
     "too-many-signatures",
-    Outcome.REFUSED,
+    Outcome.UNDECIDED,
     "The digest carries more signatures than a verifier would read.",
     "Push the image anew and sign it once.",
 )

@@ -313,4 +313,5 @@ def _cause(error: BaseException) -> str:
             break
         seen = inner
     text = re.sub(r"^(?:<[^>]*>|\w+\([^)]*\)): ", "", str(seen))  # urllib3's connection object
+    text = re.sub(r"//[^/]*@", "//", text)  # a proxy's address may hold its password
     return re.sub(r"[^\x20-\x7e]", "?", text)[:200] or type(seen).__name__

@@ -8,6 +8,7 @@ spells out a status line would stand beside the real ones; here they have a desc
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -19,7 +20,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from imgsec.adapters._process import Completed, Tools, run, signals_wait
+from imgsec.adapters._cleanup import surely
+from imgsec.adapters._process import Tools, run, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
@@ -46,6 +48,7 @@ _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greet
 # The key is used within seconds: no card daemon, and nothing remembered longer than the run.
 _AGENT_CONF = "disable-scdaemon\nmax-cache-ttl 600\n"
 _STATUS_MAX_BYTES = 64 * 1024
+_GPGV_EXIT_CODES = (0, 1, 2)  # good, bad, cannot check; anything else is no judgment
 _ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
 _WEAK_DIGESTS = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 4880, 9.4
 # Its last word, in front of the cause, on input that holds no signature over embedded content.
@@ -58,7 +61,10 @@ class GpgKeyring:
 
     def __init__(self, tools: Tools, home: Path) -> None:
         import gnupg
+        import sh  # noqa: F401 - before there is a key: cut short by a signal, it would stay half
 
+        # At DEBUG it writes the first bytes of every key that it imports.
+        logging.getLogger("gnupg").disabled = True
         if len(str(home)) > GPG_HOME_MAX_CHARS:
             raise ImgsecError(STORAGE_UNAVAILABLE(f"the path {home} is too long for gpg's agent"))
         self._tools = tools
@@ -177,8 +183,7 @@ class GpgKeyring:
             return SIGNATURE_INVALID(f"a signature has {len(message)} bytes")
         if not message or message[0] < 0x80:
             return SIGNATURE_INVALID("a signature is not a binary OpenPGP message")
-        completed, status = self._gpgv(self._keyring_file(signer), message)
-        return judge_status(status, completed.stdout, signer)
+        return self._gpgv(self._keyring_file(signer), message, signer)
 
     def _keyring_file(self, fingerprint: Fingerprint) -> Path:
         """The binary public key in a file, which is what gpgv takes as a keyring; exported once."""
@@ -193,25 +198,30 @@ class GpgKeyring:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
         return content.encode("ascii") if isinstance(content, str) else bytes(content)
 
-    def _gpgv(self, keyring: Path, message: bytes) -> tuple[Completed, bytes]:
-        with _status_pipe() as (descriptor, collected):
+    def _gpgv(self, keyring: Path, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+        with (
+            _bounded_pipe(_STATUS_MAX_BYTES) as (status_fd, status),
+            _bounded_pipe(PAYLOAD_MAX_BYTES) as (content_fd, content),
+        ):
             completed = run(
                 [
                     str(self._tools.find("gpgv")),
-                    *("--status-fd", str(descriptor)),
-                    *("--keyring", str(keyring), "--output", "-"),
+                    *("--status-fd", str(status_fd), "--keyring", str(keyring)),
+                    *("--output", f"/dev/fd/{content_fd}"),
                 ],
                 environment=self._environment,
                 timeout=GPGV_SECONDS,
                 stdin=message,
-                pass_fds=(descriptor,),
+                pass_fds=(status_fd, content_fd),
             )
-        status = bytes(collected)
+        if len(status) > _STATUS_MAX_BYTES or len(content) > PAYLOAD_MAX_BYTES:
+            return SIGNATURE_INVALID("a signature unpacks to more than any payload has")
         judged = b"[GNUPG:] " in status or _NO_SIGNATURE.search(completed.stderr)
-        if not judged or b"ERROR add_keyblock_resource" in status:
+        broken = completed.exit_code not in _GPGV_EXIT_CODES
+        if broken or not judged or b"ERROR add_keyblock_resource" in status:
             # It always says something about its input; silence is a broken tool, not a refusal.
             raise ImgsecError(completed.failure())
-        return completed, status
+        return judge_status(bytes(status), bytes(content), signer)
 
     def end_agent(self) -> None:
         """End what gpg left running in this home; the key is gone from memory then.
@@ -259,14 +269,17 @@ def gpg_keyring(tools: Tools, directory: PrivateDir) -> Iterator[GpgKeyring]:
 
     Raises what `GpgKeyring.end_agent` does, unless the block itself was left by an exception.
     """
-    keyring = GpgKeyring(tools, directory.folder("gpg"))
+    try:
+        keyring = GpgKeyring(tools, directory.folder("gpg"))
+    except OSError as error:
+        raise ImgsecError(STORAGE_UNAVAILABLE(f"gpg's home: {error.strerror}")) from None
     try:
         yield keyring
     except BaseException:
         with suppress(ImgsecError):
-            keyring.end_agent()
+            surely(keyring.end_agent)
         raise
-    keyring.end_agent()
+    surely(keyring.end_agent)
 
 
 def _agents(home: Path) -> list[int]:
@@ -329,19 +342,20 @@ def judge_status(status: bytes, content: bytes, signer: Fingerprint) -> OpenPGPM
 
 
 @contextmanager
-def _status_pipe() -> Iterator[tuple[int, bytearray]]:
+def _bounded_pipe(max_bytes: int) -> Iterator[tuple[int, bytearray]]:
     """A descriptor to write to, and what came out of it once the block is left.
 
-    Drained by a thread, so that a message with many packets cannot fill the pipe and stop gpgv.
+    A thread drains it. Whoever writes more than max_bytes finds it closed, and is ended by that: a
+    few kilobytes of a message can unpack to gigabytes.
     """
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
     collected = bytearray()
 
     def drain() -> None:
-        while piece := os.read(reading, 4096):
-            if len(collected) <= _STATUS_MAX_BYTES:
-                collected.extend(piece)
+        while len(collected) <= max_bytes and (piece := os.read(reading, 4096)):
+            collected.extend(piece)
+        os.close(reading)
 
     thread = threading.Thread(target=drain, daemon=True)
     thread.start()
@@ -350,7 +364,6 @@ def _status_pipe() -> Iterator[tuple[int, bytearray]]:
     finally:
         os.close(writing)
         thread.join(timeout=GPGV_SECONDS)
-        os.close(reading)
 
 
 def _public_key(row: dict[str, Any]) -> PublicKey:

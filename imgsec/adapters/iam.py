@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -84,7 +85,8 @@ class IamTokens:
             account = claims["account"]["bss"]
         except (IndexError, KeyError, TypeError, ValueError):
             return None
-        return account if isinstance(account, str) else None
+        is_one = isinstance(account, str) and re.fullmatch(r"[0-9A-Za-z-]{1,64}", account)
+        return account if is_one else None
 
     def _token(self) -> str:
         if not may_have_iam_token(self._url.authority, self._trusted):

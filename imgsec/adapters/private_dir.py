@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgsec.adapters._cleanup import surely
 from imgsec.errors import ImgsecError
 from imgsec.reasons import STORAGE_UNAVAILABLE
 
@@ -28,6 +29,8 @@ _PREFIX = "imgsec-run-"
 _UNBORN_PREFIX = f".{_PREFIX}"  # until its lock is held; only then may another run look at it
 _NAME = re.compile(rf"\.?{_PREFIX}[a-z0-9_]{{8}}")  # as mkdtemp makes it, and nothing near it
 _UNBORN_MAX_AGE_SECONDS = 60
+_REMOVE_ATTEMPTS = 20
+_REMOVE_PAUSE_SECONDS = 0.05
 _MODE = 0o700
 GPG_HOME_MAX_CHARS = 86  # gpg 2.2: 108 bytes for a socket's address, less its longest suffix
 _DIR_MAX_CHARS = GPG_HOME_MAX_CHARS - len("/gpg")
@@ -42,9 +45,12 @@ class PrivateDir:
     in_memory: bool
 
     def folder(self, name: str) -> Path:
-        """A folder in it, made when missing, mode 0700."""
+        """A folder in it, made when missing, mode 0700. Raises (storage-unavailable)."""
         folder = self.path / name
-        folder.mkdir(mode=_MODE, exist_ok=True)
+        try:
+            folder.mkdir(mode=_MODE, exist_ok=True)
+        except OSError as error:
+            raise ImgsecError(STORAGE_UNAVAILABLE(f"{folder}: {error.strerror}")) from None
         return folder
 
 
@@ -64,8 +70,18 @@ def private_dir() -> Iterator[PrivateDir]:
     try:
         yield PrivateDir(path, _is_memory(base))
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        surely(lambda: _remove(path))
         os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    """Remove it with everything in it; a process that is just ending may still add a file."""
+    for _ in range(_REMOVE_ATTEMPTS):
+        shutil.rmtree(path, ignore_errors=True)
+        if not path.exists():
+            return
+        time.sleep(_REMOVE_PAUSE_SECONDS)
+    raise ImgsecError(STORAGE_UNAVAILABLE(f"{path} held the key and cannot be removed"))
 
 
 def sweep(base: Path) -> int:

@@ -69,7 +69,7 @@ class SkopeoSigner:
     def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
         """See `imgsec.ports.Signer`. Raises (key-unusable, pushed-unsigned, tool-failed)."""
         configuration = self._configure(image)
-        home = self._directory.folder("home")
+        home = self._home()
         completed = run(
             sign_argv(self._tools.find("skopeo"), image, signer, configuration),
             environment={
@@ -85,6 +85,18 @@ class SkopeoSigner:
         )
         if completed.exit_code != 0:
             raise ImgsecError(_failure(completed, image))
+
+    def _home(self) -> Path:
+        """A home with a registries.conf that says nothing, so that the system's is not read.
+
+        It could send us to a mirror, or to a registry without TLS. The user's file replaces the
+        system's, with its folder of further files (containers-registries.conf(5)).
+        """
+        home = self._directory.folder("home")
+        containers = home / ".config" / "containers"
+        containers.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (containers / "registries.conf").write_text("", encoding="ascii")
+        return home
 
     def _configure(self, image: ImageReference) -> Path:
         """The files that skopeo reads: no trust, no foreign credential, no lookaside."""

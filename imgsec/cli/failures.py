@@ -16,9 +16,9 @@ from itertools import pairwise
 
 import typer
 
-from imgsec.cli.lifetime import Terminated, catch_signals
+from imgsec.cli.lifetime import DeadlineReached, Terminated, catch_signals, ended_by_signal
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, Reason
+from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Reason
 
 _INTERRUPTED = 130
 _USAGE = 2
@@ -26,8 +26,17 @@ _STREAM_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # of a write without 
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line to its exit code; nothing is raised from here."""
+    """Run one command line to its exit code; nothing is raised from here.
+
+    Once a signal has ended the run its code stands, whatever came of it on the way out: a module
+    that it left half imported, a file that it left half written.
+    """
     catch_signals()
+    code = _guarded(arguments)
+    return ended_by_signal() or code
+
+
+def _guarded(arguments: list[str]) -> int:
     if sys.stdout is not None:  # foreign text may hold what the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
@@ -37,6 +46,8 @@ def run(arguments: list[str]) -> int:
     except Terminated as ended:
         _complain("imgsec: ended by a signal")
         return ended.code
+    except DeadlineReached:
+        reason = TIMEOUT("the command reached its time limit")
     except BrokenPipeError:
         reason = OUTPUT_UNWRITABLE("whoever read the output has gone")
     except OSError as error:

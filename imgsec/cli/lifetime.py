@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_ended: list[int] = []
 
 
 class Terminated(BaseException):
@@ -39,8 +40,19 @@ def set_deadline(seconds: int) -> None:
     signal.alarm(seconds)
 
 
+def lift_deadline() -> None:
+    """The work is done; what is left is to say so."""
+    signal.alarm(0)
+
+
+def ended_by_signal() -> int | None:
+    """The exit code of the signal that ended the run, whatever its exception became on the way."""
+    return _ended[0] if _ended else None
+
+
 def _end(number: int, _: FrameType | None) -> NoReturn:
     _let_nothing_disturb()
+    _ended.append(128 + number)
     raise Terminated(128 + number)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
-from imgsec.cli.lifetime import DeadlineReached, set_deadline
+from imgsec.cli.lifetime import DeadlineReached, lift_deadline, set_deadline
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Outcome
 
@@ -72,6 +72,7 @@ def finish(
         prepare(outputs)
         set_deadline(seconds)
         answer = work()
+        lift_deadline()
     except ImgsecError as error:
         answer = Answer(Report(command, because(error.reason)))
     except DeadlineReached:
@@ -196,7 +197,8 @@ def _json(report: Report, _: Outputs, code: int) -> str:
 
     from imgsec.render.document import report_document
 
-    return json.dumps(report_document(report, code), indent=2) + "\n"
+    text = json.dumps(report_document(report, code), indent=2)
+    return text.replace("##[", "\\u0023#[") + "\n"  # a command of older runners, in any line
 
 
 _RENDERERS: dict[str, Callable[[Report, Outputs, int], str]] = {"text": _text, "json": _json}

@@ -28,6 +28,7 @@ _MALFORMED_HINTS = {
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
 _DESCRIPTION = "imgsec {half} half, OpenPGP fingerprint {fingerprint}"
+_PUBLIC_HALF = "imgsec public half"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def load_signing_key(
         kms = shelf.require_kms(location)
         stored, payload = kms.fetch_key(location.name)
         if expected is None:
-            public_half = fetch_public_half(stored, kms)
+            public_half = fetch_public_half(location.name, stored, kms)
             notes = (Note("held-against-stored-public-half", "no fingerprint was given"),)
     else:
         payload = shelf.files.read_secret_key(location)
@@ -124,7 +125,7 @@ def load_public_key(
     """
     if location.scheme == "kms":
         kms = shelf.require_kms(location)
-        content = fetch_public_half(kms.find_key(location.name), kms)
+        content = fetch_public_half(location.name, kms.find_key(location.name), kms)
     else:
         content = shelf.files.read_public_key(location)
     with _malformed_at(location):
@@ -136,14 +137,19 @@ def load_public_key(
     return key
 
 
-def fetch_public_half(stored: StoredKey, kms: KeyReader) -> bytes:
+def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> bytes:
     """The public half that belongs to a stored signing key, or the key's own if it is one.
 
-    Found by its alias, and by nothing else: the caller holds its content against what it expects.
+    requested: the alias or id that was asked for. An alias that the signing key has itself names no
+    public half, whatever it ends in: its payload would be the secret.
     """
-    names = [alias for alias in stored.aliases if alias.endswith(PUBLIC_ALIAS_SUFFIX)]
-    names = names or [alias + PUBLIC_ALIAS_SUFFIX for alias in stored.aliases]
-    for name in names:
+    bases = [name for name in stored.aliases if not name.endswith(PUBLIC_ALIAS_SUFFIX)]
+    bases.sort(key=lambda name: name != requested)
+    names = [base + PUBLIC_ALIAS_SUFFIX for base in bases]
+    candidates = [name for name in names if name not in stored.aliases]
+    if not bases and stored.description.startswith(_PUBLIC_HALF):
+        candidates = [stored.id]
+    for name in candidates:
         try:
             return kms.fetch_key(name)[1].reveal()
         except KeyNotFound:

@@ -111,7 +111,7 @@ def _details(part: ImageReport) -> Iterator[str]:
             yield f"  scan of {digest}: {clean(str(scan.status))} ({clean(scan.distribution)})"
             for finding in scan.findings:
                 state = "exempt" if finding.exempt else "in force"
-                yield f"    {clean(finding.id)} ({state}): {clean(finding.summary)}"
+                yield f"    {state}: {clean(finding.id)}: {clean(finding.summary)}"
 
 
 def report_markdown(report: Report) -> str:
