@@ -148,7 +148,7 @@ def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> byte
     names = [base + PUBLIC_ALIAS_SUFFIX for base in bases]
     candidates = [name for name in names if name not in stored.aliases]
     if not bases and stored.description.startswith(_PUBLIC_HALF):
-        candidates = [stored.id]
+        candidates = [requested]
     for name in candidates:
         try:
             return kms.fetch_key(name)[1].reveal()

@@ -450,3 +450,26 @@ def agents(folder: Path) -> list[str]:
         if words[0].endswith("gpg-agent") and any(str(folder) in word for word in words):
             found.append(path.parent.name)
     return found
+
+
+def test_message_that_unpacks_to_more_than_a_payload_is_cut_short(
+    keyring: GpgKeyring, cast: Cast
+) -> None:
+    """A few kilobytes of it would fill the memory; the next signature may still be good."""
+    bomb = cast.gpg.sign(b"\0" * 2**24, cast.good, options=("--compress-algo", "zlib", "-z", "9"))
+    assert len(bomb) < 2**16
+    assert opened(keyring, cast, bomb, cast.good) == "signature-invalid"
+    assert opened(keyring, cast, cast.gpg.sign(CONTENT, cast.good), cast.good) == CONTENT
+
+
+@pytest.mark.parametrize("ending", ["kill -9 $$", "exit 9"])
+def test_gpgv_that_dies_midway_judges_nothing(short: Path, cast: Cast, ending: str) -> None:
+    tools = short / "tools"
+    tools.mkdir()
+    script = tools / "gpgv"
+    script.write_text(f"#!/bin/sh\necho '[GNUPG:] NEWSIG' >&\"$2\"\n{ending}\n")
+    script.chmod(0o755)
+    with gpg_keyring(Tools(tools), PrivateDir(short, in_memory=True)) as keyring:
+        key = keyring.import_public_key(cast.gpg.public(cast.good))
+        with refused("tool-failed"):
+            keyring.open_message(cast.gpg.sign(CONTENT, cast.good), key.fingerprint)

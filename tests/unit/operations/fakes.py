@@ -183,6 +183,7 @@ class FakeKms:
     before: Callable[[str, str], None] = lambda *_: None
     asked: list[tuple[str, str]] = field(default_factory=list)
     garbles: bool = False
+    further_aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     address = ("https://kms.example", "instance")
 
@@ -214,7 +215,9 @@ class FakeKms:
     def _stored(self, name: str) -> StoredKey:
         if name not in self.keys:
             raise KeyNotFound(KEY_NOT_FOUND(f"no {name}"))
-        return StoredKey(f"id-{name}", (name,), "n", "d", NOW)
+        half = "public" if name.endswith("-public") else "secret"
+        aliases = self.further_aliases.get(name, ())
+        return StoredKey(f"id-{name}", (*aliases, name), "n", f"imgsec {half} half", NOW)
 
 
 @dataclass

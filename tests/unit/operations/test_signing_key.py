@@ -119,6 +119,13 @@ def test_verifying_takes_the_public_half_by_either_name_and_nothing_else() -> No
         ]
 
 
+def test_alias_of_the_secret_key_itself_never_passes_for_its_public_half() -> None:
+    kms = FakeKms({"release": SECRET}, further_aliases={"release": ("acme-public",)})
+    with refused("key-not-found"):
+        verify(KMS, KeyShelf(FakeFiles(b""), kms))
+    assert "fetch" not in [operation for operation, name in kms.asked if name != "release-public"]
+
+
 def test_verifying_refuses_what_is_no_public_key() -> None:
     with refused("key-malformed"):
         verify(FILE, shelf(file=SECRET))
