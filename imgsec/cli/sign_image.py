@@ -86,6 +86,7 @@ def sign_image(
                 registry=world.registry,
                 keyring=world.keyring,
                 tool=world.signer,
+                clock=world.clock,
             ),
             lambda: (*notes, *world.notes()),
         )

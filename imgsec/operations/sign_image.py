@@ -11,8 +11,12 @@ from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import require_same_digest
 from imgsec.operations.verify_image import check_signatures
-from imgsec.ports import Keyring, Registry, Signer
+from imgsec.ports import Clock, Keyring, Registry, Signer
 from imgsec.reasons import PUSHED_UNSIGNED
+
+# Seconds between attempts to read a signature back. A registry may take a moment to show what it
+# has taken: one on an object store, or one in which another run writes the same manifest just now.
+READ_BACK_WAITS = (0.2, 0.4, 0.8, 1.6)
 
 
 def sign_image(
@@ -22,6 +26,7 @@ def sign_image(
     registry: Registry,
     keyring: Keyring,
     tool: Signer,
+    clock: Clock,
 ) -> ImageReport:
     """Sign what the reference names now, and everything that it lists.
 
@@ -45,7 +50,13 @@ def sign_image(
     )
     if missing := _unsigned(targets, signer, registry, keyring):
         tool.sign_image(canonical, signer)
-        if still := _unsigned(tuple(missing), signer, registry, keyring):
+        still = _unsigned(tuple(missing), signer, registry, keyring)
+        for seconds in READ_BACK_WAITS:
+            if not still:
+                break
+            clock.sleep(seconds)
+            still = _unsigned(tuple(still), signer, registry, keyring)
+        if still:
             where, verdict = next(iter(still.items()))
             raise ImgsecError(
                 PUSHED_UNSIGNED(

@@ -13,6 +13,7 @@ from tests.unit.operations.fakes import (
     INDEX,
     OTHER_SIGNER,
     SIGNER,
+    FakeClock,
     FakeKeyring,
     FakeRegistry,
     FakeSigner,
@@ -25,7 +26,12 @@ NAME = "r.example/team/app:1"
 
 def sign(registry: FakeRegistry, tool: FakeSigner, text: str = NAME) -> SignedImage:
     report = sign_image(
-        ImageReference.parse(text), SIGNER, registry=registry, keyring=FakeKeyring(), tool=tool
+        ImageReference.parse(text),
+        SIGNER,
+        registry=registry,
+        keyring=FakeKeyring(),
+        tool=tool,
+        clock=FakeClock(),
     )
     assert isinstance(report, ImageReport)
     assert report.verdict.passed
@@ -148,3 +154,34 @@ def test_malformed_manifest_signs_nothing(registry: FakeRegistry, tool: FakeSign
     with refused("answer-malformed"):
         sign(registry, tool)
     assert tool.signed == []
+
+
+def test_signature_that_shows_a_moment_later_is_read_back(registry: FakeRegistry) -> None:
+    """Another run may write the same manifest just then, and hide it for a moment."""
+    image = registry.push("r.example.com/late/app:1")
+    tool = FakeSigner(registry)
+    hidden = 2
+
+    def fetch(target: ImageReference) -> tuple[bytes, ...]:
+        nonlocal hidden
+        found = FakeRegistry.fetch_signatures(registry, target)
+        if found and hidden:
+            hidden -= 1
+            return ()
+        return found
+
+    registry.fetch_signatures = fetch  # type: ignore[method-assign]
+    clock = FakeClock()
+    report = sign_image(
+        ImageReference.parse("r.example.com/late/app:1"),
+        SIGNER,
+        registry=registry,
+        keyring=FakeKeyring(),
+        tool=tool,
+        clock=clock,
+    )
+    assert report.verdict.passed
+    assert len(tool.signed) == 1
+    assert len(clock.slept) == 2
+    assert report.found is not None
+    assert report.found.image == image
