@@ -4,15 +4,24 @@
 Both arrive as exceptions of the main thread, so that every clean-up on the way out happens. Neither
 is an `Exception`, so that no library and no loop over images takes it for its own trouble. The
 first one is the last: nothing disturbs the clean-up that follows.
+
+One that arrives while the interpreter frees an object (in a ``__del__``, in the callback of a weak
+reference) would be reported and dropped, as Python does with every exception there: it is raised
+again as soon as that is over.
 """
 
 from __future__ import annotations
 
 import signal
+import sys
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+_AGAIN_SECONDS = 0.001
 _ended: list[int] = []
 
 
@@ -30,6 +39,7 @@ class DeadlineReached(BaseException):
 
 def catch_signals() -> None:
     """Turn the signals that end a program into `Terminated`."""
+    sys.unraisablehook = _raise_again
     for number in _ENDING:
         signal.signal(number, _end)
 
@@ -59,6 +69,22 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
 def _expire(_: int, __: FrameType | None) -> NoReturn:
     _let_nothing_disturb()
     raise DeadlineReached
+
+
+def _raise_again(dropped: UnraisableHookArgs) -> None:
+    """What Python does with an exception that it cannot raise where it happened."""
+    lost = dropped.exc_value
+    if not isinstance(lost, Terminated | DeadlineReached):
+        sys.__unraisablehook__(dropped)
+        return
+    end = type(lost)(*lost.args)
+
+    def again(_: int, __: FrameType | None) -> NoReturn:
+        _let_nothing_disturb()
+        raise end
+
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
 
 
 def _let_nothing_disturb() -> None:

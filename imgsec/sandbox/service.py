@@ -54,11 +54,15 @@ class Service:
         scope[NOTES] = {}
         fault = self._switches.choose(scope["method"], scope["path"])
         status = 0
+        is_noted = False
 
         async def noting(message: Message) -> None:
-            nonlocal status
+            nonlocal status, is_noted
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif not message.get("more_body") and not is_noted:
+                is_noted = True  # first: who has the whole answer finds its line in the log
+                self._log.write(scope, status, fault)
             await send(message)
 
         try:
@@ -69,7 +73,8 @@ class Service:
         except ConnectionDropped:
             pass
         finally:
-            self._log.write(scope, status, fault)
+            if not is_noted:
+                self._log.write(scope, status, fault)
 
     async def _misbehave(
         self, fault: FaultRule, scope: Scope, receive: Receive, send: Send
