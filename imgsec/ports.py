@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import Change
 from imgsec.domain.signature import OpenPGPMessage
-from imgsec.domain.vulnerability import ScanReport
 from imgsec.reasons import Reason
+
+if TYPE_CHECKING:  # most commands scan nothing
+    from imgsec.domain.vulnerability import ScanReport
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from imgsec.adapters._process import Tools, proxy_variables
 from imgsec.adapters.clock import SystemClock
-from imgsec.adapters.files import FolderSink, KeyFiles, read_file
+from imgsec.adapters.files import KeyFiles, read_file
 from imgsec.config import Settings
 from imgsec.domain.hosts import ServiceUrl
 from imgsec.domain.keys import SecretBytes, is_uuid
@@ -121,6 +121,8 @@ class World:
         )
 
     def folder_sink(self, folder: Path) -> ManifestSink:
+        from imgsec.adapters.manifest_folder import FolderSink
+
         return FolderSink(folder)
 
     def cluster_sink(self, *, dry_run: bool) -> ManifestSink:

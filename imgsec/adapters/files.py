@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from imgsec.domain.keys import KeyLocation, SecretBytes
-from imgsec.domain.kubernetes import is_ours
 from imgsec.domain.reference import shown
-from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
-    FOREIGN_OBJECT,
     INPUT_MALFORMED,
     INPUT_UNREADABLE,
     KEY_NOT_FOUND,
@@ -23,7 +20,6 @@ from imgsec.reasons import (
 )
 
 KEY_FILE_MAX_BYTES = 256 * 1024  # ours; a large keyring export has a tenth of it
-MANIFEST_FILE_MAX_BYTES = 1 * 2**20
 _FILE_MODE = 0o644
 
 
@@ -149,65 +145,3 @@ def load_yaml(content: bytes, name: str) -> Any:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: {why}")) from None
-
-
-def file_name(document: dict[str, Any]) -> str:
-    """``NAME.KIND.yaml``, and ``NAME.NAMESPACE.KIND.yaml`` for an ImagePolicy.
-
-    One policy name stands in many namespaces, and a namespace has no dot. set-up's Secrets stand in
-    one namespace; pipelines know their files by the shorter name.
-    """
-    metadata, kind = document["metadata"], document["kind"]
-    namespace = metadata["namespace"] if kind == "ImagePolicy" else None
-    return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
-
-
-def _identity(document: dict[str, Any]) -> tuple[Any, Any, Any]:
-    metadata = document["metadata"]
-    return document.get("kind"), metadata.get("namespace"), metadata.get("name")
-
-
-class FolderSink:
-    """Writes manifests to a folder, one file each; see `imgsec.ports.ManifestSink`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def require_ready(self) -> None:
-        """See `imgsec.ports.ManifestSink`. Makes nothing: the folder may be still to be made."""
-        folder = self._folder.absolute()
-        present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-        if not present.is_dir():
-            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} is not a folder"))
-        if not os.access(present, os.W_OK | os.X_OK):
-            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} cannot be written"))
-
-    def publish(self, document: dict[str, Any]) -> Change:
-        """The file is `file_name`'s; the same bytes are left alone."""
-        import yaml
-
-        from imgsec.adapters._yaml import PlainDumper
-
-        path = self._folder / file_name(document)
-        text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
-        content = text.encode()
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImgsecError(
-                OUTPUT_UNWRITABLE(f"the folder {shown(str(self._folder))}: {error.strerror}")
-            ) from None
-        require_writable(str(path))
-        if not path.exists():
-            write_file(path, content)
-            return Change(str(path), "created")
-        present = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
-        if present == content:
-            return Change(str(path), "unchanged")
-        held = load_yaml(present, str(path))
-        if not is_ours(held):
-            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
-        if _identity(held) != _identity(document):
-            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
-        write_file(path, content)
-        return Change(str(path), "updated")

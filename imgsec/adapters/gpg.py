@@ -42,7 +42,7 @@ from imgsec.reasons import (
 )
 
 GPGV_SECONDS = 20.0
-GPGCONF_SECONDS = 10.0
+AGENT_ANSWER_SECONDS = 10.0
 AGENT_END_SECONDS = 1.0  # it needs milliseconds
 _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
 # The key is used within seconds: no card daemon, and nothing remembered longer than the run.
@@ -131,7 +131,7 @@ class GpgKeyring:
         completed = run(
             [str(self._tools.find("gpg-connect-agent")), "keyinfo --list", "/bye"],
             environment=self._environment,
-            timeout=GPGCONF_SECONDS,
+            timeout=AGENT_ANSWER_SECONDS,
         )
         rows = [line.split() for line in completed.stdout.splitlines()]
         kinds = [row[7] for row in rows if row[:2] == [b"S", b"KEYINFO"] and len(row) > 7]
@@ -226,34 +226,20 @@ class GpgKeyring:
     def end_agent(self) -> None:
         """End what gpg left running in this home; the key is gone from memory then.
 
-        Raises `ImgsecError` (tool-failed, tool-missing, timeout) if gpgconf did not do it; it is
-        done all the same.
+        By signal, not by gpgconf, which starts two processes to ask a favour that a hanging agent
+        does not do. Raises `ImgsecError` (tool-failed) if something cannot be found or ended.
         """
         for process in self._started:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        was_running = bool(_agents(self.home))
-        failure: ImgsecError | None = None
-        try:
-            run(
-                [str(self._tools.find("gpgconf")), "--kill", "gpg-agent"],
-                environment=self._environment,
-                timeout=GPGCONF_SECONDS,
-            ).require_success()
-            if not _agents_end(self.home):
-                failure = ImgsecError(TOOL_FAILED("gpgconf ended with 0, and the agent did not"))
-        except ImgsecError as error:
-            failure = error
-        finally:
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                for pid in _agents(self.home):
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, number)
-                if _agents_end(self.home):
-                    break
-        if failure and was_running:
-            raise failure
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            for pid in _processes(self.home):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            if _all_end(self.home):
+                return
+        raise ImgsecError(TOOL_FAILED("gpg's agent cannot be ended"))
 
     def _only_key(self, *, secret: bool, fingerprint: str) -> PublicKey:
         wanted = Fingerprint.parse(fingerprint)
@@ -282,21 +268,34 @@ def gpg_keyring(tools: Tools, directory: PrivateDir) -> Iterator[GpgKeyring]:
     surely(keyring.end_agent)
 
 
-def _agents(home: Path) -> list[int]:
-    """The agents of this home: gpg starts them with ``--homedir``."""
+def _processes(home: Path) -> list[int]:
+    """Everything that gpg started for this home: it names it as an argument or by GNUPGHOME.
+
+    Raises `ImgsecError` (tool-failed) where /proc shows other processes than ours.
+    """
+    named = {os.fsencode(home), b"GNUPGHOME=" + os.fsencode(home)}
     found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended in between
-            words = (path / "cmdline").read_bytes().split(b"\0")
-            if words[0].rpartition(b"/")[2] == b"gpg-agent" and os.fsencode(home) in words:
-                found.append(int(path.name))
+    try:
+        if Path("/proc/self").readlink().name != str(os.getpid()):
+            raise OSError
+        for folder in Path("/proc").glob("[0-9]*"):
+            words: set[bytes] = set()
+            for part in ("cmdline", "environ"):
+                with suppress(OSError):  # it has ended in between, or is somebody else's
+                    words |= set((folder / part).read_bytes().split(b"\0"))
+            if words & named:
+                found.append(int(folder.name))
+    except OSError:
+        raise ImgsecError(
+            TOOL_FAILED("/proc does not show this process, so gpg's agent cannot be found")
+        ) from None
     return found
 
 
-def _agents_end(home: Path) -> bool:
-    """Whether this home's agents are gone, after a little patience."""
+def _all_end(home: Path) -> bool:
+    """Whether this home's processes are gone, after a little patience."""
     patience = time.monotonic() + AGENT_END_SECONDS
-    while _agents(home):
+    while _processes(home):
         if time.monotonic() > patience:
             return False
         time.sleep(0.002)

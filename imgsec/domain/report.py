@@ -5,11 +5,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.verdict import Verdict
-from imgsec.domain.vulnerability import ScanReport
+
+if TYPE_CHECKING:  # most commands scan nothing
+    from imgsec.domain.vulnerability import ScanReport
 
 
 @dataclass(frozen=True, slots=True)

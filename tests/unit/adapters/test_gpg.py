@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -378,65 +379,62 @@ def test_agent_ends_with_the_keyring(short: Path, cast: Cast) -> None:
     assert not agents(short)
 
 
-@pytest.mark.parametrize(
-    ("script", "code"),
-    [
-        ("echo it is broken >&2; exit 9", "tool-failed"),
-        ("exit 0", "tool-failed"),
-        ("exec sleep 30", "timeout"),
-    ],
-)
-def test_agent_ends_whatever_gpgconf_does_and_gpgconf_is_named(
-    short: Path, cast: Cast, monkeypatch: pytest.MonkeyPatch, script: str, code: str
-) -> None:
-    monkeypatch.setattr(gpg, "GPGCONF_SECONDS", 0.5)
-    monkeypatch.setattr(gpg, "AGENT_END_SECONDS", 0.5)
-    tools = Tools(broken_gpgconf(short, script))
-    with (
-        refused(code) as reasons,
-        gpg_keyring(tools, PrivateDir(short, in_memory=True)) as keyring,
-    ):
-        keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
-        assert agents(short)
-    assert "gpgconf" in reasons[0].text
-    assert not agents(short)
-
-
 def test_agent_that_does_not_listen_ends_too(
     short: Path, cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gpg, "AGENT_END_SECONDS", 0.2)
-    tools = Tools(broken_gpgconf(short, "exit 9"))
-    with (
-        refused("tool-failed"),
-        gpg_keyring(tools, PrivateDir(short, in_memory=True)) as keyring,
-    ):
+    with gpg_keyring(Tools(), PrivateDir(short, in_memory=True)) as keyring:
         keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
         for pid in agents(short):
             os.kill(int(pid), signal.SIGSTOP)
     assert not agents(short)
 
 
-def test_broken_gpgconf_hides_no_other_failure(short: Path, cast: Cast) -> None:
-    tools = Tools(broken_gpgconf(short, "exit 9"))
+def test_whatever_else_serves_the_home_ends_with_it(short: Path) -> None:
+    with (
+        gpg_keyring(Tools(), PrivateDir(short, in_memory=True)) as keyring,
+        subprocess.Popen(["sleep", "60"], env={"GNUPGHOME": str(keyring.home)}) as helper,
+        subprocess.Popen(["sleep", "60"], env={"GNUPGHOME": f"{keyring.home}2"}) as foreign,
+    ):
+        keyring.end_agent()
+        assert helper.wait(timeout=20) == -signal.SIGTERM
+        assert foreign.poll() is None
+        foreign.kill()
 
-    def work() -> None:
-        with gpg_keyring(tools, PrivateDir(short, in_memory=True)) as keyring:
+
+def test_agent_that_cannot_be_ended_is_told(
+    short: Path, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpg, "AGENT_END_SECONDS", 0.1)
+
+    def work(error: type[Exception] | None) -> None:
+        with gpg_keyring(Tools(), PrivateDir(short, in_memory=True)) as keyring:
             keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
-            raise ZeroDivisionError
+            monkeypatch.setattr(os, "kill", lambda *_: None)
+            if error:
+                raise error
 
-    with pytest.raises(ZeroDivisionError):
-        work()
-    assert not agents(short)
+    with refused("tool-failed") as reasons:
+        work(None)
+    assert "agent" in reasons[0].text
+    monkeypatch.undo()
+    monkeypatch.setattr(gpg, "AGENT_END_SECONDS", 0.1)
+    with pytest.raises(ZeroDivisionError):  # it hides no other failure
+        work(ZeroDivisionError)
+    monkeypatch.undo()
+    for pid in agents(short):
+        os.kill(int(pid), signal.SIGKILL)
 
 
-def broken_gpgconf(folder: Path, script: str) -> Path:
-    """A folder of tools with this gpgconf in it."""
-    tools = folder / "tools"
-    tools.mkdir()
-    (tools / "gpgconf").write_text(f"#!/bin/sh\n{script}\n")
-    (tools / "gpgconf").chmod(0o755)
-    return tools
+def test_proc_of_other_processes_is_no_proof_that_the_agent_ended(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        refused("tool-failed") as reasons,
+        gpg_keyring(Tools(), PrivateDir(short, in_memory=True)),
+    ):
+        monkeypatch.setattr(Path, "readlink", lambda _: Path("1"))
+    assert "/proc" in reasons[0].text
 
 
 def agents(folder: Path) -> list[str]:

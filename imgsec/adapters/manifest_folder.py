@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Manifests in a folder: one file for each object, and nobody else's file is touched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from imgsec.adapters.files import load_yaml, read_file, require_writable, write_file
+from imgsec.domain.kubernetes import is_ours
+from imgsec.domain.reference import shown
+from imgsec.domain.report import Change
+from imgsec.errors import ImgsecError
+from imgsec.reasons import FOREIGN_OBJECT, OUTPUT_UNWRITABLE
+
+MANIFEST_FILE_MAX_BYTES = 1 * 2**20
+
+
+class FolderSink:
+    """Writes manifests to a folder, one file each; see `imgsec.ports.ManifestSink`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def require_ready(self) -> None:
+        """See `imgsec.ports.ManifestSink`. Makes nothing: the folder may be still to be made."""
+        folder = self._folder.absolute()
+        present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+        if not present.is_dir():
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} is not a folder"))
+        if not os.access(present, os.W_OK | os.X_OK):
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} cannot be written"))
+
+    def publish(self, document: dict[str, Any]) -> Change:
+        """The file is `file_name`'s; the same bytes are left alone."""
+        import yaml
+
+        from imgsec.adapters._yaml import PlainDumper
+
+        path = self._folder / file_name(document)
+        text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
+        content = text.encode()
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ImgsecError(
+                OUTPUT_UNWRITABLE(f"the folder {shown(str(self._folder))}: {error.strerror}")
+            ) from None
+        require_writable(str(path))
+        if not path.exists():
+            write_file(path, content)
+            return Change(str(path), "created")
+        present = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
+        if present == content:
+            return Change(str(path), "unchanged")
+        held = load_yaml(present, str(path))
+        if not is_ours(held):
+            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
+        if _identity(held) != _identity(document):
+            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
+        write_file(path, content)
+        return Change(str(path), "updated")
+
+
+def file_name(document: dict[str, Any]) -> str:
+    """``NAME.KIND.yaml``, and ``NAME.NAMESPACE.KIND.yaml`` for an ImagePolicy.
+
+    One policy name stands in many namespaces, and a namespace has no dot. set-up's Secrets stand in
+    one namespace; pipelines know their files by the shorter name.
+    """
+    metadata, kind = document["metadata"], document["kind"]
+    namespace = metadata["namespace"] if kind == "ImagePolicy" else None
+    return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
+
+
+def _identity(document: dict[str, Any]) -> tuple[Any, Any, Any]:
+    metadata = document["metadata"]
+    return document.get("kind"), metadata.get("namespace"), metadata.get("name")
