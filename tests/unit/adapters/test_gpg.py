@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -363,6 +364,18 @@ def test_secret_key_never_enters_where_a_public_one_is_expected(
         with refused("key-malformed"):
             keyring.inspect_public_key(content)
     assert not list((keyring.home / "private-keys-v1.d").glob("*"))
+
+
+def test_no_log_level_shows_a_byte_of_a_key(
+    keyring: GpgKeyring, cast: Cast, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("gnupg").setLevel(logging.DEBUG)
+    secret = cast.gpg.secret(cast.good, armour=True)
+    keyring.import_secret_key(SecretBytes(secret))
+    for line in secret.splitlines()[2:4]:
+        assert line.decode()[:12] not in caplog.text
+    assert [record.name for record in caplog.records if record.name == "gnupg"] == []
 
 
 def test_too_long_home_is_refused_before_gpg_fails_on_it(tmp_path: Path) -> None:

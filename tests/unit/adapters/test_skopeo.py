@@ -48,6 +48,13 @@ def signer(folder: Path, script: str) -> SkopeoSigner:
     )
 
 
+def test_skopeo_has_registry_settings_of_its_own_that_say_nothing(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    file = "$HOME/.config/containers/registries.conf"
+    signer(tmp_path, f'wc -c <"{file}" >{seen}').sign_image(IMAGE, SIGNER)
+    assert seen.read_text().strip() == "0"
+
+
 def test_skopeo_sees_our_files_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,3 +82,23 @@ def test_second_signal_does_not_disturb_the_clean_up() -> None:
         "try:\n        send()\n    finally:\n        send(); print('cleaned up')",
     )
     assert lines == ["cleaned up", "ended in 143 143", "alarm (0.0, 0.0)"]
+
+
+def test_code_of_the_signal_stands_over_what_came_of_it() -> None:
+    code = """
+import os, signal, sys
+from imgsec.cli import failures, lifetime
+
+def half(arguments):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except lifetime.Terminated:
+        raise ImportError("a module was left half imported")
+
+failures._run = half
+sys.exit(failures.run(["resolve"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 143
