@@ -23,7 +23,7 @@ from typing import Any
 from imgsec.adapters._cleanup import surely
 from imgsec.adapters._process import Tools, run, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
-from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes
+from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes, Subkey
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
@@ -113,7 +113,7 @@ class GpgKeyring:
         result = self._gpg.gen_key(batch)
         if not result.fingerprint:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg made no key: {_last_line(result.stderr)}"))
-        return self._only_key(secret=True, fingerprint=result.fingerprint)
+        return self._only_key(result.fingerprint)
 
     def import_secret_key(self, content: SecretBytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
@@ -121,7 +121,7 @@ class GpgKeyring:
         if result.sec_read != 1 or len(set(result.fingerprints)) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.sec_read or 'no'} secret keys"))
         self._require_unprotected()
-        return self._only_key(secret=True, fingerprint=result.fingerprints[0])
+        return self._only_key(result.fingerprints[0])
 
     def _require_unprotected(self) -> None:
         """Raises `ImgsecError` (key-unusable) if a secret key here asks for a passphrase to sign.
@@ -160,7 +160,7 @@ class GpgKeyring:
         result = self._gpg.import_keys(content)
         if result.count != 1 or len(set(result.fingerprints)) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.count or 'no'} public keys"))
-        return self._only_key(secret=False, fingerprint=result.fingerprints[0])
+        return self._only_key(result.fingerprints[0])
 
     def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
         """See `imgsec.ports.Keyring`."""
@@ -241,9 +241,9 @@ class GpgKeyring:
                 return
         raise ImgsecError(TOOL_FAILED("gpg's agent cannot be ended"))
 
-    def _only_key(self, *, secret: bool, fingerprint: str) -> PublicKey:
+    def _only_key(self, fingerprint: str) -> PublicKey:
         wanted = Fingerprint.parse(fingerprint)
-        for row in self._gpg.list_keys(secret):
+        for row in self._gpg.list_keys():  # of secret keys it tells less about the subkeys
             if row["fingerprint"] == str(wanted):
                 return _public_key(row)
         raise ImgsecError(KEY_MALFORMED("gpg imported a key that it does not list"))
@@ -367,18 +367,24 @@ def _bounded_pipe(max_bytes: int) -> Iterator[tuple[int, bytearray]]:
 
 def _public_key(row: dict[str, Any]) -> PublicKey:
     """From a row of python-gnupg's key listing (GnuPG `doc/DETAILS`, colon format)."""
-    kind = _ALGORITHMS.get(row["algo"], f"algorithm-{row['algo']}")
-    curve = row.get("curve") or ""
-    algorithm = f"{kind}{row['length']}" if kind in ("rsa", "dsa") else (curve or kind)
+    subkeys = row.get("subkey_info", {}).values()  # by short id: two of one id are one
+    if len(subkeys) != len(row["subkeys"]):
+        raise ImgsecError(KEY_MALFORMED("it holds two subkeys of one id"))
     return PublicKey(
         fingerprint=Fingerprint.parse(row["fingerprint"]),
-        algorithm=algorithm,
+        algorithm=_algorithm(row),
         created=datetime.fromtimestamp(int(row["date"]), UTC),
         expires=datetime.fromtimestamp(int(row["expires"]), UTC) if row["expires"] else None,
         can_sign="s" in re.sub(r"[A-Z]", "", row["cap"]),
         is_revoked=row["trust"] == "r",
-        has_subkeys=bool(row["subkeys"]),
+        subkeys=tuple(Subkey(_algorithm(info), "s" in info["cap"]) for info in subkeys),
     )
+
+
+def _algorithm(row: dict[str, Any]) -> str:
+    kind = _ALGORITHMS.get(row["algo"], f"algorithm-{row['algo']}")
+    curve = row.get("curve") or ""
+    return f"{kind}{row['length']}" if kind in ("rsa", "dsa") else (curve or kind)
 
 
 def _last_line(text: str) -> str:

@@ -201,12 +201,20 @@ def unwrapped(content: bytes, *, layers: int = 1) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class Subkey:
+    """A subkey of a primary key. algorithm: as in `PublicKey`."""
+
+    algorithm: str
+    can_sign: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PublicKey:
     """What a keyring says of one primary key.
 
     algorithm: OpenPGP's name and size, such as ``rsa4096`` or ``ed25519``.
     expires: None for a key without an end date. created and expires are in UTC.
-    has_subkeys: any subkey at all, whatever it may do.
+    can_sign: the primary key itself. subkeys: all of them, revoked and ended ones too.
     """
 
     fingerprint: Fingerprint
@@ -215,13 +223,14 @@ class PublicKey:
     expires: datetime | None
     can_sign: bool
     is_revoked: bool
-    has_subkeys: bool
+    subkeys: tuple[Subkey, ...] = ()
 
     def flaws(self, now: datetime) -> tuple[Reason, ...]:
         """Why this key must not sign now; empty for a usable one.
 
-        The limits are those of the strictest verifier, the Go OpenPGP build inside Portieris: RSA
-        or NIST curves only, and no subkey (skopeo up to 1.20 refuses what a subkey signed).
+        The limits are those of the strictest verifiers: the Go OpenPGP build inside Portieris reads
+        RSA and NIST curves only, and skopeo up to 1.20 refuses what a subkey signed. A subkey that
+        only encrypts, as older scripts made beside every key, does no harm.
         """
         found = []
         if self.is_revoked:
@@ -230,25 +239,31 @@ class PublicKey:
             found.append(KEY_EXPIRED(f"key {self.fingerprint} ended on {self.expires:%Y-%m-%d}"))
         if not self.can_sign:
             found.append(KEY_UNUSABLE(f"key {self.fingerprint} is not made for signing"))
-        if self.has_subkeys:
+        if any(subkey.can_sign for subkey in self.subkeys):
             found.append(
                 KEY_UNUSABLE(
-                    f"key {self.fingerprint} has subkeys, and a verifier could be unable to read it"
+                    f"key {self.fingerprint} has a subkey that signs, and verifiers refuse that"
                 )
             )
-        if not re.fullmatch(r"rsa\d+|nistp\d+", self.algorithm):
-            found.append(
-                KEY_UNUSABLE(f"Portieris cannot read {self.algorithm} keys like {self.fingerprint}")
-            )
-        elif self.is_short:
+        for algorithm in (self.algorithm, *(subkey.algorithm for subkey in self.subkeys)):
+            if not is_readable_everywhere(algorithm):
+                found.append(
+                    KEY_UNUSABLE(f"Portieris cannot read {algorithm} keys like {self.fingerprint}")
+                )
+        if self.is_short:
             found.append(KEY_UNUSABLE(f"{self.algorithm} is too short for a signing key"))
-        return tuple(found)
+        return tuple(dict.fromkeys(found))
 
     @property
     def is_short(self) -> bool:
         """An RSA or DSA key that no longer protects, for whoever verifies with it too."""
         size = re.fullmatch(r"(?:rsa|dsa)(\d+)", self.algorithm)
         return size is not None and int(size[1]) < _MIN_BITS
+
+
+def is_readable_everywhere(algorithm: str) -> bool:
+    """Whether every verifier reads keys of this algorithm: RSA and the NIST curves."""
+    return re.fullmatch(r"rsa\d+|nistp\d+", algorithm) is not None
 
 
 _MIN_BITS = 2048  # NIST SP 800-131A: shorter RSA and DSA keys are disallowed

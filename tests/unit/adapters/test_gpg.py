@@ -17,7 +17,7 @@ from imgsec.adapters import gpg
 from imgsec.adapters._process import Tools
 from imgsec.adapters.gpg import GpgKeyring, gpg_keyring, judge_status
 from imgsec.adapters.private_dir import PrivateDir
-from imgsec.domain.keys import Fingerprint, KeyRequest, SecretBytes
+from imgsec.domain.keys import Fingerprint, KeyRequest, SecretBytes, Subkey
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
 from imgsec.reasons import Reason
 from tests.support import Gpg, short_folder
@@ -45,6 +45,10 @@ class Cast:
         self.gpg.run("--import", stdin=note.replace(":-----BEGIN", "-----BEGIN").encode())
         self.with_subkey = self.gpg.make_key("subkey owner", usage="cert")
         self.gpg.run("--quick-add-key", self.with_subkey, "rsa2048", "sign")
+        self.encrypts = self.gpg.make_key("older script's owner")
+        self.gpg.run("--quick-add-key", self.encrypts, "rsa2048", "encr")
+        self.unreadable = self.gpg.make_key("modern owner")
+        self.gpg.run("--quick-add-key", self.unreadable, "cv25519", "encr")
         self.p256 = self.gpg.make_key("curve key", "nistp256")
         self.ed25519 = self.gpg.make_key("edwards key", "ed25519")
 
@@ -319,6 +323,15 @@ def test_state_of_a_key_is_read_from_the_key(keyring: GpgKeyring, cast: Cast) ->
     assert flaws(cast.p256) == []
     assert flaws(cast.ed25519) == ["key-unusable"]
     assert set(flaws(cast.with_subkey)) == {"key-unusable"}
+    assert flaws(cast.encrypts) == []
+    assert flaws(cast.unreadable) == ["key-unusable"]
+
+
+def test_subkeys_of_a_secret_key_are_seen(keyring: GpgKeyring, cast: Cast) -> None:
+    key = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.encrypts)))
+    assert key.subkeys == (Subkey("rsa2048", can_sign=False),)
+    key = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.with_subkey)))
+    assert key.subkeys == (Subkey("rsa2048", can_sign=True),)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x95\x00", b"\xff" * 100, b"<html></html>"])

@@ -18,6 +18,7 @@ from imgsec.domain.keys import (
     KeyRequest,
     PublicKey,
     SecretBytes,
+    Subkey,
     unwrapped,
 )
 from tests.unit.refusals import refused
@@ -38,7 +39,6 @@ def key(**changes: object) -> PublicKey:
         expires=NOW + timedelta(days=1),
         can_sign=True,
         is_revoked=False,
-        has_subkeys=False,
     )
     return replace(usable, **changes)  # type: ignore[arg-type]
 
@@ -195,6 +195,7 @@ def test_what_is_no_openpgp_after_one_layer_is_no_key(stored: bytes) -> None:
 def test_usable_key_has_no_flaw() -> None:
     assert key().flaws(NOW) == ()
     assert key(expires=None, algorithm="nistp256").flaws(NOW) == ()
+    assert key(subkeys=(Subkey("rsa3072", can_sign=False),)).flaws(NOW) == ()
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,8 @@ def test_usable_key_has_no_flaw() -> None:
         ({"expires": NOW}, "key-expired"),
         ({"expires": NOW - timedelta(seconds=1)}, "key-expired"),
         ({"can_sign": False}, "key-unusable"),
-        ({"has_subkeys": True}, "key-unusable"),
+        ({"subkeys": (Subkey("rsa2048", can_sign=True),)}, "key-unusable"),
+        ({"subkeys": (Subkey("cv25519", can_sign=False),)}, "key-unusable"),
         ({"algorithm": "ed25519"}, "key-unusable"),
         ({"algorithm": "brainpoolP256r1"}, "key-unusable"),
         ({"algorithm": "dsa2048"}, "key-unusable"),

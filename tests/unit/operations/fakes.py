@@ -45,7 +45,6 @@ def public_key(fingerprint: Fingerprint = SIGNER, **changes: Any) -> PublicKey:
         "expires": NOW + timedelta(days=1),
         "can_sign": True,
         "is_revoked": False,
-        "has_subkeys": False,
         **changes,
     }
     return PublicKey(**fields)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest
+from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, Subkey
 from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
 from imgsec.domain.reference import RepositoryPattern
 from imgsec.domain.report import KeySummary
@@ -136,7 +136,7 @@ def test_kms_that_gives_back_other_bytes_is_not_believed() -> None:
     [
         ({"expires": NOW}, "key-expired"),
         ({"is_revoked": True}, "key-revoked"),
-        ({"has_subkeys": True}, "key-unusable"),
+        ({"subkeys": (Subkey("rsa2048", can_sign=True),)}, "key-unusable"),
     ],
 )
 def test_stored_key_that_may_not_sign_is_not_published(flaw: dict[str, Any], code: str) -> None:
