@@ -63,13 +63,17 @@ class Registry(ManifestReader, SignatureReader, ConfigReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key object in the KMS, without its payload. id: the KMS's own UUID."""
+    """A key object in the KMS, without its payload. id: the KMS's own UUID.
+
+    name: not unique. key_ring: empty where the KMS does not tell.
+    """
 
     id: str
     aliases: tuple[str, ...]
     name: str
     description: str
     created: datetime | None
+    key_ring: str = ""
 
 
 class KeyReader(Protocol):
@@ -84,6 +88,9 @@ class KeyReader(Protocol):
         Raises `KeyNotFound`, (key-malformed, permission-denied).
         """
 
+    def list_keys(self) -> Iterator[StoredKey]:
+        """All keys that may hold an OpenPGP key and are not destroyed, oldest first."""
+
 
 class KeyWriter(KeyReader, Protocol):
     """Stores keys in the KMS."""
@@ -96,6 +103,12 @@ class KeyWriter(KeyReader, Protocol):
         self, alias: str, content: SecretBytes, *, name: str, description: str
     ) -> StoredKey:
         """Create a key under an alias that is free; never a second one under the same alias."""
+
+    def add_alias(self, key_id: str, alias: str) -> None:
+        """Let the alias name this key, too; done already is done. Raises `KeyExists`."""
+
+    def remove_alias(self, key_id: str, alias: str) -> None:
+        """Take the alias from this key; gone already is gone. It is free minutes later."""
 
 
 class Keyring(Protocol):

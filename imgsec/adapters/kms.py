@@ -11,10 +11,10 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from imgsec.adapters._http import ATTEMPTS, Answer, Http, patience, waits
@@ -25,6 +25,7 @@ from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
+    ANSWER_TOO_LARGE,
     CREDENTIAL_REJECTED,
     KEY_CONFLICT,
     KEY_MALFORMED,
@@ -37,9 +38,14 @@ from imgsec.reasons import (
 
 PAYLOAD_MAX_BYTES = 7500  # Key Protect: material of a standard key, before base64
 _KEY_TYPE = "application/vnd.ibm.kms.key+json"
-_OK, _CREATED, _BAD_REQUEST, _NOT_FOUND, _CONFLICT, _GONE = 200, 201, 400, 404, 409, 410
+_OK, _CREATED, _NO_CONTENT = 200, 201, 204
+_BAD_REQUEST, _NOT_FOUND, _CONFLICT, _GONE = 400, 404, 409, 410
+_PAGE, _PAGES_MAX = 200, 500  # Key Protect: 200 by default, 5,000 at most
 _DESTROYED = 5
 _ALIAS_TAKEN = "KEY_ALIAS_NOT_UNIQUE_ERR"
+
+
+_Made = TypeVar("_Made")
 
 
 class Kms:
@@ -85,6 +91,21 @@ class Kms:
             raise ImgsecError(KEY_MALFORMED(f"the payload of {shown(name)} is no base64")) from None
         return _stored(resource), SecretBytes(content)
 
+    def list_keys(self) -> Iterator[StoredKey]:
+        """See `imgsec.ports.KeyReader`. The page that is not full is the last one."""
+        for number in range(_PAGES_MAX):
+            query = f"extractable=true&sort=creationDate&limit={_PAGE}&offset={number * _PAGE}"
+            answer = self._ask("GET", f"/api/v2/keys?{query}")
+            if answer.status != _OK:
+                raise ImgsecError(_failure(answer, "list the keys", "Reader"))
+            resources = _resources(answer)
+            if len(resources) != _total(answer):  # it must never look emptier than it is
+                raise ImgsecError(answer.malformed("half a list of keys"))
+            yield from map(_stored, resources)
+            if len(resources) < _PAGE:
+                return
+        raise ImgsecError(ANSWER_TOO_LARGE(f"the KMS lists more than {_PAGES_MAX * _PAGE} keys"))
+
     def store_key(
         self, alias: str, content: SecretBytes, *, name: str, description: str
     ) -> StoredKey:
@@ -109,23 +130,73 @@ class Kms:
                 ],
             }
         ).encode()
+        return self._make(
+            "/api/v2/keys",
+            body,
+            f"store a key as {alias}",
+            statuses=(_CREATED,),
+            made=lambda answer: _stored(_first_resource(answer)),
+            look_up=lambda: self._look_up(alias),
+        )
+
+    def add_alias(self, key_id: str, alias: str) -> None:
+        """See `imgsec.ports.KeyWriter`."""
+
+        def look_up() -> bool | None:
+            held = self._look_up(alias)
+            return True if held and held.id == key_id else None
+
+        try:
+            self._make(
+                f"/api/v2/keys/{quote(key_id, safe='')}/aliases/{quote(alias, safe='')}",
+                b"",
+                f"give the alias {alias} to the key {key_id}",
+                statuses=(_OK, _CREATED),
+                made=lambda _: True,
+                look_up=look_up,
+            )
+        except KeyExists:
+            if look_up() is None:
+                raise
+
+    def remove_alias(self, key_id: str, alias: str) -> None:
+        """See `imgsec.ports.KeyWriter`."""
+        path = f"/api/v2/keys/{quote(key_id, safe='')}/aliases/{quote(alias, safe='')}"
+        answer = self._ask("DELETE", path)
+        if answer.status not in (_OK, _NO_CONTENT, _NOT_FOUND, _GONE):
+            raise ImgsecError(_failure(answer, f"take the alias {alias} away", "Writer"))
+
+    def _make(
+        self,
+        path: str,
+        body: bytes,
+        attempted: str,
+        *,
+        statuses: tuple[int, ...],
+        made: Callable[[Answer], _Made],
+        look_up: Callable[[], _Made | None],
+    ) -> _Made:
+        """A POST that is never repeated blindly: before each repetition, look whether it was done.
+
+        Raises `KeyExists` where the alias is another key's.
+        """
         for attempt, own_wait in enumerate(islice(waits(), ATTEMPTS), start=1):
             wait = own_wait
             try:
-                answer = self._ask("POST", "/api/v2/keys", body=body)
+                answer = self._ask("POST", path, body=body)
             except ImgsecError as error:
                 failure = error
             else:
-                if answer.status == _CREATED:
-                    return _stored(_first_resource(answer))
-                failure = ImgsecError(_failure(answer, "create a key", "Writer"))
+                if answer.status in statuses:
+                    return made(answer)
+                failure = ImgsecError(_failure(answer, attempted, "Writer"))
                 wait = patience(own_wait, answer.headers)
                 if 400 <= answer.status < 500 and _ALIAS_TAKEN in _codes(answer):
                     raise KeyExists(KEY_CONFLICT(failure.reason.text)) from None
             if not failure.reason.retryable:
                 raise failure
             # It may have been done, and only the answer lost: look before trying again.
-            if (done := self._look_up(alias)) is not None:
+            if (done := look_up()) is not None:
                 return done
             if attempt < ATTEMPTS:
                 time.sleep(wait)
@@ -167,14 +238,29 @@ class Kms:
 
 
 def _first_resource(answer: Answer) -> Mapping[str, Any]:
+    resources = _resources(answer)
+    if not resources:
+        raise ImgsecError(answer.malformed("no key object"))
+    return resources[0]
+
+
+def _resources(answer: Answer) -> list[Mapping[str, Any]]:
+    """The key objects of an answer; a collection without any has no such member."""
     document = answer.json()
     try:
-        resource = document["resources"][0]
-        if not is_uuid(resource["id"]):
+        resources = document.get("resources", [])
+        if not all(is_uuid(resource["id"]) for resource in resources):
             raise ValueError
     except (KeyError, IndexError, TypeError, ValueError, AttributeError):
         raise ImgsecError(answer.malformed("no key object")) from None
-    return resource  # type: ignore[no-any-return]
+    return resources  # type: ignore[no-any-return]
+
+
+def _total(answer: Answer) -> object:
+    try:
+        return answer.json()["metadata"]["collectionTotal"]
+    except (KeyError, TypeError):
+        return None
 
 
 def _stored(resource: Mapping[str, Any]) -> StoredKey:
@@ -189,6 +275,7 @@ def _stored(resource: Mapping[str, Any]) -> StoredKey:
         name=str(resource.get("name", "")),
         description=str(resource.get("description", "")),
         created=created,
+        key_ring=str(resource.get("keyRingID", "")),
     )
 
 

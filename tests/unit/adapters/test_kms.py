@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from imgsec.adapters import kms as kms_module
 from imgsec.adapters._http import ATTEMPTS, Http
 from imgsec.adapters.kms import PAYLOAD_MAX_BYTES, Kms
 from imgsec.domain.hosts import ServiceUrl
@@ -214,3 +215,107 @@ def test_answer_that_is_no_key_is_told_apart(script: Script, code: str) -> None:
     with Server([script]) as server, refused(code) as reasons:
         kms(server).fetch_key("release")
     assert reasons[0].text.isprintable()
+
+
+# --- Lists and aliases ----------------------------------------------------------------------------
+
+
+def page(count: int, first: int = 0) -> Script:
+    ids = [f"{number:08x}-1234-4abc-8def-0123456789ab" for number in range(first, first + count)]
+    return reply(200, listed([resource(id=one, aliases=[]) for one in ids]))
+
+
+def listed(resources: list[Any], total: int | None = None) -> dict[str, Any]:
+    metadata = {"collectionTotal": len(resources) if total is None else total}
+    return {"metadata": metadata, **({"resources": resources} if resources else {})}
+
+
+def test_list_goes_on_until_a_page_is_not_full() -> None:
+    with Server([page(200), page(200, 200), page(3, 400)]) as server:
+        keys = list(kms(server).list_keys())
+        paths = [request.path for request in server.requests]
+    assert len({key.id for key in keys}) == 403
+    assert [path.partition("offset=")[2] for path in paths] == ["0", "200", "400"]
+    assert all("extractable=true" in path for path in paths)
+
+
+def test_empty_list_has_no_resources_at_all() -> None:
+    with Server([reply(200, listed([]))]) as server:
+        assert list(kms(server).list_keys()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        (reply(200, {}), "answer-malformed"),
+        (reply(200, []), "answer-malformed"),
+        (reply(200, b"<html>"), "answer-malformed"),
+        (reply(200, listed([], total=1)), "answer-malformed"),
+        (reply(200, listed([resource()], total=2)), "answer-malformed"),
+        (reply(200, listed([{"id": "x"}])), "answer-malformed"),
+        (reply(200, listed([None])), "answer-malformed"),
+        (error(401, "UNAUTHORIZED_ERR"), "credential-rejected"),
+        (error(403, "FEATURE_RESTRICTED_ERR"), "permission-denied"),
+        (error(400, "KEY_SEARCH_TOO_BROAD"), "request-refused"),
+    ],
+)
+def test_list_that_is_no_whole_list_is_no_empty_one(script: Script, code: str) -> None:
+    with Server([script]) as server, refused(code):
+        list(kms(server).list_keys())
+
+
+def test_endless_list_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kms_module, "_PAGES_MAX", 2)
+    with Server([page(200), page(200)]) as server, refused("answer-too-large"):
+        list(kms(server).list_keys())
+
+
+def add_alias(*scripts: Script) -> list[tuple[str, str]]:
+    with Server(list(scripts)) as server:
+        kms(server).add_alias(ID, "release")
+        return [(request.method, request.path) for request in server.requests]
+
+
+ALIAS_PATH = f"/api/v2/keys/{ID}/aliases/release"
+LOOK = ("GET", "/api/v2/keys/release/metadata")
+ANOTHER = "ffffffff-1234-4abc-8def-0123456789ab"
+
+
+@pytest.mark.parametrize("status", [200, 201])
+def test_alias_is_added(status: int) -> None:
+    assert add_alias(reply(status, {"resources": []})) == [("POST", ALIAS_PATH)]
+
+
+@pytest.mark.parametrize("lost", [raw(), reply(500), reply(503)])
+def test_alias_whose_answer_was_lost_is_looked_up(lost: Script) -> None:
+    assert add_alias(lost, found()) == [("POST", ALIAS_PATH), LOOK]
+
+
+def test_alias_that_another_key_has_is_not_taken_for_done() -> None:
+    asked = add_alias(reply(503), found(id=ANOTHER), reply(201, {}))
+    assert asked == [("POST", ALIAS_PATH), LOOK, ("POST", ALIAS_PATH)]
+
+
+def test_alias_that_the_key_has_already_is_done() -> None:
+    taken = error(409, "KEY_ALIAS_NOT_UNIQUE_ERR")
+    assert add_alias(taken, found()) == [("POST", ALIAS_PATH), LOOK]
+    with pytest.raises(KeyExists):
+        add_alias(taken, found(id=ANOTHER))
+
+
+def test_full_alias_list_is_told_in_the_kms_words() -> None:
+    with refused("permission-denied") as reasons:
+        add_alias(error(409, "KEY_ALIAS_QUOTA_ERR"))
+    assert "KEY_ALIAS_QUOTA_ERR" in reasons[0].text
+
+
+@pytest.mark.parametrize("script", [reply(204), reply(200), error(404, "KEY_NOT_FOUND_ERR")])
+def test_alias_is_gone_after_it_was_removed(script: Script) -> None:
+    with Server([script]) as server:
+        kms(server).remove_alias(ID, "release")
+        assert (server.requests[0].method, server.requests[0].path) == ("DELETE", ALIAS_PATH)
+
+
+def test_alias_that_stays_is_told() -> None:
+    with Server([error(401, "UNAUTHORIZED_ERR")]) as server, refused("credential-rejected"):
+        kms(server).remove_alias(ID, "release")

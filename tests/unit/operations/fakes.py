@@ -176,13 +176,18 @@ class FakeKeyring:
 
 @dataclass
 class FakeKms:
-    """Keys by alias. before: called with each operation and alias, as another client may act."""
+    """Keys by alias, and keys without one by id, as (name, content).
+
+    before: called with each operation and alias, as another client may act.
+    """
 
     keys: dict[str, bytes] = field(default_factory=dict)
     before: Callable[[str, str], None] = lambda *_: None
     asked: list[tuple[str, str]] = field(default_factory=list)
     garbles: bool = False
     further_aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    nameless: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    originals: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     address = ("https://kms.example", "instance")
 
@@ -193,7 +198,7 @@ class FakeKms:
     def fetch_key(self, name: str) -> tuple[StoredKey, SecretBytes]:
         self._note("fetch", name)
         stored = self._stored(name)
-        content = self.keys[name]
+        content = self.nameless[name][1] if name in self.nameless else self.keys[name]
         return stored, SecretBytes(b"garbled" if self.garbles else content)
 
     def store_key(
@@ -207,16 +212,38 @@ class FakeKms:
         assert len(description) <= 240
         return self._stored(alias)
 
+    def list_keys(self) -> Iterator[StoredKey]:
+        self._note("list", "")
+        yield from [self._stored(name) for name in [*self.nameless, *self.keys]]
+
+    def add_alias(self, key_id: str, alias: str) -> None:
+        self._note("alias", alias)
+        if alias in self.keys:
+            if self._stored(alias).id == key_id:
+                return
+            raise KeyExists(KEY_CONFLICT("taken"))
+        self.keys[alias] = self.nameless[key_id][1]
+        self.originals[alias] = (key_id, self.nameless.pop(key_id)[0])
+
+    def remove_alias(self, key_id: str, alias: str) -> None:
+        self._note("unalias", alias)
+        stored = self._stored(alias)
+        assert stored.id == key_id
+        self.nameless[key_id] = (stored.name, self.keys.pop(alias))
+
     def _note(self, operation: str, name: str) -> None:
         self.before(operation, name)
         self.asked.append((operation, name))
 
     def _stored(self, name: str) -> StoredKey:
+        if name in self.nameless:
+            return StoredKey(name, (), self.nameless[name][0], "", NOW)
         if name not in self.keys:
             raise KeyNotFound(KEY_NOT_FOUND(f"no {name}"))
         half = "public" if name.endswith("-public") else "secret"
         aliases = self.further_aliases.get(name, ())
-        return StoredKey(f"id-{name}", (*aliases, name), "n", f"imgsec {half} half", NOW)
+        key_id, title = self.originals.get(name, (f"id-{name}", "n"))
+        return StoredKey(key_id, (*aliases, name), title, f"imgsec {half} half", NOW)
 
 
 @dataclass
