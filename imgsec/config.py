@@ -19,6 +19,7 @@ class Settings:
     """The options that commands share; texts are parsed where an adapter is made of them.
 
     timeout: seconds for the whole command. cr_token_file: None for the authenticator's defaults.
+    passphrase_file, passphrase_fd: one of them at most, for the secret key.
     trust_hosts, auth_realms: loosen a check, are never read from the environment, and are recorded.
     """
 
@@ -32,6 +33,8 @@ class Settings:
     account: str | None = None
     authfile: str | None = None
     ca_file: str | None = None
+    passphrase_file: str | None = None
+    passphrase_fd: int | None = None
     tools_dir: str | None = None
     kubeconfig: str | None = None
     context: str | None = None

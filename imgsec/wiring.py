@@ -42,6 +42,8 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
 
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
+_PASSPHRASE_MAX_BYTES = 1024
+_SPACE, _DELETE = 0x20, 0x7F
 _CA_FILE_MAX_BYTES = 8 * 2**20  # ours; the usual bundles have a quarter of a megabyte
 _AUTH_FILE_NAMES = ("config.json", ".dockerconfigjson")  # Docker's, and a mounted Secret's
 _CRN_INSTANCE = re.compile(r"crn:v1:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]+):[^:]*:[^:]*")
@@ -106,7 +108,9 @@ class World:
     def keyring(self) -> GpgKeyring:
         from imgsec.adapters.gpg import gpg_keyring
 
-        return self._stack.enter_context(gpg_keyring(self._tools, self._directory))
+        return self._stack.enter_context(
+            gpg_keyring(self._tools, self._directory, passphrase=self._passphrase)
+        )
 
     @cached_property
     def signer(self) -> Signer:
@@ -116,6 +120,7 @@ class World:
             self._tools,
             self._directory,
             gpg_home=self.keyring.home,
+            passphrase=self._passphrase,
             credential_for=self.registry.credential_for,
             environment=self._child_environment(),
         )
@@ -149,6 +154,30 @@ class World:
         from imgsec.adapters.private_dir import private_dir
 
         return self._stack.enter_context(private_dir())
+
+    @cached_property
+    def _passphrase(self) -> SecretBytes | None:
+        """The secret key's passphrase: one line of a file, or of an inherited descriptor."""
+        path, number = self._settings.passphrase_file, self._settings.passphrase_fd
+        if path and number is not None:
+            raise ImgsecError(INVALID_OPTION("give --passphrase-file or --passphrase-fd, not both"))
+        if number is not None:
+            path = f"/dev/fd/{number}"
+        if not path:
+            return None
+        content = read_file(path, max_bytes=_PASSPHRASE_MAX_BYTES)
+        line = content.removesuffix(b"\n").removesuffix(b"\r")
+        # gpg drops spaces at both ends when it makes a key, and keeps them when it opens one.
+        if line != line.strip() or any(byte < _SPACE or byte == _DELETE for byte in line):
+            line = b""
+        if not line:
+            raise ImgsecError(
+                INPUT_MALFORMED(
+                    f"{shown(path)} holds no passphrase",
+                    hint="Put it on one line, without a space at either end.",
+                )
+            )
+        return SecretBytes(line)
 
     @cached_property
     def _tools(self) -> Tools:

@@ -47,6 +47,9 @@ AGENT_END_SECONDS = 1.0  # it needs milliseconds
 _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
 # The key is used within seconds: no card daemon, and nothing remembered longer than the run.
 _AGENT_CONF = "disable-scdaemon\nmax-cache-ttl 600\n"
+# For a key that is imported, whose passphrase is at hand here: else each use of it costs 0.4 s. One
+# that is made here goes out into the world, with gpg's own count.
+_FEW_ITERATIONS = "s2k-count 65536\n"
 _STATUS_MAX_BYTES = 64 * 1024
 _GPGV_EXIT_CODES = (0, 1, 2)  # good, bad, cannot check; anything else is no judgment
 _ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
@@ -59,7 +62,7 @@ _BINARY_DOCUMENT = "00"  # RFC 4880, 5.2.1: the class of a signature over a bina
 class GpgKeyring:
     """A keyring in a private home; end its agent with `end_agent` before the home goes away."""
 
-    def __init__(self, tools: Tools, home: Path) -> None:
+    def __init__(self, tools: Tools, home: Path, *, passphrase: SecretBytes | None = None) -> None:
         import gnupg
         import sh  # noqa: F401 - before there is a key: cut short by a signal, it would stay half
 
@@ -68,6 +71,7 @@ class GpgKeyring:
         if len(str(home)) > GPG_HOME_MAX_CHARS:
             raise ImgsecError(STORAGE_UNAVAILABLE(f"the path {home} is too long for gpg's agent"))
         self._tools = tools
+        self._passphrase = passphrase
         self.home = home
         (home / "gpg.conf").write_text(_GPG_CONF, encoding="ascii")
         (home / "gpg-agent.conf").write_text(_AGENT_CONF, encoding="ascii")
@@ -94,6 +98,7 @@ class GpgKeyring:
             options=["--no-tty", "--pinentry-mode", "loopback"],
             env=self._environment,
         )
+        self._gpg.encoding = "latin-1"
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
@@ -104,7 +109,8 @@ class GpgKeyring:
             key_usage="sign",
             name_real=request.name,
             expire_date=f"{request.valid_days}d",
-            no_protection=True,
+            no_protection=self._passphrase is None,
+            passphrase=_text(self._passphrase),
             **fields,
         )
         if not request.mail:  # python-gnupg would put login and host name into a public key
@@ -117,14 +123,37 @@ class GpgKeyring:
 
     def import_secret_key(self, content: SecretBytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
+        (self.home / "gpg-agent.conf").write_text(_AGENT_CONF + _FEW_ITERATIONS, encoding="ascii")
         result = self._gpg.import_keys(content.reveal())
         if result.sec_read != 1 or len(set(result.fingerprints)) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.sec_read or 'no'} secret keys"))
-        self._require_unprotected()
+        if self._is_protected():
+            self._require_passphrase(result.fingerprints[0])
         return self._only_key(result.fingerprints[0])
 
-    def _require_unprotected(self) -> None:
-        """Raises `ImgsecError` (key-unusable) if a secret key here asks for a passphrase to sign.
+    def _require_passphrase(self, fingerprint: str) -> None:
+        """Prove by a signature that the passphrase opens the key. Raises (key-unusable)."""
+        if self._passphrase is None:
+            raise ImgsecError(
+                KEY_UNUSABLE(
+                    "the secret key asks for a passphrase, and none was given",
+                    hint="Give --passphrase-file, or store the key without a passphrase: what"
+                    " protects it is the place that it is in.",
+                )
+            )
+        signed = self._gpg.sign(
+            b"", keyid=fingerprint, passphrase=_text(self._passphrase), clearsign=False
+        )
+        if signed.fingerprint is None:
+            raise ImgsecError(
+                KEY_UNUSABLE(
+                    "the passphrase does not open the secret key",
+                    hint="Check the content of --passphrase-file.",
+                )
+            )
+
+    def _is_protected(self) -> bool:
+        """Whether a secret key here asks for a passphrase to sign.
 
         The agent knows: ``S KEYINFO KEYGRIP TYPE SERIAL ID CACHED PROTECTION``, P for a passphrase.
         """
@@ -137,13 +166,7 @@ class GpgKeyring:
         kinds = [row[7] for row in rows if row[:2] == [b"S", b"KEYINFO"] and len(row) > 7]
         if not kinds:
             raise ImgsecError(completed.failure())
-        if b"P" in kinds:
-            raise ImgsecError(
-                KEY_UNUSABLE(
-                    "the secret key asks for a passphrase, and nobody is there to type it",
-                    hint="Store it without a passphrase; what protects it is the place it is in.",
-                )
-            )
+        return b"P" in kinds
 
     def inspect_public_key(self, content: bytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
@@ -164,8 +187,13 @@ class GpgKeyring:
 
     def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
         """See `imgsec.ports.Keyring`."""
+        passphrase = _text(self._passphrase)
         content = self._gpg.export_keys(
-            str(fingerprint), secret=True, armor=False, expect_passphrase=False
+            str(fingerprint),
+            secret=True,
+            armor=False,
+            passphrase=passphrase,
+            expect_passphrase=passphrase is not None,
         )
         if not content:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
@@ -250,13 +278,15 @@ class GpgKeyring:
 
 
 @contextmanager
-def gpg_keyring(tools: Tools, directory: PrivateDir) -> Iterator[GpgKeyring]:
+def gpg_keyring(
+    tools: Tools, directory: PrivateDir, *, passphrase: SecretBytes | None = None
+) -> Iterator[GpgKeyring]:
     """A keyring in the private directory for the life of the block; its agent is ended after.
 
     Raises what `GpgKeyring.end_agent` does, unless the block itself was left by an exception.
     """
     try:
-        keyring = GpgKeyring(tools, directory.folder("gpg"))
+        keyring = GpgKeyring(tools, directory.folder("gpg"), passphrase=passphrase)
     except OSError as error:
         raise ImgsecError(STORAGE_UNAVAILABLE(f"gpg's home: {error.strerror}")) from None
     try:
@@ -385,6 +415,11 @@ def _algorithm(row: dict[str, Any]) -> str:
     kind = _ALGORITHMS.get(row["algo"], f"algorithm-{row['algo']}")
     curve = row.get("curve") or ""
     return f"{kind}{row['length']}" if kind in ("rsa", "dsa") else (curve or kind)
+
+
+def _text(passphrase: SecretBytes | None) -> str | None:
+    """As python-gnupg takes it, which sends the very bytes on: its encoding is set to latin-1."""
+    return passphrase.reveal().decode("latin-1") if passphrase else None
 
 
 def _last_line(text: str) -> str:

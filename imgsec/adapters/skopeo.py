@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from imgsec.adapters._process import Completed, Tools, run
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.adapters.registry_auth import Credential
-from imgsec.domain.keys import Fingerprint
+from imgsec.domain.keys import Fingerprint, SecretBytes
 from imgsec.domain.reference import ImageReference
 from imgsec.errors import ImgsecError
 from imgsec.reasons import KEY_UNUSABLE, PUSHED_UNSIGNED, Reason
@@ -26,7 +28,11 @@ _NO_USABLE_KEY = (
 
 
 def sign_argv(
-    skopeo: Path, image: ImageReference, signer: Fingerprint, configuration: Path
+    skopeo: Path,
+    image: ImageReference,
+    signer: Fingerprint,
+    configuration: Path,
+    options: tuple[str, ...] = (),
 ) -> list[str]:
     """Sign a canonical image in place, as its tagged name, with every manifest that it lists.
 
@@ -41,6 +47,7 @@ def sign_argv(
         *("copy", "--all", "--quiet", "--preserve-digests"),
         *("--authfile", str(configuration / "auth.json")),
         *("--sign-by", str(signer), "--sign-identity", image.tagged_name),
+        *options,
         *(at, at),
     ]
 
@@ -59,19 +66,31 @@ class SkopeoSigner:
         gpg_home: Path,
         credential_for: CredentialLookup,
         environment: Mapping[str, str],
+        passphrase: SecretBytes | None = None,
     ) -> None:
         self._tools = tools
         self._directory = directory
         self._gpg_home = gpg_home
         self._credential_for = credential_for
         self._environment = environment
+        self._passphrase = passphrase
 
     def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
         """See `imgsec.ports.Signer`. Raises (key-unusable, pushed-unsigned, tool-failed)."""
         configuration = self._configure(image)
         home = self._home()
-        completed = run(
-            sign_argv(self._tools.find("skopeo"), image, signer, configuration),
+        with _pipe_with(self._passphrase) as (options, descriptors):
+            completed = self._run(
+                sign_argv(self._tools.find("skopeo"), image, signer, configuration, options),
+                home,
+                descriptors,
+            )
+        if completed.exit_code != 0:
+            raise ImgsecError(_failure(completed, image))
+
+    def _run(self, argv: list[str], home: Path, descriptors: tuple[int, ...]) -> Completed:
+        return run(
+            argv,
             environment={
                 **self._environment,
                 "PATH": "/usr/bin:/bin",
@@ -82,9 +101,8 @@ class SkopeoSigner:
                 "GNUPGHOME": str(self._gpg_home),
             },
             timeout=SIGN_SECONDS,
+            pass_fds=descriptors,
         )
-        if completed.exit_code != 0:
-            raise ImgsecError(_failure(completed, image))
 
     def _home(self) -> Path:
         """A home with a registries.conf that says nothing, so that the system's is not read.
@@ -109,6 +127,27 @@ class SkopeoSigner:
         auths = {image.registry: {"auth": credential.basic.reveal().decode()}} if credential else {}
         (folder / "auth.json").write_text(json.dumps({"auths": auths}), encoding="ascii")
         return folder
+
+
+@contextmanager
+def _pipe_with(
+    passphrase: SecretBytes | None,
+) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
+    """The options and descriptors by which skopeo gets the passphrase; none for none.
+
+    A pipe takes it at once: it is shorter than any pipe's buffer.
+    """
+    if passphrase is None:
+        yield (), ()
+        return
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, passphrase.reveal())
+        os.close(writing)
+        os.set_inheritable(reading, True)
+        yield ("--sign-passphrase-file", f"/dev/fd/{reading}"), (reading,)
+    finally:
+        os.close(reading)
 
 
 def _failure(completed: Completed, image: ImageReference) -> Reason:

@@ -21,6 +21,7 @@ from imgsec.cli.output import Outputs, finish
 from imgsec.config import DEFAULT_IAM_URL, DEFAULT_KMS_URL, DEFAULT_TIMEOUT_SECONDS, Settings
 
 _CONNECTION = "Connection"
+_KEY = "Key"
 _OUTPUT = "Output"
 _TIME = "Limits"
 
@@ -124,6 +125,34 @@ KMS: dict[str, Option] = {
     "kms_key_ring": (
         Annotated[
             str | None, shared("--kms-key-ring", metavar="RING", help="The key ring of the key.")
+        ],
+        None,
+    ),
+}
+
+PASSPHRASE: dict[str, Option] = {
+    "passphrase_file": (
+        Annotated[
+            str | None,
+            shared(
+                "--passphrase-file",
+                metavar="FILE",
+                panel=_KEY,
+                help="File with the secret key's passphrase, if it has one.",
+            ),
+        ],
+        None,
+    ),
+    "passphrase_fd": (
+        Annotated[
+            int | None,
+            shared(
+                "--passphrase-fd",
+                metavar="NUMBER",
+                min=0,
+                panel=_KEY,
+                help="Open descriptor to read the passphrase from, instead of a file.",
+            ),
         ],
         None,
     ),

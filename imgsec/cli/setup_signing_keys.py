@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from imgsec.cli.options import IAM, KMS, NETWORK, TOOLS, RenderOpt, own, with_options
+from imgsec.cli.options import IAM, KMS, NETWORK, PASSPHRASE, TOOLS, RenderOpt, own, with_options
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
@@ -47,7 +47,7 @@ ReferenceOpt = Annotated[
 ]
 
 
-@with_options(IAM, KMS, NETWORK, TOOLS, results=("fingerprint", "key-id", "verdict"))
+@with_options(IAM, KMS, PASSPHRASE, NETWORK, TOOLS, results=("fingerprint", "key-id", "verdict"))
 def setup_signing_keys(
     *,
     alias: AliasOpt,

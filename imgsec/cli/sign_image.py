@@ -9,6 +9,7 @@ from imgsec.cli.options import (
     IAM,
     KMS,
     NETWORK,
+    PASSPHRASE,
     REGISTRY,
     TOOLS,
     ImagesArg,
@@ -41,7 +42,13 @@ FingerprintOpt = Annotated[
 
 
 @with_options(
-    IAM, KMS, REGISTRY, NETWORK, TOOLS, results=("digest", "image", "fingerprint", "verdict")
+    IAM,
+    KMS,
+    PASSPHRASE,
+    REGISTRY,
+    NETWORK,
+    TOOLS,
+    results=("digest", "image", "fingerprint", "verdict"),
 )
 def sign_image(
     images: ImagesArg,

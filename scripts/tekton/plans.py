@@ -56,6 +56,13 @@ PUBLIC_KEY = MountedSecret(
     f"the armoured public key, for the param key as file:{MOUNT}/public-key/public-key",
 )
 
+PASSPHRASE = MountedSecret(
+    "passphrase",
+    "imgsec-key-passphrase",
+    "passphrase",
+    f"the signing key's passphrase, for the param passphrase-file: {MOUNT}/passphrase/passphrase",
+)
+
 # --- Options ----------------------------------------------------------------------------------
 
 IAM = ("api-key-file", "iam-profile", "iam-url")
@@ -68,6 +75,7 @@ POLICY = ("policy-name", "key-secret", "key-secret-namespace", "mutate-image")
 LEFT_OUT = {
     "trust-host": "loosens a check: said on a command line, not in a task",
     "auth-realm": "loosens a check: said on a command line, not in a task",
+    "passphrase-fd": "a step inherits no descriptor; the file is mounted from a Secret",
     "tools-dir": "the tools image has its tools where imgsec looks",
     "kubeconfig": "a pod has its service account",
     "context": "a pod has its service account",
@@ -171,11 +179,11 @@ TASKS = (
         ("signing", "gpg", "key-protect", "portieris"),
         params=(
             *("alias", "repository", "allow-unchecked", "user-id", "valid-days"),
-            *(*POLICY, "key-reference-secret", *IAM, *KMS, "ca-file", *RUN),
+            *(*POLICY, "key-reference-secret", "passphrase-file", *IAM, *KMS, "ca-file", *RUN),
         ),
         fixed=(f"--render={MOUNT}/manifests",),
         workspaces=("manifests", "ca"),
-        secrets=(API_KEY,),
+        secrets=(API_KEY, PASSPHRASE),
         introduction=(
             "Run it once by hand, not in each release. It is safe to run again: what is in place is"
             " left alone.",
@@ -207,10 +215,10 @@ TASKS = (
         "sign-image",
         "Sign an image in its registry",
         ("image", "signing", "gpg", "skopeo", "key-protect"),
-        params=("key", "fingerprint", *KMS, *IAM, *REGISTRY, *RUN),
+        params=("key", "fingerprint", "passphrase-file", *KMS, *IAM, *REGISTRY, *RUN),
         required=("key",),
         workspaces=("dockerconfig", "ca", "reports"),
-        secrets=(API_KEY,),
+        secrets=(API_KEY, PASSPHRASE),
         introduction=(
             "It pushes no image: the results carry no Tekton Chains hint. The secret key exists"
             " only in a memory-backed folder of the step, and is removed when the step ends.",
