@@ -12,6 +12,13 @@ from dataclasses import dataclass
 DEFAULT_IAM_URL = "https://iam.cloud.ibm.com"
 DEFAULT_KMS_URL = "https://us-south.kms.cloud.ibm.com"
 DEFAULT_TIMEOUT_SECONDS = 600
+KEY_ALGORITHMS = (  # what every verifier reads
+    "rsa4096",
+    "rsa3072",
+    "nistp256",
+    "nistp384",
+    "nistp521",
+)
 
 
 @dataclass(frozen=True, slots=True)

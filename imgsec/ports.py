@@ -107,6 +107,10 @@ class KeyWriter(KeyReader, Protocol):
     def add_alias(self, key_id: str, alias: str) -> None:
         """Let the alias name this key, too; done already is done. Raises `KeyExists`."""
 
+
+class AliasMover(KeyWriter, Protocol):
+    """Moves the name of the signing key from one key to another."""
+
     def remove_alias(self, key_id: str, alias: str) -> None:
         """Take the alias from this key; gone already is gone. It is free minutes later."""
 
@@ -159,8 +163,30 @@ class ManifestSink(Protocol):
     def require_ready(self) -> None:
         """Fail before the work instead of after it. Raises (output-unwritable, tool-missing)."""
 
-    def publish(self, document: dict[str, Any]) -> Change:
-        """Write or apply one object. Raises (foreign-object) over one that imgsec did not make."""
+    def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
+        """The object of that name as it is now, whoever made it; None where there is none."""
+
+    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
+        """Write or apply one object.
+
+        adopt: take over one that imgsec did not make. Raises (foreign-object) without.
+        """
+
+
+class ClusterReader(Protocol):
+    """Looks at what runs in a cluster. Raises (cluster-unreachable, permission-denied)."""
+
+    def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """All objects of one of Portieris's two kinds; none where it does not know the kind."""
+
+    def list_running_images(self) -> tuple[tuple[str, str], ...]:
+        """Namespace and image text of each container of each pod that has not ended."""
+
+    def list_secret_editors(self, namespace: str) -> tuple[str, ...]:
+        """Whoever is bound to a role that may change Secrets in one namespace, by the usual names.
+
+        Cluster-wide bindings are not in it: those are the cluster's own administrators.
+        """
 
 
 class Clock(Protocol):

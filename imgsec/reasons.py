@@ -431,11 +431,29 @@ KEY_CONFLICT = _kind(
     "What the KMS holds under the two aliases does not belong together.",
     "Choose another alias, or put right what the reason's text names.",
 )
+EXISTING_KEY_FOUND = _kind(
+    "existing-key-found",
+    Outcome.REFUSED,
+    "There is a signing key already, from an older set-up, and a second one would be made.",
+    "Take it over with --adopt. For a new key beside it, use another key ring, or name it there.",
+)
+NO_RULE = _kind(
+    "no-rule",
+    Outcome.REFUSED,
+    "No rule of any policy names the image, so the cluster denies it.",
+    "Name it with --repository, or with --allow-unchecked if it may run unsigned.",
+)
+RUNNING_IMAGES_REFUSED = _kind(
+    "running-images-refused",
+    Outcome.REFUSED,
+    "The policy would refuse images that run in the cluster now, so it was not applied.",
+    "Sign them, let them through with --allow-unchecked, or give --accept-lockout.",
+)
 FOREIGN_OBJECT = _kind(
     "foreign-object",
     Outcome.REFUSED,
     "A file or object of that name exists and was not made by imgsec.",
-    "Choose another name or folder, or remove it yourself.",
+    "Choose another name or folder, or take it over with --adopt.",
 )
 FIELD_DROPPED = _kind(
     "field-dropped",

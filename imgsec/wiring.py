@@ -21,7 +21,7 @@ from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import KeyFiles, read_file
 from imgsec.config import Settings
 from imgsec.domain.hosts import ServiceUrl
-from imgsec.domain.keys import SecretBytes, is_uuid
+from imgsec.domain.keys import KeyLocation, SecretBytes, is_uuid, unwrapped
 from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters._http import Http
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamTokens
+    from imgsec.adapters.kubernetes import Kubectl
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
 
@@ -104,6 +105,11 @@ class World:
         """Where keys of this location scheme are found; the KMS only where it is asked for."""
         return KeyShelf(KeyFiles(), self.kms if scheme == "kms" else None)
 
+    def read_secret_key(self, path: str) -> SecretBytes:
+        """An OpenPGP secret key from a file. Raises (input-unreadable, key-malformed)."""
+        content = KeyFiles().read_secret_key(KeyLocation("file", path))
+        return SecretBytes(unwrapped(content.reveal()))
+
     @cached_property
     def keyring(self) -> GpgKeyring:
         from imgsec.adapters.gpg import gpg_keyring
@@ -130,7 +136,8 @@ class World:
 
         return FolderSink(folder)
 
-    def cluster_sink(self, *, dry_run: bool) -> ManifestSink:
+    def cluster(self, *, dry_run: bool) -> Kubectl:
+        """The cluster: a sink, and a reader."""
         from imgsec.adapters.kubernetes import Kubectl
 
         return Kubectl(

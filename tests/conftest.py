@@ -127,12 +127,44 @@ class Bench:
         session.headers["Bluemix-Instance"] = self.sandbox.identity.kms_instance
         return session
 
+    def new_ring(self) -> str:
+        """A key ring that no other test uses."""
+        ring = f"ring-{os.getpid()}-{next(_COUNTER)}"
+        with self._kms() as session:
+            url = f"{self.sandbox.identity.url('kms')}/api/v2/key_rings/{ring}"
+            assert session.post(url, timeout=30).status_code == 201
+        return ring
+
+    def store(self, name: str, content: bytes, *, ring: str) -> str:
+        """Store a key as the older script does: by name, without an alias; gives its id."""
+        kind = "application/vnd.ibm.kms.key+json"
+        payload = base64.b64encode(content).decode()
+        resource = {"type": kind, "name": name, "extractable": True, "payload": payload}
+        metadata = {"collectionType": kind, "collectionTotal": 1}
+        with self._kms() as session:
+            answer = session.post(
+                f"{self.sandbox.identity.url('kms')}/api/v2/keys",
+                json={"metadata": metadata, "resources": [resource]},
+                headers={"x-kms-key-ring": ring},
+                timeout=30,
+            )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["resources"][0]["id"])
+
+    def empty_ring(self, ring: str) -> None:
+        """Delete the keys in it."""
+        url = f"{self.sandbox.identity.url('kms')}/api/v2/keys"
+        with self._kms() as session:
+            held = session.get(url, headers={"x-kms-key-ring": ring}, timeout=30).json()
+        for key in held.get("resources", []):
+            self.delete_key(key["id"])
+
     def delete_key(self, key_id: str) -> None:
         """Delete a key and free its aliases, as its manager can at any time."""
         url = f"{self.sandbox.identity.url('kms')}/api/v2/keys/{key_id}"
         with self._kms() as session:
             (key,) = session.get(f"{url}/metadata", timeout=30).json()["resources"]
-            for alias in key["aliases"]:
+            for alias in key.get("aliases", []):
                 assert session.delete(f"{url}/aliases/{alias}", timeout=30).ok
             assert session.delete(url, timeout=30).ok
 

@@ -102,15 +102,20 @@ class GpgKeyring:
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
-        fields = {"name_email": request.mail} if request.mail else {}
+        fields: dict[str, str | None] = (
+            {"key_type": "RSA", "key_length": request.algorithm.removeprefix("rsa")}
+            if request.algorithm.startswith("rsa")
+            else {"key_type": "ECDSA", "key_curve": request.algorithm}
+        )
+        if request.mail:
+            fields["name_email"] = request.mail
+        if self._passphrase is not None:
+            fields["passphrase"] = _text(self._passphrase)
         batch = self._gpg.gen_key_input(
-            key_type="RSA",
-            key_length=request.bits,
             key_usage="sign",
             name_real=request.name,
             expire_date=f"{request.valid_days}d",
             no_protection=self._passphrase is None,
-            passphrase=_text(self._passphrase),
             **fields,
         )
         if not request.mail:  # python-gnupg would put login and host name into a public key

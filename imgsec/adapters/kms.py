@@ -160,7 +160,7 @@ class Kms:
                 raise
 
     def remove_alias(self, key_id: str, alias: str) -> None:
-        """See `imgsec.ports.KeyWriter`."""
+        """See `imgsec.ports.AliasMover`."""
         path = f"/api/v2/keys/{quote(key_id, safe='')}/aliases/{quote(alias, safe='')}"
         answer = self._ask("DELETE", path)
         if answer.status not in (_OK, _NO_CONTENT, _NOT_FOUND, _GONE):

@@ -33,12 +33,23 @@ _RESOURCES = {
     "ClusterImagePolicy": "clusterimagepolicies.portieris.cloud.ibm.com",
     "ImagePolicy": "imagepolicies.portieris.cloud.ibm.com",
 }
+# The roles that every cluster has and that may change Secrets, by Kubernetes's own default.
+_SECRET_EDITORS = ("admin", "edit", "cluster-admin")
+_NOT_ENDED = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
+_EACH = '{{range .spec.%s}}{{printf "%%s %%q\\n" $namespace .image}}{{end}}'
+_IMAGES = (
+    "go-template={{range .items}}{{$namespace := .metadata.namespace}}"
+    + "".join(_EACH % name for name in ("initContainers", "containers"))
+    + "{{end}}"
+)
 # What kubectl needs to find a cluster, from inside a pod too.
 _PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "HOME")
 
 
-def apply_argv(kubectl: Path, connection: list[str], *, dry_run: bool) -> list[str]:
-    """Apply the object on standard input; fields that others own are never taken from them.
+def apply_argv(
+    kubectl: Path, connection: list[str], *, dry_run: bool, force: bool = False
+) -> list[str]:
+    """Apply the object on standard input; fields that others own are taken only by force.
 
     kubectl's own validation is off: it needs the cluster's whole OpenAPI document, differs from
     version to version, and does not know what an older CRD drops. What the server gives back is
@@ -48,6 +59,7 @@ def apply_argv(kubectl: Path, connection: list[str], *, dry_run: bool) -> list[s
         *(str(kubectl), *connection, "apply", "--server-side", "--validate=false"),
         *(f"--field-manager={FIELD_MANAGER}", "--output=json", "-f", "-"),
         *(["--dry-run=server"] if dry_run else []),
+        *(["--force-conflicts"] if force else []),
     ]
 
 
@@ -80,43 +92,97 @@ class Kubectl:
         """See `imgsec.ports.ManifestSink`. The cluster itself is asked when there is something."""
         self._tools.find("kubectl")
 
-    def publish(self, document: dict[str, Any]) -> Change:
+    def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
+        """See `imgsec.ports.ManifestSink`. Raises as `publish` does."""
+        place = ["--namespace", namespace] if namespace else []
+        words = (f"{_RESOURCES[kind]}/{name}", "--ignore-not-found", "--output=json")
+        return self._object(self._argv("get", *place, *words)) or None
+
+    def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.ClusterReader`."""
+        try:
+            return self._list(_RESOURCES[kind])
+        except ImgsecError as error:
+            if error.reason.code != POLICY_ENGINE_MISSING.code:
+                raise
+            return ()
+
+    def list_running_images(self) -> tuple[tuple[str, str], ...]:
+        """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""
+        completed = self._run(
+            self._argv("get", "pods", "--all-namespaces", _NOT_ENDED, f"--output={_IMAGES}")
+        )
+        found = []
+        for line in completed.stdout.decode("utf-8", "replace").splitlines():
+            namespace, _, quoted = line.partition(" ")
+            try:
+                found.append((namespace, str(json.loads(quoted))))
+            except ValueError:  # quoted as Go does it, which JSON does not know: no image's name
+                found.append((namespace, quoted))
+        return tuple(dict.fromkeys(found))
+
+    def list_secret_editors(self, namespace: str) -> tuple[str, ...]:
+        """See `imgsec.ports.ClusterReader`."""
+        found = []
+        for binding in self._list("rolebindings.rbac.authorization.k8s.io", namespace):
+            role = binding.get("roleRef") or {}
+            if role.get("kind") == "ClusterRole" and role.get("name") in _SECRET_EDITORS:
+                subjects = binding.get("subjects") or []
+                found += [f"{one.get('kind')} {one.get('name')}" for one in subjects]
+        return tuple(sorted(set(found)))
+
+    def _list(self, resource: str, namespace: str | None = None) -> tuple[dict[str, Any], ...]:
+        place = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+        items = self._object(self._argv("get", resource, *place, "--output=json")).get("items")
+        if not isinstance(items, list):
+            raise ImgsecError(CLUSTER_UNREACHABLE(f"kubectl listed no {resource}"))
+        return tuple(items)
+
+    def _argv(self, *words: str) -> list[str]:
+        return [str(self._tools.find("kubectl")), *self._connection, *words]
+
+    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
         """A dry run on the server first, then for good.
 
         Raises `ImgsecError` (foreign-object, field-dropped, cluster-unreachable,
         permission-denied, policy-engine-missing).
         """
         metadata = document["metadata"]
-        place = ["--namespace", metadata["namespace"]] if "namespace" in metadata else []
+        namespace = metadata.get("namespace")
         resource = f"{_RESOURCES[document['kind']]}/{metadata['name']}"
-        target = "/".join(filter(None, [metadata.get("namespace"), resource]))
-        kubectl = self._tools.find("kubectl")
-        before = self._object(
-            [
-                *(str(kubectl), *self._connection, "get", *place, resource),
-                *("--ignore-not-found", "--output=json"),
-            ]
-        )
-        if before and not is_ours(before):
+        target = "/".join(filter(None, [namespace, resource]))
+        before = self.fetch(document["kind"], metadata["name"], namespace)
+        force = before is not None and not is_ours(before)
+        if force and not adopt:
             raise ImgsecError(FOREIGN_OBJECT(f"{target} exists and was not made by imgsec"))
         content = json.dumps(document)
-        after = self._object(apply_argv(kubectl, self._connection, dry_run=True), content)
+
+        def apply(*, dry_run: bool) -> dict[str, Any]:
+            kubectl = self._tools.find("kubectl")
+            argv = apply_argv(kubectl, self._connection, dry_run=dry_run, force=force)
+            return self._object(argv, content)
+
+        after = apply(dry_run=True)
         if lost := list(_lost(document, after, "")):
             raise ImgsecError(
                 FIELD_DROPPED(f"the cluster would drop {', '.join(lost)} of {target}")
             )
         if not self._dry_run:
-            after = self._object(apply_argv(kubectl, self._connection, dry_run=False), content)
-        if not before:
+            after = apply(dry_run=False)
+        if before is None:
             return Change(target, "created")
         return Change(target, "unchanged" if _content(before) == _content(after) else "updated")
 
-    def _object(self, argv: list[str], stdin: str = "") -> dict[str, Any]:
+    def _run(self, argv: list[str], stdin: str = "") -> Completed:
         completed = run(
             argv, environment=self._environment, timeout=KUBECTL_SECONDS, stdin=stdin.encode()
         )
         if completed.exit_code != 0:
             raise ImgsecError(_failure(completed))
+        return completed
+
+    def _object(self, argv: list[str], stdin: str = "") -> dict[str, Any]:
+        completed = self._run(argv, stdin)
         if not completed.stdout.strip():
             return {}
         try:

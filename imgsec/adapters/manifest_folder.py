@@ -32,7 +32,16 @@ class FolderSink:
         if not os.access(present, os.W_OK | os.X_OK):
             raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} cannot be written"))
 
-    def publish(self, document: dict[str, Any]) -> Change:
+    def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
+        """See `imgsec.ports.ManifestSink`. Another object in the file is no such object."""
+        wanted = {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
+        path = self._folder / file_name(wanted)
+        if not path.exists():
+            return None
+        held = load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
+        return held if _identity(held) == _identity(wanted) else None
+
+    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
         """The file is `file_name`'s; the same bytes are left alone."""
         import yaml
 
@@ -55,7 +64,7 @@ class FolderSink:
         if present == content:
             return Change(str(path), "unchanged")
         held = load_yaml(present, str(path))
-        if not is_ours(held):
+        if not is_ours(held) and not adopt:
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
         if _identity(held) != _identity(document):
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
@@ -74,6 +83,10 @@ def file_name(document: dict[str, Any]) -> str:
     return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
 
 
-def _identity(document: dict[str, Any]) -> tuple[Any, Any, Any]:
-    metadata = document["metadata"]
-    return document.get("kind"), metadata.get("namespace"), metadata.get("name")
+def _identity(document: Any) -> tuple[Any, Any, Any] | None:
+    """Kind, namespace and name; None for what is no object."""
+    try:
+        metadata = document["metadata"]
+        return document["kind"], metadata.get("namespace"), metadata["name"]
+    except (KeyError, TypeError, AttributeError):
+        return None

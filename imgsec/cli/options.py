@@ -413,13 +413,20 @@ _LOOSENED = {
 }
 
 
+_LOOSENED_FLAGS = {
+    "adopt": ("adopted", "what imgsec did not make may be taken over"),
+    "accept_lockout": ("accepted-lockout", "the policy may refuse images that run now"),
+}
+
+
 def _loosened(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(
+    named = [
         (code, text.format(word))
         for name, (code, text) in _LOOSENED.items()
         for value in values.get(name) or ()
         for word in value.split()
-    )
+    ]
+    return (*named, *(note for name, note in _LOOSENED_FLAGS.items() if values.get(name)))
 
 
 def _frozen(name: str, value: Any) -> Any:

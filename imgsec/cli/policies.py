@@ -63,6 +63,16 @@ MutateOpt = Annotated[
 ]
 
 
+AdoptOpt = Annotated[
+    bool,
+    loosening(
+        "--adopt",
+        help="Take over what imgsec did not make: objects of these names, an older set-up's key."
+        " Recorded.",
+    ),
+]
+
+
 def policy_of(
     *,
     repository: list[str],

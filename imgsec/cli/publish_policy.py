@@ -11,6 +11,7 @@ from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
     DEFAULT_KEY_SECRET,
     DEFAULT_POLICY_NAME,
+    AdoptOpt,
     KeyNamespaceOpt,
     KeySecretOpt,
     MutateOpt,
@@ -55,6 +56,7 @@ def publish_policy(
     render: RenderOpt = None,
     apply: ApplyOpt = False,
     dry_run: DryRunOpt = False,
+    adopt: AdoptOpt = False,
     settings: Settings,
 ) -> Answer:
     """Tell the cluster which images must be signed: render a Portieris policy, or apply it.
@@ -83,8 +85,8 @@ def publish_policy(
         namespace=namespace,
     )
     with wire(settings) as world:
-        sink = world.folder_sink(render) if render else world.cluster_sink(dry_run=dry_run)
-        change = operation.publish_policy(policy, sink)
+        sink = world.folder_sink(render) if render else world.cluster(dry_run=dry_run)
+        change = operation.publish_policy(policy, sink, adopt=adopt)
         notes = []
         if dry_run:
             notes.append(Note("dry-run", "the cluster checked the policy and kept nothing"))

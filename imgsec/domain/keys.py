@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from imgsec.config import KEY_ALGORITHMS
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
@@ -271,17 +272,24 @@ _MIN_BITS = 2048  # NIST SP 800-131A: shorter RSA and DSA keys are disallowed
 
 @dataclass(frozen=True, slots=True)
 class KeyRequest:
-    """The signing key that set-up makes: a sign-only RSA primary key with an end date.
+    """The signing key that set-up makes: a sign-only primary key with an end date.
 
-    bits: 3072 or 4096. valid_days: from today.
+    algorithm: one of `KEY_ALGORITHMS`, which every verifier reads. valid_days: from today.
     """
 
     user_id: str
-    bits: int = 4096
+    algorithm: str = "rsa4096"
     valid_days: int = 730
 
     def __post_init__(self) -> None:
         """Raises `ImgsecError` (invalid-option): gpg would read a line end as a further command."""
+        if self.algorithm not in KEY_ALGORITHMS:
+            raise ImgsecError(
+                INVALID_OPTION(
+                    f"{shown(self.algorithm)} is not an algorithm for signing keys",
+                    hint=f"Choose one of {', '.join(KEY_ALGORITHMS)}.",
+                )
+            )
         if not _USER_ID.fullmatch(self.user_id):
             raise ImgsecError(
                 INVALID_OPTION(

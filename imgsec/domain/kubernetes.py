@@ -6,7 +6,13 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from imgsec.domain.policy import ImagePolicy, KeyNames, KeySecret, PolicyKind
+from imgsec.domain.policy import (
+    ImagePolicy,
+    KeyNames,
+    KeyReference,
+    KeySecret,
+    PolicyKind,
+)
 
 MANAGED_BY = ("app.kubernetes.io/managed-by", "imgsec")
 PORTIERIS_API = "portieris.cloud.ibm.com/v1"
@@ -61,6 +67,24 @@ def key_reference_document(names: KeyNames) -> Document:
             "vault-key-id": names.kms_key_id.encode(),
             "portieris-signature-fingerprint": str(names.fingerprint).encode(),
         },
+    )
+
+
+def key_reference_of(document: Document) -> KeyReference:
+    """Read what `key_reference_document` makes; what is missing or no text is empty."""
+    data = document.get("data") or {}
+
+    def text(name: str) -> str:
+        try:
+            return base64.b64decode(data[name], validate=True).decode("ascii").strip()
+        except (KeyError, TypeError, ValueError):  # binascii's and Unicode's errors are such
+            return ""
+
+    return KeyReference(
+        kms_url=text("vault-url"),
+        kms_instance=text("vault-instance-id"),
+        kms_key_id=text("vault-key-id"),
+        fingerprint=text("portieris-signature-fingerprint"),
     )
 
 

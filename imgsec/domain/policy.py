@@ -111,6 +111,16 @@ class ImagePolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyReference:
+    """What a Secret like portieris-keys says, as it says it: older scripts wrote ``null``, too."""
+
+    kms_url: str
+    kms_instance: str
+    kms_key_id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyNames:
     """Where the cluster finds the signing key: names kept compatible with the older scripts."""
 

@@ -79,10 +79,19 @@ class KeySummary:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one file or object: ``created``, ``updated`` or ``unchanged``."""
+    """What happened to one file or object: created, updated, unchanged or adopted."""
 
     target: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunningImage:
+    """An image that runs in a cluster, and what a policy would say to it. image: as it stands."""
+
+    image: str
+    namespaces: tuple[str, ...]
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +103,4 @@ class Report:
     images: tuple[ImageReport, ...] = ()
     key: KeySummary | None = None
     changes: tuple[Change, ...] = ()
+    running: tuple[RunningImage, ...] = ()

@@ -16,14 +16,16 @@ from imgsec.domain.report import Change
 from imgsec.ports import ManifestSink
 
 
-def publish_policy(policy: ImagePolicy, sink: ManifestSink) -> Change:
+def publish_policy(policy: ImagePolicy, sink: ManifestSink, *, adopt: bool = False) -> Change:
     """Write or apply one policy. Raises `ImgsecError` (foreign-object)."""
-    return sink.publish(policy_document(policy))
+    return sink.publish(policy_document(policy), adopt=adopt)
 
 
-def publish_key(names: KeyNames, public_key: bytes, sink: ManifestSink) -> tuple[Change, ...]:
+def publish_key(
+    names: KeyNames, public_key: bytes, sink: ManifestSink, *, adopt: bool = False
+) -> tuple[Change, ...]:
     """Write or apply the Secret with the public key (armoured) and the one that names the key."""
     return (
-        sink.publish(public_key_document(names, public_key)),
-        sink.publish(key_reference_document(names)),
+        sink.publish(public_key_document(names, public_key), adopt=adopt),
+        sink.publish(key_reference_document(names), adopt=adopt),
     )

@@ -3,61 +3,111 @@
 
 The aliases are the state. NAME without NAME-public is a run that was cut short and is finished;
 NAME-public without NAME is a loss that nobody may paper over. A second run finds both and changes
-nothing.
+nothing. Where there is no NAME, keys of an older set-up are looked for before one is made: its KMS
+keys have a name and no alias, and its Secret says which one signs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from imgsec.domain.keys import KeyAlias, KeyRequest, PublicKey, SecretBytes, unwrapped
-from imgsec.domain.policy import ImagePolicy, KeyNames, KeySecret, ObjectName
+from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, PublicKey, SecretBytes, unwrapped
+from imgsec.domain.kubernetes import key_reference_of
+from imgsec.domain.policy import ImagePolicy, KeyNames, KeyReference, KeySecret, ObjectName
 from imgsec.domain.report import Change, KeySummary
+from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
 from imgsec.operations.publish_policy import publish_key, publish_policy
-from imgsec.operations.signing_key import describe
-from imgsec.ports import Keyring, KeyWriter, ManifestSink, StoredKey
-from imgsec.reasons import KEY_CONFLICT, KEY_STORE_MISMATCH
+from imgsec.operations.signing_key import DESCRIPTION_PREFIX, describe
+from imgsec.ports import ClusterReader, KeyReader, Keyring, KeyWriter, ManifestSink, StoredKey
+from imgsec.reasons import (
+    EXISTING_KEY_FOUND,
+    INVALID_OPTION,
+    KEY_CONFLICT,
+    KEY_FINGERPRINT_MISMATCH,
+    KEY_NOT_FOUND,
+    KEY_STORE_MISMATCH,
+)
 
 PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
 PUBLIC_KEY_NAME = "portieris-image-signing-public-key"
+_PLATFORM_NAMESPACES = ("portieris", "ibm-system", "kube-system")
+_EDITORS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterNames:
-    """The objects that set-up writes for the cluster."""
+    """The objects that set-up writes for the cluster. policy: None to leave policies alone."""
 
     public_key: KeySecret
     key_reference: ObjectName
-    policy: ImagePolicy
+    policy: ImagePolicy | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which key is to sign.
+
+    source: how to make one, or a secret key that exists already. expected: the fingerprint that it
+    must have. adopt: take over what an older set-up made; key_id: which of several keys.
+    """
+
+    alias: KeyAlias
+    source: KeyRequest | SecretBytes
+    expected: Fingerprint | None = None
+    adopt: bool = False
+    key_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """What a run found or made. key: as the keyring has it."""
+
+    key: PublicKey
+    summary: KeySummary
+    changes: tuple[Change, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the steps share, and what they changed so far."""
+
+    wanted: Wanted
+    kms: KeyWriter
+    keyring: Keyring
+    reference: KeyReference | None
+    changes: list[Change] = field(default_factory=list)
+
+    def note(self, alias: str, state: str) -> None:
+        self.changes.append(Change(f"kms://{alias}", state))
 
 
 def setup_signing_keys(
-    alias: KeyAlias,
-    request: KeyRequest,
+    wanted: Wanted,
     *,
     kms: KeyWriter,
     keyring: Keyring,
     sink: ManifestSink,
     names: ClusterNames,
     now: datetime,
-) -> tuple[KeySummary, tuple[Change, ...]]:
+) -> SetUp:
     """Bring KMS and manifests to the state in which signing works; whatever is right stays.
 
     The sink is looked at first: a key that nobody is told of helps nobody. Raises `ImgsecError`
-    (key-conflict, key-store-mismatch, key-unusable and its like, and what the ports raise).
+    (existing-key-found, key-conflict, key-fingerprint-mismatch, key-store-mismatch, key-unusable
+    and its like, and what the ports raise).
     """
     sink.require_ready()
+    alias = wanted.alias
+    run = _Run(wanted, kms, keyring, _reference_in(sink, names))
     # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
     if (orphan := _find(kms, alias.public)) is not None and _find(kms, str(alias)) is None:
         raise ImgsecError(
             KEY_CONFLICT(f"the KMS has {alias.public} ({orphan.id}) and no {alias} beside it")
         )
-    secret, key, secret_change = _secret_half(alias, request, kms, keyring)
-    if flaws := key.flaws(now):
-        raise ImgsecError(flaws[0])
-    public, public_change = _public_half(alias, key, kms, keyring)
+    secret, key = _secret_half(run, now)
+    public = _public_half(run, key)
     url, instance = kms.address
     key_names = KeyNames(
         public_key=names.public_key,
@@ -68,12 +118,9 @@ def setup_signing_keys(
         kms_key_id=secret.id,
     )
     armoured = keyring.export_public_key(key.fingerprint, armour=True)
-    changes = (
-        secret_change,
-        public_change,
-        *publish_key(key_names, armoured, sink),
-        publish_policy(names.policy, sink),
-    )
+    run.changes += publish_key(key_names, armoured, sink, adopt=wanted.adopt)
+    if names.policy is not None:
+        run.changes.append(publish_policy(names.policy, sink, adopt=wanted.adopt))
     summary = KeySummary(
         alias=str(alias),
         key_id=secret.id,
@@ -82,66 +129,262 @@ def setup_signing_keys(
         algorithm=key.algorithm,
         expires=key.expires,
     )
-    return summary, changes
+    return SetUp(key, summary, tuple(run.changes))
 
 
-def _secret_half(
-    alias: KeyAlias, request: KeyRequest, kms: KeyWriter, keyring: Keyring
-) -> tuple[StoredKey, PublicKey, Change]:
-    """The stored secret half, made now or found; another run may have been faster."""
-    target = f"kms://{alias}"
-    if _find(kms, str(alias)) is None:
-        made = keyring.generate_key(request)
-        content = keyring.export_secret_key(made.fingerprint)
-        description = describe("secret", made.fingerprint)
+def warnings(secret: KeySecret, cluster: ClusterReader | None) -> tuple[Note, ...]:
+    """Who may edit the Secret with the public key decides what is trusted: say who that is.
+
+    cluster: None where no cluster is at hand; then only an unusual namespace is noticed.
+    """
+    namespace, code = str(secret.namespace), "key-secret-editable"
+    if cluster is None:
+        text = f"whoever may edit Secrets in {namespace} decides whose signatures count"
+        return () if namespace in _PLATFORM_NAMESPACES else (Note(code, text),)
+    try:
+        editors = cluster.list_secret_editors(namespace)
+    except ImgsecError as error:
+        text = f"who may edit Secrets in {namespace} could not be read: {error.reason.text}"
+        return (Note(code, text),)
+    listed = ", ".join(editors[:_EDITORS_SHOWN])
+    text = f"{listed} may edit Secrets in {namespace}, and so decide whose signatures count"
+    return (Note(code, text),) if editors else ()
+
+
+def _reference_in(sink: ManifestSink, names: ClusterNames) -> KeyReference | None:
+    """What the Secret that names the signing key says now, whoever wrote it."""
+    namespace = str(names.public_key.namespace)
+    held = sink.fetch("Secret", str(names.key_reference), namespace)
+    return key_reference_of(held) if held is not None else None
+
+
+# --- The secret half ------------------------------------------------------------------------------
+
+
+def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
+    """The stored secret half: found, taken over, or made now; fit to sign in any case."""
+    alias = str(run.wanted.alias)
+    found = _find(run.kms, alias)
+    if found is None and (older := _older_keys(run)):
+        return _adopted(run, older, now)
+    if found is None:
+        content, made = _new_key(run, now)
         try:
-            stored = kms.store_key(
-                str(alias), content, name=PRIVATE_KEY_NAME, description=description
+            stored = run.kms.store_key(
+                alias,
+                content,
+                name=PRIVATE_KEY_NAME,
+                description=describe("secret", made.fingerprint),
             )
         except KeyExists:
-            pass
+            pass  # another run was faster
         else:
-            _require_equal(kms, str(alias), content)
-            return stored, made, Change(target, "created")
-    stored, payload = kms.fetch_key(str(alias))
-    key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
-    return stored, key, Change(target, "unchanged")
+            _require_equal(run.kms, alias, content)
+            run.note(alias, "created")
+            return stored, made
+    stored, payload = run.kms.fetch_key(alias)
+    _require_no_other(run, stored)
+    key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    _require_fit(key, run.wanted.expected, f"kms://{alias}", now)
+    if isinstance(run.wanted.source, SecretBytes):
+        given = run.keyring.import_secret_key(run.wanted.source)
+        if given.fingerprint != key.fingerprint:
+            raise ImgsecError(
+                KEY_CONFLICT(
+                    f"kms://{alias} is {key.fingerprint}, the given key is {given.fingerprint}"
+                )
+            )
+    run.note(alias, "unchanged")
+    return stored, key
 
 
-def _public_half(
-    alias: KeyAlias, key: PublicKey, kms: KeyWriter, keyring: Keyring
-) -> tuple[StoredKey, Change]:
+def _new_key(run: _Run, now: datetime) -> tuple[SecretBytes, PublicKey]:
+    """The key to store: the one that was given, else one made now."""
+    source, expected = run.wanted.source, run.wanted.expected
+    if isinstance(source, SecretBytes):
+        key = run.keyring.import_secret_key(source)
+        _require_fit(key, expected, "the given key", now)
+    elif expected is not None:
+        raise KeyNotFound(
+            KEY_NOT_FOUND(
+                f"the KMS has no {run.wanted.alias}, and a new key cannot have the fingerprint"
+                f" {expected}",
+                hint="Leave --fingerprint out to make a new key.",
+            )
+        )
+    else:
+        key = run.keyring.generate_key(source)
+        _require_fit(key, None, "the new key", now)
+    return run.keyring.export_secret_key(key.fingerprint), key
+
+
+def _require_fit(key: PublicKey, expected: Fingerprint | None, where: str, now: datetime) -> None:
+    if expected is not None and key.fingerprint != expected:
+        raise ImgsecError(
+            KEY_FINGERPRINT_MISMATCH(f"{where} is {key.fingerprint}, expected {expected}")
+        )
+    if flaws := key.flaws(now):
+        raise ImgsecError(flaws[0])
+
+
+def _require_no_other(run: _Run, stored: StoredKey) -> None:
+    """The Secret that names the signing key must mean this one, or nobody knows which one signs."""
+    said, (_, instance) = run.reference, run.kms.address
+    if said is None or (said.kms_key_id, said.kms_instance) == (stored.id, instance):
+        return
+    raise ImgsecError(
+        KEY_CONFLICT(
+            f"kms://{run.wanted.alias} is the key {stored.id} of the instance {instance}; the"
+            f" Secret that names the signing key means {_shown(said)}",
+            hint="Set up the alias of that key, or delete the Secret if its key is meant to go.",
+        )
+    )
+
+
+def _shown(said: KeyReference) -> str:
+    return f"{said.kms_key_id or 'no key'} of {said.kms_instance or 'no instance'}"
+
+
+# --- Keys of an older set-up ----------------------------------------------------------------------
+
+
+def _older_keys(run: _Run) -> list[StoredKey]:
+    """Secret halves that an older set-up left: by their name, without an alias; or by its Secret.
+
+    Raises `ImgsecError` (key-conflict) if the Secret names a key that is not there.
+    """
+    said, (_, instance) = run.reference, run.kms.address
+    found = [
+        key
+        for key in run.kms.list_keys()
+        if (key.name == PRIVATE_KEY_NAME and not key.aliases and not _is_retired(key))
+        or (said is not None and key.id == said.kms_key_id)
+    ]
+    if said is not None and (
+        said.kms_instance != instance or said.kms_key_id not in [key.id for key in found]
+    ):
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"the Secret that names the signing key means {_shown(said)}, and the instance"
+                f" {instance} has no such key",
+                hint="Name that instance with --kms-instance; or delete the Secret, if nothing can"
+                " be signed with its key any more.",
+            )
+        )
+    return found
+
+
+def _is_retired(key: StoredKey) -> bool:
+    """Made by imgsec, which never leaves a key in use without an alias."""
+    return key.description.startswith(DESCRIPTION_PREFIX)
+
+
+def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKey, PublicKey]:
+    """Give the alias to the key of an older set-up, once its fingerprint is vouched for."""
+    listed = ", ".join(_described(key) for key in older)
+    if not run.wanted.adopt:
+        raise ImgsecError(
+            EXISTING_KEY_FOUND(f"an older set-up left a signing key in the KMS: {listed}")
+        )
+    chosen = _choice(run, older)
+    if chosen is None:
+        raise ImgsecError(
+            EXISTING_KEY_FOUND(
+                f"older set-ups left several signing keys in the KMS: {listed}",
+                hint="Say which one signs with --adopt-key ID.",
+            )
+        )
+    stored, payload = run.kms.fetch_key(chosen.id)
+    key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    _require_fit(key, _vouched(run, chosen, key), f"the KMS key {chosen.id}", now)
+    run.kms.add_alias(chosen.id, str(run.wanted.alias))
+    run.note(str(run.wanted.alias), "adopted")
+    return stored, key
+
+
+def _described(key: StoredKey) -> str:
+    made = f", made {key.created:%Y-%m-%d}" if key.created else ""
+    named = f", alias {', '.join(key.aliases)}" if key.aliases else ""
+    return f"{key.id}{made}{named}"
+
+
+def _choice(run: _Run, older: list[StoredKey]) -> StoredKey | None:
+    """The one that was asked for, else the one that the Secret names, else the only one."""
+    asked = run.wanted.key_id or (run.reference.kms_key_id if run.reference else None)
+    if asked is None:
+        return older[0] if len(older) == 1 else None
+    return next((key for key in older if key.id == asked), None)
+
+
+def _vouched(run: _Run, chosen: StoredKey, key: PublicKey) -> Fingerprint:
+    """The fingerprint that the key must have: as asked, as its Secret says, or its public half's.
+
+    Raises `ImgsecError` (invalid-option) if nothing vouches for it.
+    """
+    if run.wanted.expected is not None:
+        return run.wanted.expected
+    said = run.reference
+    if said is not None and said.kms_key_id == chosen.id and said.fingerprint:
+        return Fingerprint.parse(said.fingerprint)
+    for candidate in run.kms.list_keys():
+        if candidate.name == PUBLIC_KEY_NAME and not candidate.aliases:
+            half = _inspected(run.kms, run.keyring, candidate.id)
+            if half is not None and half.fingerprint == key.fingerprint:
+                return half.fingerprint
+    raise ImgsecError(
+        INVALID_OPTION(
+            f"nothing vouches for the KMS key {chosen.id}, which is {key.fingerprint}",
+            hint="Give --fingerprint, as you know it from another place.",
+        )
+    )
+
+
+def _inspected(kms: KeyReader, keyring: Keyring, key_id: str) -> PublicKey | None:
+    try:
+        return keyring.inspect_public_key(unwrapped(kms.fetch_key(key_id)[1].reveal()))
+    except ImgsecError as error:
+        if error.reason.retryable:
+            raise
+        return None  # it is no public key, whatever its name says
+
+
+# --- The public half ------------------------------------------------------------------------------
+
+
+def _public_half(run: _Run, key: PublicKey) -> StoredKey:
     """The stored public half, made now or found and held against the secret one."""
-    target = f"kms://{alias.public}"
-    if _find(kms, alias.public) is None:
-        content = SecretBytes(keyring.export_public_key(key.fingerprint, armour=False))
+    alias, public = str(run.wanted.alias), run.wanted.alias.public
+    if _find(run.kms, public) is None:
+        content = SecretBytes(run.keyring.export_public_key(key.fingerprint, armour=False))
         description = describe("public", key.fingerprint)
         try:
-            stored = kms.store_key(
-                alias.public, content, name=PUBLIC_KEY_NAME, description=description
+            stored = run.kms.store_key(
+                public, content, name=PUBLIC_KEY_NAME, description=description
             )
         except KeyExists:
             pass
         else:
-            _require_equal(kms, alias.public, content)
-            return stored, Change(target, "created")
-    stored, payload = kms.fetch_key(alias.public)
-    half = keyring.inspect_public_key(unwrapped(payload.reveal()))
+            _require_equal(run.kms, public, content)
+            run.note(public, "created")
+            return stored
+    stored, payload = run.kms.fetch_key(public)
+    half = run.keyring.inspect_public_key(unwrapped(payload.reveal()))
     if half.fingerprint != key.fingerprint:
         raise ImgsecError(
-            KEY_CONFLICT(f"kms://{alias} is {key.fingerprint}, {target} is {half.fingerprint}")
+            KEY_CONFLICT(f"kms://{alias} is {key.fingerprint}, kms://{public} {half.fingerprint}")
         )
-    return stored, Change(target, "unchanged")
+    run.note(public, "unchanged")
+    return stored
 
 
-def _find(kms: KeyWriter, name: str) -> StoredKey | None:
+def _find(kms: KeyReader, name: str) -> StoredKey | None:
     try:
         return kms.find_key(name)
     except KeyNotFound:
         return None
 
 
-def _require_equal(kms: KeyWriter, alias: str, content: SecretBytes) -> None:
+def _require_equal(kms: KeyReader, alias: str, content: SecretBytes) -> None:
     """Read back what was stored. Raises `ImgsecError` (key-store-mismatch)."""
     if kms.fetch_key(alias)[1] != content:
         raise ImgsecError(KEY_STORE_MISMATCH(f"the KMS gives back another key for {alias}"))

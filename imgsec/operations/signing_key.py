@@ -27,6 +27,7 @@ _MALFORMED_HINTS = {
     "env": "Set the variable to one exported secret key, armoured or as base64.",
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
+DESCRIPTION_PREFIX = "imgsec "
 _DESCRIPTION = "imgsec {half} half, OpenPGP fingerprint {fingerprint}"
 _PUBLIC_HALF = "imgsec public half"
 

@@ -39,6 +39,11 @@ def report_document(report: Report, exit_code: int) -> Document:
         document["changes"] = [
             {"target": change.target, "state": change.state} for change in report.changes
         ]
+    if report.running:
+        document["running"] = [
+            {"image": one.image, "namespaces": list(one.namespaces), **_verdict(one.verdict)}
+            for one in report.running
+        ]
     return document
 
 

@@ -53,6 +53,11 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
             yield f"  ids in the KMS: {key.key_id}, public half {key.public_key_id}"
     for change in report.changes:
         yield f"{change.state}: {clean(change.target)}"
+    for one in report.running:
+        if verbose or not one.verdict.passed:
+            where = clean(", ".join(one.namespaces))
+            yield f"running: {one.verdict.outcome.word}: {clean(one.image)} (in {where})"
+            yield from _reasons(one.verdict)
     if not report.images:
         if report.verdict.outcome is not Outcome.PASS:
             yield f"{report.verdict.outcome.word}: {report.command}"
@@ -125,6 +130,11 @@ def report_markdown(report: Report) -> str:
             f"`{reason.code}` {_cell(reason.text)}" for reason in part.verdict.reasons
         )
         rows.append(f"| `{name}` | {part.verdict.outcome.word} | {why} |")
+    rows += [
+        f"- running: {one.verdict.outcome.word}: `{_cell(one.image)}`"
+        for one in report.running
+        if not one.verdict.passed
+    ]
     for change in report.changes:
         rows.append(f"- {change.state}: `{_cell(change.target)}`")
     if not report.images:

@@ -75,6 +75,12 @@ POLICY = ("policy-name", "key-secret", "key-secret-namespace", "mutate-image")
 LEFT_OUT = {
     "trust-host": "loosens a check: said on a command line, not in a task",
     "auth-realm": "loosens a check: said on a command line, not in a task",
+    "adopt": "loosens a check: said on a command line, not in a task",
+    "accept-lockout": "loosens a check: said on a command line, not in a task",
+    "adopt-key": "goes with adopt",
+    "apply": "set-up in a task renders; publish-policy in a task applies",
+    "enforce": "goes with apply",
+    "import-key": "a secret key has no way into a task but the KMS",
     "passphrase-fd": "a step inherits no descriptor; the file is mounted from a Secret",
     "tools-dir": "the tools image has its tools where imgsec looks",
     "kubeconfig": "a pod has its service account",
@@ -178,10 +184,12 @@ TASKS = (
         "Set up image signing keys",
         ("signing", "gpg", "key-protect", "portieris"),
         params=(
-            *("alias", "repository", "allow-unchecked", "user-id", "valid-days"),
-            *(*POLICY, "key-reference-secret", "passphrase-file", *IAM, *KMS, "ca-file", *RUN),
+            *("alias", "repository", "allow-unchecked", "user-id", "algorithm"),
+            *("valid-days", "fingerprint", *POLICY, "key-reference-secret", "passphrase-file"),
+            *(*IAM, *KMS, "ca-file", *RUN),
         ),
         fixed=(f"--render={MOUNT}/manifests",),
+        without=("dry-run", "authfile"),
         workspaces=("manifests", "ca"),
         secrets=(API_KEY, PASSPHRASE),
         introduction=(

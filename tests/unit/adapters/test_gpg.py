@@ -283,7 +283,9 @@ def test_status_words_inside_other_lines_are_no_status() -> None:
 
 
 def test_made_key_is_as_asked_for_and_nothing_else_is_in_it(keyring: GpgKeyring) -> None:
-    key = keyring.generate_key(KeyRequest("imgsec image signing", bits=3072, valid_days=10))
+    key = keyring.generate_key(
+        KeyRequest("imgsec image signing", algorithm="rsa3072", valid_days=10)
+    )
     assert key.algorithm == "rsa3072"
     assert key.flaws(datetime.now(UTC)) == ()
     assert key.expires is not None
@@ -294,7 +296,7 @@ def test_made_key_is_as_asked_for_and_nothing_else_is_in_it(keyring: GpgKeyring)
 
 
 def test_made_key_carries_the_mail_that_was_asked_for(keyring: GpgKeyring) -> None:
-    keyring.generate_key(KeyRequest("Release Signing <release@example.com>", bits=3072))
+    keyring.generate_key(KeyRequest("Release Signing <release@example.com>", algorithm="rsa3072"))
     (row,) = keyring._gpg.list_keys()
     assert row["uids"] == ["Release Signing <release@example.com>"]
 

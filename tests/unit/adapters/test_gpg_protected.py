@@ -54,7 +54,7 @@ def test_passphrase_for_a_key_that_needs_none_is_not_used(short: Path) -> None:
 def test_key_is_made_with_the_passphrase_and_leaves_with_it(short: Path) -> None:
     given = SecretBytes(PASSPHRASE.encode())
     with gpg_keyring(Tools(), PrivateDir(short, in_memory=True), passphrase=given) as keyring:
-        made = keyring.generate_key(KeyRequest("imgsec image signing", bits=3072))
+        made = keyring.generate_key(KeyRequest("imgsec image signing", algorithm="rsa3072"))
         content = keyring.export_secret_key(made.fingerprint)
     with refused("key-unusable"):
         imported(short, content, None)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes
+from imgsec.domain.kubernetes import is_ours
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import Change
 from imgsec.domain.signature import OpenPGPMessage
@@ -17,6 +18,7 @@ from imgsec.domain.vulnerability import ScanReport
 from imgsec.errors import ImageNotFound, ImgsecError, KeyExists, KeyNotFound
 from imgsec.ports import Manifest, StoredKey
 from imgsec.reasons import (
+    FOREIGN_OBJECT,
     IMAGE_NOT_FOUND,
     KEY_CONFLICT,
     KEY_MALFORMED,
@@ -187,6 +189,7 @@ class FakeKms:
     garbles: bool = False
     further_aliases: dict[str, tuple[str, ...]] = field(default_factory=dict)
     nameless: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    described: dict[str, str] = field(default_factory=dict)
     originals: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     address = ("https://kms.example", "instance")
@@ -237,7 +240,8 @@ class FakeKms:
 
     def _stored(self, name: str) -> StoredKey:
         if name in self.nameless:
-            return StoredKey(name, (), self.nameless[name][0], "", NOW)
+            title, said = self.nameless[name][0], self.described.get(name, "")
+            return StoredKey(name, (), title, said, NOW)
         if name not in self.keys:
             raise KeyNotFound(KEY_NOT_FOUND(f"no {name}"))
         half = "public" if name.endswith("-public") else "secret"
@@ -252,14 +256,21 @@ class FakeSink:
 
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     is_ready: bool = True
+    on_publish: Callable[[], None] = lambda: None
 
     def require_ready(self) -> None:
         if not self.is_ready:
             raise ImgsecError(OUTPUT_UNWRITABLE("it takes nothing"))
 
-    def publish(self, document: dict[str, Any]) -> Change:
+    def fetch(self, kind: str, name: str, _: str | None) -> dict[str, Any] | None:
+        return self.documents.get(f"{kind}/{name}")
+
+    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
         name = f"{document['kind']}/{document['metadata']['name']}"
         before = self.documents.get(name)
+        if before is not None and not is_ours(before) and not adopt:
+            raise ImgsecError(FOREIGN_OBJECT(name))
+        self.on_publish()
         self.documents[name] = document
         state = "unchanged" if before == document else "updated" if before else "created"
         return Change(name, state)

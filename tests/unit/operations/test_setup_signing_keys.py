@@ -1,15 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, Subkey
+from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, SecretBytes, Subkey
 from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
 from imgsec.domain.reference import RepositoryPattern
 from imgsec.domain.report import KeySummary
-from imgsec.operations.setup_signing_keys import ClusterNames, setup_signing_keys
+from imgsec.operations.setup_signing_keys import (
+    PRIVATE_KEY_NAME,
+    PUBLIC_KEY_NAME,
+    ClusterNames,
+    Wanted,
+    setup_signing_keys,
+)
 from tests.unit.operations.fakes import (
     NOW,
     OTHER_SIGNER,
@@ -31,18 +38,17 @@ NAMES = ClusterNames(
 
 
 def set_up(
-    kms: FakeKms, keyring: FakeKeyring | None = None, sink: FakeSink | None = None
+    kms: FakeKms, keyring: FakeKeyring | None = None, sink: FakeSink | None = None, **wanted: Any
 ) -> tuple[KeySummary, list[str]]:
-    summary, changes = setup_signing_keys(
-        KeyAlias("release"),
-        KeyRequest("imgsec image signing"),
+    done = setup_signing_keys(
+        Wanted(KeyAlias("release"), **{"source": KeyRequest("imgsec image signing"), **wanted}),
         kms=kms,
         keyring=keyring or FakeKeyring(),
         sink=sink or FakeSink(),
         names=NAMES,
         now=NOW,
     )
-    return summary, [change.state for change in changes]
+    return done.summary, [change.state for change in done.changes]
 
 
 def secret(fingerprint: Fingerprint = SIGNER) -> bytes:
@@ -150,3 +156,242 @@ def test_stored_key_that_may_not_sign_is_not_published(flaw: dict[str, Any], cod
 def test_stored_payload_that_is_no_secret_key_is_malformed(content: bytes) -> None:
     with refused("key-malformed"):
         set_up(FakeKms({"release": content}))
+
+
+# --- Killed, and run again ------------------------------------------------------------------------
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_run_that_is_killed_after_any_step_is_finished_by_the_next(moment: int) -> None:
+    kms, sink, keyring = FakeKms(), FakeSink(), FakeKeyring()
+    left = iter(range(100))
+
+    def count(*_: object) -> None:
+        if next(left) == moment:
+            raise Killed
+
+    kms.before, sink.on_publish = count, count
+    was_killed = False
+    try:
+        set_up(kms, keyring, sink)
+    except Killed:
+        was_killed = True
+    assert was_killed is (moment < STEPS)
+    kms.before, sink.on_publish = lambda *_: None, lambda: None
+    keyring.next_key = OTHER_SIGNER  # a second key would be another one
+    stored = dict(kms.keys)
+    summary, _ = set_up(kms, keyring, sink)
+    if "release" in stored:
+        assert kms.keys["release"] == stored["release"]
+    assert set(kms.keys) == {"release", "release-public"}
+    assert kms.keys["release"] == secret(summary.fingerprint)
+    assert kms.keys["release-public"] == public(summary.fingerprint)
+    assert len(sink.documents) == 3
+    assert set(set_up(kms, keyring, sink)[1]) == {"unchanged"}
+
+
+STEPS = 11  # calls of KMS and sink in a first run
+
+
+# --- A key that exists already --------------------------------------------------------------------
+
+OLD, OLDER, OLD_PUBLIC = "old-id", "older-id", "old-public-id"
+
+
+def predecessor(**more: tuple[str, bytes]) -> FakeKms:
+    """What the older script leaves: a pair of KMS keys, and none has an alias."""
+    pair = {OLD: (PRIVATE_KEY_NAME, secret()), OLD_PUBLIC: (PUBLIC_KEY_NAME, public())}
+    return FakeKms(nameless={"unrelated": ("database password", b"x"), **pair, **more})
+
+
+def reference(key_id: str = OLD, instance: str = "instance", fingerprint: str = str(SIGNER)) -> Any:
+    """The Secret that the older script wrote."""
+    values = {
+        "vault-url": "https://kms.example",
+        "vault-instance-id": instance,
+        "vault-key-id": key_id,
+        "portieris-signature-fingerprint": fingerprint,
+    }
+    data = {name: base64.b64encode(text.encode()).decode() for name, text in values.items()}
+    metadata = {"name": "portieris-keys", "namespace": "portieris"}
+    return {"kind": "Secret", "metadata": metadata, "data": data}
+
+
+def sink_with(document: Any) -> FakeSink:
+    return FakeSink({"Secret/portieris-keys": document})
+
+
+def test_key_of_an_older_set_up_stops_a_second_one() -> None:
+    for sink in (FakeSink(), sink_with(reference())):
+        kms, keyring = predecessor(), FakeKeyring()
+        with refused("existing-key-found") as reasons:
+            set_up(kms, keyring, sink)
+        assert OLD in reasons[0].text
+        assert "--adopt" in reasons[0].hint
+        assert kms.keys == {}
+        assert keyring.made == []
+        assert "ClusterImagePolicy/policy" not in sink.documents
+
+
+@pytest.mark.parametrize("sink", [FakeSink(), sink_with(reference())])
+def test_key_of_an_older_set_up_is_adopted(sink: FakeSink) -> None:
+    kms, keyring = predecessor(), FakeKeyring()
+    summary, states = set_up(kms, keyring, sink, adopt=True)
+    assert (summary.key_id, summary.fingerprint) == (OLD, SIGNER)
+    assert states[:2] == ["adopted", "created"]
+    assert kms.keys == {"release": secret(), "release-public": public()}
+    assert keyring.made == []
+    again, states = set_up(kms, keyring, sink)
+    assert set(states) == {"unchanged"}
+    assert again == summary
+
+
+def test_adopted_key_needs_somebody_who_vouches_for_it() -> None:
+    kms = predecessor()
+    del kms.nameless[OLD_PUBLIC]
+    with refused("invalid-option") as reasons:
+        set_up(kms, adopt=True)
+    assert "--fingerprint" in reasons[0].hint
+    assert kms.keys == {}
+    set_up(kms, adopt=True, expected=SIGNER)
+    assert kms.keys["release"] == secret()
+
+
+def test_public_half_of_another_key_vouches_for_nothing() -> None:
+    kms = predecessor(**{OLD_PUBLIC: (PUBLIC_KEY_NAME, public(OTHER_SIGNER))})
+    with refused("invalid-option"):
+        set_up(kms, adopt=True)
+    kms = predecessor(**{OLD_PUBLIC: (PUBLIC_KEY_NAME, b"junk")})
+    with refused("invalid-option"):
+        set_up(kms, adopt=True)
+
+
+@pytest.mark.parametrize(
+    ("sink", "expected"),
+    [
+        (FakeSink(), OTHER_SIGNER),
+        (sink_with(reference(fingerprint=str(OTHER_SIGNER))), None),
+    ],
+)
+def test_key_with_another_fingerprint_is_not_adopted(
+    sink: FakeSink, expected: Fingerprint | None
+) -> None:
+    kms = predecessor()
+    with refused("key-fingerprint-mismatch"):
+        set_up(kms, sink=sink, adopt=True, expected=expected)
+    assert kms.keys == {}
+
+
+def test_of_several_keys_the_named_one_is_adopted() -> None:
+    more = {OLDER: (PRIVATE_KEY_NAME, secret(OTHER_SIGNER))}
+    with refused("existing-key-found") as reasons:
+        set_up(predecessor(**more), adopt=True)
+    assert OLD in reasons[0].text
+    assert OLDER in reasons[0].text
+    kms = predecessor(**more)
+    set_up(kms, adopt=True, key_id=OLDER, expected=OTHER_SIGNER)
+    assert kms.keys["release"] == secret(OTHER_SIGNER)
+    kms = predecessor(**more)
+    set_up(kms, sink=sink_with(reference()), adopt=True)
+    assert kms.keys["release"] == secret()
+    with refused("existing-key-found"):
+        set_up(predecessor(), adopt=True, key_id="unrelated", expected=SIGNER)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        reference(key_id="null"),
+        reference(key_id=""),
+        reference(instance="another"),
+        {**reference(), "data": None},
+        {**reference(), "data": {"vault-key-id": "no base64!"}},
+    ],
+)
+@pytest.mark.parametrize("kms", [FakeKms(), predecessor()])
+def test_secret_that_names_no_key_of_this_kms_is_no_ground_to_make_one(
+    kms: FakeKms, document: Any
+) -> None:
+    for adopt in (False, True):
+        with refused("key-conflict"):
+            set_up(kms, sink=sink_with(document), adopt=adopt)
+    assert kms.keys == {}
+
+
+def test_alias_and_secret_must_mean_one_key() -> None:
+    kms = predecessor()
+    kms.keys["release"] = secret(OTHER_SIGNER)
+    sink = sink_with(reference())
+    for adopt in (False, True):
+        with refused("key-conflict") as reasons:
+            set_up(kms, sink=sink, adopt=adopt)
+        assert "id-release" in reasons[0].text
+        assert OLD in reasons[0].text
+    assert set(kms.keys) == {"release"}
+
+
+def test_retired_key_of_our_own_is_no_older_set_up() -> None:
+    kms = FakeKms()
+    set_up(kms)
+    kms.remove_alias("id-release", "release")
+    kms.remove_alias("id-release-public", "release-public")
+    kms.described["id-release"] = "imgsec secret half"
+    set_up(kms, FakeKeyring(next_key=OTHER_SIGNER))
+    assert kms.keys["release"] == secret(OTHER_SIGNER)
+
+
+def test_foreign_secret_is_taken_over_only_by_adoption() -> None:
+    kms, sink = FakeKms({"release": secret()}), sink_with(reference(key_id="id-release"))
+    with refused("foreign-object"):
+        set_up(kms, sink=sink)
+    assert "updated" in set_up(kms, sink=sink, adopt=True)[1]
+
+
+# --- A key that is given --------------------------------------------------------------------------
+
+
+def test_given_key_is_stored_once() -> None:
+    kms, keyring = FakeKms(), FakeKeyring()
+    given = SecretBytes(secret(OTHER_SIGNER))
+    summary, _ = set_up(kms, keyring, source=given)
+    assert summary.fingerprint == OTHER_SIGNER
+    assert kms.keys["release"] == secret(OTHER_SIGNER)
+    assert keyring.made == []
+    again, states = set_up(kms, keyring, source=given)
+    assert (again.key_id, states[0]) == (summary.key_id, "unchanged")
+
+
+def test_given_key_never_replaces_another() -> None:
+    kms = FakeKms({"release": secret()})
+    with refused("key-conflict") as reasons:
+        set_up(kms, source=SecretBytes(secret(OTHER_SIGNER)))
+    assert str(SIGNER) in reasons[0].text
+    assert str(OTHER_SIGNER) in reasons[0].text
+    assert kms.keys["release"] == secret()
+
+
+@pytest.mark.parametrize("kms", [FakeKms(), FakeKms({"release": secret()})])
+def test_given_or_stored_key_must_have_the_expected_fingerprint(kms: FakeKms) -> None:
+    before = dict(kms.keys)
+    with refused("key-fingerprint-mismatch"):
+        set_up(kms, source=SecretBytes(secret()), expected=OTHER_SIGNER)
+    assert kms.keys == before
+
+
+def test_new_key_cannot_have_an_expected_fingerprint() -> None:
+    kms, keyring = FakeKms(), FakeKeyring()
+    with refused("key-not-found"):
+        set_up(kms, keyring, expected=SIGNER)
+    assert keyring.made == []
+    assert kms.keys == {}
+
+
+def test_given_key_that_may_not_sign_is_not_stored() -> None:
+    kms = FakeKms()
+    with refused("key-expired"):
+        set_up(kms, FakeKeyring(flawed={"expires": NOW}), source=SecretBytes(secret()))
+    assert kms.keys == {}

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apply a policy, but say first which of the images that run now it would refuse.
+
+A first look, by Portieris's own order of search: images that no rule names, and images that need
+this key's signature and have none. What other rules demand (other keys, trust, the advisor) was
+demanded before, and is not judged here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from imgsec.domain.admission import Rule, deciding_rule, rules_of
+from imgsec.domain.keys import PublicKey
+from imgsec.domain.kubernetes import policy_document
+from imgsec.domain.policy import ImagePolicy
+from imgsec.domain.reference import ImageReference, shown
+from imgsec.domain.report import Change, RunningImage
+from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
+from imgsec.errors import ImgsecError
+from imgsec.operations.publish_policy import publish_policy
+from imgsec.operations.verify_image import verify_image
+from imgsec.ports import ClusterReader, Keyring, ManifestSink, Registry
+from imgsec.reasons import NO_RULE, RUNNING_IMAGES_REFUSED, Outcome
+
+Verify = Callable[[ImageReference], Verdict]
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What was said about the images that run, and what was applied if anything was."""
+
+    running: tuple[RunningImage, ...]
+    verdict: Verdict
+    changes: tuple[Change, ...] = ()
+
+
+def enforce_policy(
+    policy: ImagePolicy,
+    key: PublicKey,
+    *,
+    cluster: ClusterReader,
+    sink: ManifestSink,
+    registry: Registry,
+    keyring: Keyring,
+    now: datetime,
+    accept_lockout: bool = False,
+    adopt: bool = False,
+) -> Enforcement:
+    """Apply the policy, unless an image that runs would be refused or could not be judged.
+
+    accept_lockout: apply it in any case. Raises `ImgsecError` as the ports do.
+    """
+
+    def verify(image: ImageReference) -> Verdict:
+        return verify_image(image, key, registry, keyring, now=now).verdict
+
+    running = preview_policy(policy, cluster, verify)
+    bad = [one for one in running if not one.verdict.passed]
+    if bad and not accept_lockout:
+        worst = max(one.verdict.outcome for one in bad)
+        reasons = all_of(one.verdict for one in bad).reasons
+        if worst is Outcome.REFUSED:
+            refused = [one for one in bad if one.verdict.outcome is Outcome.REFUSED]
+            text = f"{len(refused)} of {len(running)} running images would be refused"
+            reasons = (RUNNING_IMAGES_REFUSED(text), *reasons)
+        return Enforcement(running, because(*reasons))
+    return Enforcement(running, passed(), (publish_policy(policy, sink, adopt=adopt),))
+
+
+def preview_policy(
+    policy: ImagePolicy, cluster: ClusterReader, verify: Verify
+) -> tuple[RunningImage, ...]:
+    """A verdict for each image that runs where the cluster-wide policies count.
+
+    verify: whether an image carries this policy's signature; asked once for each image text.
+    """
+    document = policy_document(policy)
+    held = [one for one in cluster.list_policies("ClusterImagePolicy") if not _same(one, document)]
+    rules = rules_of([*held, document])
+    own = {one["metadata"]["namespace"] for one in cluster.list_policies("ImagePolicy")}
+    running: dict[str, set[str]] = {}
+    for namespace, image in cluster.list_running_images():
+        if namespace not in own:
+            running.setdefault(image, set()).add(namespace)
+    return tuple(
+        RunningImage(image, tuple(sorted(namespaces)), _verdict(image, rules, policy, verify))
+        for image, namespaces in sorted(running.items())
+    )
+
+
+def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    name: str = one["metadata"]["name"]
+    other_name: str = other["metadata"]["name"]
+    return name == other_name
+
+
+def _verdict(image: str, rules: Iterable[Rule], policy: ImagePolicy, verify: Verify) -> Verdict:
+    rule = deciding_rule(rules, image)
+    if rule is None:
+        return because(NO_RULE(f"{shown(image)}: no rule of any ClusterImagePolicy names it"))
+    if rule.demands_nothing:
+        return passed()
+    if not rule.is_met_by_key(str(policy.key_secret.name), str(policy.key_secret.namespace)):
+        return passed(Note("decided-elsewhere", f"{rule.owner} decides, before and after"))
+    try:
+        return verify(ImageReference.parse(image))
+    except ImgsecError as error:
+        return because(error.reason)
