@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DEFAULT_IAM_URL = "https://iam.cloud.ibm.com"
+DEFAULT_METADATA_URL = "http://169.254.169.254"
 DEFAULT_KMS_URL = "https://us-south.kms.cloud.ibm.com"
 DEFAULT_TIMEOUT_SECONDS = 600
 KEY_ALGORITHMS = (  # what every verifier reads
@@ -37,6 +38,9 @@ class Settings:
     api_key_file: str | None = None
     iam_profile: str | None = None
     cr_token_file: str | None = None
+    iam_token_file: str | None = None
+    vpc_instance: bool = False
+    vpc_metadata_url: str = DEFAULT_METADATA_URL
     account: str | None = None
     authfile: str | None = None
     ca_file: str | None = None

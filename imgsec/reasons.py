@@ -128,7 +128,7 @@ MISSING_CREDENTIAL = _kind(
     "missing-credential",
     Outcome.USAGE,
     "The command needs a credential and none was given.",
-    "Give --api-key-file (or IBM_CLOUD_APIKEY), or a trusted profile with --iam-profile.",
+    "Give --api-key-file (or IBM_CLOUD_APIKEY), --iam-profile, --vpc-instance or --iam-token-file.",
 )
 INPUT_UNREADABLE = _kind(
     "input-unreadable",

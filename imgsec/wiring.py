@@ -20,7 +20,7 @@ from imgsec.adapters._process import Tools, proxy_variables
 from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import KeyFiles, read_file
 from imgsec.config import Settings
-from imgsec.domain.hosts import ServiceUrl
+from imgsec.domain.hosts import MetadataUrl, ServiceUrl
 from imgsec.domain.keys import KeyLocation, SecretBytes, is_uuid, unwrapped
 from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
@@ -36,13 +36,14 @@ from imgsec.reasons import (
 if TYPE_CHECKING:  # imported where they are used: requests alone takes longer than most commands
     from imgsec.adapters._http import Http
     from imgsec.adapters.gpg import GpgKeyring
-    from imgsec.adapters.iam import IamTokens
+    from imgsec.adapters.iam import IamCredential, IamTokens
     from imgsec.adapters.kubernetes import Kubectl
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
 
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
+_TOKEN_MAX_BYTES = 64 * 1024
 _PASSPHRASE_MAX_BYTES = 1024
 _SPACE, _DELETE = 0x20, 0x7F
 _CA_FILE_MAX_BYTES = 8 * 2**20  # ours; the usual bundles have a quarter of a megabyte
@@ -203,18 +204,35 @@ class World:
 
         settings = self._settings
         os.environ["NETRC"] = os.devnull  # the SDK's requests would look for a password there
-        # A profile that is named is meant, whatever key file a pipeline mounts by default.
-        api_key = None if settings.iam_profile else _api_key(settings.api_key_file)
-        if api_key is None and not settings.iam_profile:
-            raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
         return IamTokens(
+            self.iam_credential,
             url=ServiceUrl.parse(settings.iam_url, strip="/identity/token"),
-            api_key=api_key,
-            cr_token_file=settings.cr_token_file,
-            profile=settings.iam_profile,
             ca_file=self._ca_file,
             trusted=settings.trust_hosts,
         )
+
+    @cached_property
+    def iam_credential(self) -> IamCredential:
+        """Which credential was given. What is named by option or twin is meant, whatever key file
+        a pipeline mounts by default. Raises (missing-credential, invalid-option)."""
+        from imgsec.adapters.iam import ApiKey, BearerToken, TrustedProfile, VpcInstance
+
+        settings = self._settings
+        if settings.iam_token_file and (settings.vpc_instance or settings.iam_profile):
+            raise ImgsecError(
+                INVALID_OPTION("--iam-token-file goes with no --iam-profile or --vpc-instance")
+            )
+        if settings.iam_token_file:
+            return BearerToken(_word(settings.iam_token_file, "IAM token", _TOKEN_MAX_BYTES))
+        if settings.vpc_instance:
+            url = MetadataUrl.parse(settings.vpc_metadata_url)
+            return VpcInstance(url, settings.iam_profile or None)
+        if settings.iam_profile:
+            return TrustedProfile(settings.iam_profile, settings.cr_token_file)
+        api_key = _api_key(settings.api_key_file)
+        if api_key is None:
+            raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
+        return ApiKey(api_key)
 
     @cached_property
     def _ca_file(self) -> str | None:
@@ -253,13 +271,19 @@ def _api_key(path: str | None) -> SecretBytes | None:
     """The API key from a file, else from the environment, which is cleared of it. None: neither."""
     from_environment = [os.environ.pop(name, "") for name in _API_KEY_VARIABLES]
     if path:
-        text = read_file(path, max_bytes=_API_KEY_MAX_BYTES).decode("utf-8", "replace").strip()
-    else:
-        text = next(filter(None, from_environment), "").strip()
-        if not text:
-            return None
+        return _word(path, "API key", _API_KEY_MAX_BYTES)
+    text = next(filter(None, from_environment), "").strip()
+    return _one_word(text, "API key") if text else None
+
+
+def _word(path: str, what: str, max_bytes: int) -> SecretBytes:
+    """A credential from a file. Raises `ImgsecError` (input-unreadable, input-malformed)."""
+    return _one_word(read_file(path, max_bytes=max_bytes).decode("utf-8", "replace").strip(), what)
+
+
+def _one_word(text: str, what: str) -> SecretBytes:
     if not re.fullmatch(r"[\x21-\x7e]+", text):
-        raise ImgsecError(INPUT_MALFORMED("the API key is empty or has characters that none has"))
+        raise ImgsecError(INPUT_MALFORMED(f"the {what} is empty or has characters that none has"))
     return SecretBytes(text.encode("ascii"))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""IAM tokens, from an API key or a trusted profile.
+"""IAM tokens: from an API key, a trusted profile, a VPC instance's identity, or as they are given.
 
 The authenticators are those of ``ibm-cloud-sdk-core``, nothing else of it: its service base logs
 key payloads at DEBUG and repeats creates. What it lacks is added here: token calls are repeated
@@ -14,6 +14,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from imgsec.adapters._http import (
@@ -24,7 +25,7 @@ from imgsec.adapters._http import (
     unreachable,
     waits,
 )
-from imgsec.domain.hosts import ServiceUrl, is_loopback, may_have_iam_token
+from imgsec.domain.hosts import MetadataUrl, ServiceUrl, is_loopback, may_have_iam_token
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
@@ -33,7 +34,6 @@ from imgsec.reasons import (
     CREDENTIAL_REJECTED,
     INPUT_UNREADABLE,
     INSECURE_ADDRESS,
-    MISSING_CREDENTIAL,
     RATE_LIMITED,
     REDIRECT_REFUSED,
     SERVICE_UNREACHABLE,
@@ -42,27 +42,55 @@ from imgsec.reasons import (
 _MULTIPLE_CHOICES, _BAD_REQUEST, _SERVER_ERROR = 300, 400, 500
 
 
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """Exchanged at IAM."""
+
+    key: SecretBytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProfile:
+    """A pod's: the projected service account token is exchanged at IAM. token_file: None: usual."""
+
+    profile: str
+    token_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VpcInstance:
+    """A virtual server's: its metadata service gives the token. profile: None for its default."""
+
+    url: MetadataUrl
+    profile: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """A token that somebody else asked for; it ends when it ends."""
+
+    token: SecretBytes
+
+
+IamCredential = ApiKey | TrustedProfile | VpcInstance | BearerToken
+
+
 class IamTokens:
     """Gives bearer tokens, asked for once and renewed by the authenticator when they age.
 
-    Of api_key and profile one is used; cr_token_file is the projected service account token.
-    trusted: hosts besides IBM's own that may have a token, named by the operator.
+    url: of IAM. trusted: hosts besides IBM's own that may have a token, named by the operator.
     """
 
     def __init__(
         self,
+        credential: IamCredential,
         *,
         url: ServiceUrl,
-        api_key: SecretBytes | None,
-        cr_token_file: str | None,
-        profile: str | None,
         ca_file: str | None,
         trusted: tuple[str, ...],
     ) -> None:
-        self._url = url
-        self._api_key = api_key
-        self._cr_token_file = cr_token_file
-        self._profile = profile
+        self._credential = credential
+        self._service = credential.url if isinstance(credential, VpcInstance) else url
         self._ca_file = ca_file
         self._trusted = trusted
         self._authenticator: Any = None
@@ -89,10 +117,12 @@ class IamTokens:
         return account if is_one else None
 
     def _token(self) -> str:
-        if not may_have_iam_token(self._url.authority, self._trusted):
-            raise ImgsecError(
-                INSECURE_ADDRESS(f"the credential does not belong to {self._url.authority}")
-            )
+        credential, authority = self._credential, self._service.authority
+        if isinstance(credential, BearerToken):
+            return credential.token.reveal().decode("ascii")
+        sends = not isinstance(credential, VpcInstance)
+        if sends and not may_have_iam_token(authority, self._trusted):
+            raise ImgsecError(INSECURE_ADDRESS(f"the credential does not belong to {authority}"))
         if self._authenticator is None:
             self._authenticator = self._first_token()
         token = self._ask(self._authenticator)
@@ -100,7 +130,7 @@ class IamTokens:
             self._authenticator = self._first_token()
             token = self._ask(self._authenticator)
         if token is None:
-            raise ImgsecError(SERVICE_UNREACHABLE(f"{self._url} could not renew the token"))
+            raise ImgsecError(SERVICE_UNREACHABLE(f"{self._service} could not renew the token"))
         return token
 
     def _first_token(self) -> Any:
@@ -125,46 +155,54 @@ class IamTokens:
         try:
             token = authenticator.token_manager.get_token()
         except ApiException as error:
-            reason = _reason(self._url, error)
+            reason = _reason(self._service, error)
             if wait is None or not reason.retryable:
                 raise ImgsecError(reason) from None  # the cause holds the request
             time.sleep(patience(wait, error.http_response.headers))
             return None
         except requests.exceptions.JSONDecodeError:
-            raise ImgsecError(ANSWER_MALFORMED(f"{self._url} answered with no JSON")) from None
+            raise ImgsecError(ANSWER_MALFORMED(f"{self._service} answered with no JSON")) from None
         except requests.RequestException as error:
             if wait is None or isinstance(error, requests.exceptions.SSLError):
-                reason = unreachable(f"{self._url} gave no token", error)
+                reason = unreachable(f"{self._service} gave no token", error)
                 raise ImgsecError(reason) from None  # the cause holds the request
             time.sleep(wait)
             return None
         except (jwt.PyJWTError, KeyError, TypeError, AttributeError):
-            raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token")) from None
+            raise ImgsecError(ANSWER_MALFORMED(f"{self._service} gave no usable token")) from None
         except Exception as error:
             if type(error) is not Exception:
                 raise
             # The authenticator's own way to say that it found no service account token.
-            where = f"in {self._cr_token_file}" if self._cr_token_file else "in its usual places"
+            file = getattr(self._credential, "token_file", None)
+            where = f"in {file}" if file else "in its usual places"
             raise ImgsecError(
                 INPUT_UNREADABLE(f"no service account token could be read {where}")
             ) from None
         if not isinstance(token, str) or not token.isascii() or any(c.isspace() for c in token):
-            raise ImgsecError(ANSWER_MALFORMED(f"{self._url} gave no usable token"))
+            raise ImgsecError(ANSWER_MALFORMED(f"{self._service} gave no usable token"))
         return token
 
     def _maker(self) -> Callable[[], Any]:
-        from ibm_cloud_sdk_core.authenticators import ContainerAuthenticator, IAMAuthenticator
+        from ibm_cloud_sdk_core.authenticators import (
+            ContainerAuthenticator,
+            IAMAuthenticator,
+            VPCInstanceAuthenticator,
+        )
 
-        url = str(self._url)
-        if self._api_key is not None:
-            api_key = self._api_key.reveal().decode("utf-8")
+        credential, url = self._credential, str(self._service)
+        if isinstance(credential, ApiKey):
+            api_key = credential.key.reveal().decode("utf-8")
             return lambda: IAMAuthenticator(api_key, url=url)
-        if self._profile is not None:
-            field = "iam_profile_id" if self._profile.startswith("Profile-") else "iam_profile_name"
+        if isinstance(credential, VpcInstance):
+            named = _profile(credential.profile) if credential.profile else {}
+            return lambda: VPCInstanceAuthenticator(url=url, **named)
+        if isinstance(credential, TrustedProfile):
+            named = _profile(credential.profile)
             return lambda: ContainerAuthenticator(
-                cr_token_filename=self._cr_token_file, url=url, **{field: self._profile}
+                cr_token_filename=credential.token_file, url=url, **named
             )
-        raise ImgsecError(MISSING_CREDENTIAL("no IAM credential was given"))
+        raise AssertionError(f"{type(credential).__name__} needs no authenticator")
 
     def _http_config(self) -> dict[str, Any]:
         from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -175,12 +213,18 @@ class IamTokens:
         }
         # Named even where it is the usual one, or the environment could replace it.
         config["verify"] = self._ca_file or DEFAULT_CA_BUNDLE_PATH
-        if is_loopback(self._url.authority):
+        at_home = isinstance(self._credential, VpcInstance)
+        if at_home or is_loopback(self._service.authority):
             config["proxies"] = {"http": None, "https": None, "all": None}
         return config
 
 
-def _reason(url: ServiceUrl, error: Any) -> Any:
+def _profile(name: str) -> dict[str, str]:
+    """A trusted profile by its id, else by its name."""
+    return {"iam_profile_id" if name.startswith("Profile-") else "iam_profile_name": name}
+
+
+def _reason(url: object, error: Any) -> Any:
     """The reason for an unsuccessful status; IAM says in errorCode what was wrong."""
     try:
         body = error.http_response.json()

@@ -18,7 +18,13 @@ from typing import Annotated, Any
 import typer
 
 from imgsec.cli.output import Outputs, finish
-from imgsec.config import DEFAULT_IAM_URL, DEFAULT_KMS_URL, DEFAULT_TIMEOUT_SECONDS, Settings
+from imgsec.config import (
+    DEFAULT_IAM_URL,
+    DEFAULT_KMS_URL,
+    DEFAULT_METADATA_URL,
+    DEFAULT_TIMEOUT_SECONDS,
+    Settings,
+)
 
 _CONNECTION = "Connection"
 _KEY = "Key"
@@ -79,6 +85,31 @@ IAM: dict[str, Option] = {
             ),
         ],
         None,
+    ),
+    "iam_token_file": (
+        Annotated[
+            str | None,
+            shared(
+                "--iam-token-file",
+                metavar="FILE",
+                help="File with an IAM token that another step obtained.",
+            ),
+        ],
+        None,
+    ),
+    "vpc_instance": (
+        Annotated[
+            bool,
+            shared(
+                "--vpc-instance",
+                help="Use the identity of this VPC virtual server; --iam-profile names a profile.",
+            ),
+        ],
+        False,
+    ),
+    "vpc_metadata_url": (
+        Annotated[str, shared("--vpc-metadata-url", metavar="URL", help="Its metadata service.")],
+        DEFAULT_METADATA_URL,
     ),
     "iam_url": (
         Annotated[str, shared("--iam-url", metavar="URL", help="IAM, public or private.")],

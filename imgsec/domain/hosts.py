@@ -12,6 +12,7 @@ from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INSECURE_ADDRESS, INVALID_OPTION
 
+_METADATA_HOST = "169.254.169.254"  # IBM Cloud VPC, Instance Metadata
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 # IBM Cloud's own domains; a host belongs to one label by label, so that xicr.io is foreign.
 _IAM_TOKEN_DOMAINS = (
@@ -54,6 +55,35 @@ def may_have_iam_token(authority: str, trusted: tuple[str, ...] = ()) -> bool:
     if is_loopback(authority) or host in {host_of(name) for name in trusted}:
         return True
     return any(host == domain or host.endswith("." + domain) for domain in _IAM_TOKEN_DOMAINS)
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataUrl:
+    """A VPC's metadata service: on the link-local address, or loopback; without TLS by design.
+
+    >>> MetadataUrl.parse("http://169.254.169.254").authority
+    '169.254.169.254'
+    """
+
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-option)."""
+        parts = re.fullmatch(r"http://([a-z0-9.]+(?::[0-9]{1,5})?)/?", text)
+        if not parts or not (host_of(parts[1]) == _METADATA_HOST or is_loopback(parts[1])):
+            raise ImgsecError(
+                INVALID_OPTION(f"{shown(text)} is not a metadata service: http://{_METADATA_HOST}")
+            )
+        return cls(text.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """``host[:port]``."""
+        return urlsplit(self.text).netloc
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from imgsec.adapters.iam import BearerToken, TrustedProfile, VpcInstance
 from imgsec.config import Settings
+from imgsec.domain.hosts import MetadataUrl
+from imgsec.domain.keys import SecretBytes
 from imgsec.wiring import World, wire
 from tests.unit.refusals import refused
 
@@ -34,7 +37,7 @@ def tokens(**settings: Any) -> Any:
 def test_api_key_is_taken_out_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY"):
         monkeypatch.setenv(name, f"key-of-{name}")
-    assert tokens()._api_key.reveal() == b"key-of-IMGSEC_API_KEY"
+    assert tokens()._credential.key.reveal() == b"key-of-IMGSEC_API_KEY"
     assert not {"IMGSEC_API_KEY", "IBM_CLOUD_APIKEY"} & set(os.environ)
 
 
@@ -44,8 +47,30 @@ def test_api_key_of_a_file_wins_and_loses_its_line_end(
     (tmp_path / "key").write_text("of-the-file\n")
     monkeypatch.setenv("IBM_CLOUD_APIKEY", "of-the-environment")
     found = tokens(api_key_file=str(tmp_path / "key"))
-    assert found._api_key.reveal() == b"of-the-file"
+    assert found._credential.key.reveal() == b"of-the-file"
     assert "IBM_CLOUD_APIKEY" not in os.environ
+
+
+def test_what_is_named_wins_over_a_key_file_that_lies_there(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("key")
+    (tmp_path / "token").write_text("a.b.c\n")
+    given = {"api_key_file": str(tmp_path / "key")}
+    assert tokens(**given, iam_profile="p")._credential == TrustedProfile("p")
+    found = tokens(**given, iam_token_file=str(tmp_path / "token"))._credential
+    assert found == BearerToken(SecretBytes(b"a.b.c"))
+    url = MetadataUrl("http://169.254.169.254")
+    assert tokens(**given, vpc_instance=True)._credential == VpcInstance(url)
+    found = tokens(**given, vpc_instance=True, iam_profile="p")._credential
+    assert found == VpcInstance(url, "p")
+
+
+@pytest.mark.parametrize("other", [{"iam_profile": "p"}, {"vpc_instance": True}])
+def test_token_and_another_credential_contradict_each_other(
+    tmp_path: Path, other: dict[str, Any]
+) -> None:
+    (tmp_path / "token").write_text("a.b.c\n")
+    with refused("invalid-option"):
+        tokens(iam_token_file=str(tmp_path / "token"), **other)
 
 
 @pytest.mark.parametrize("content", ["", " \n", "two words", "a\nb", "caf\u00e9", "\x00"])

@@ -18,7 +18,7 @@ import pytest
 
 from imgsec.adapters import _http
 from imgsec.adapters._http import ATTEMPTS, RETRY_AFTER_MAX_SECONDS, Answer, Http
-from imgsec.adapters.iam import IamTokens
+from imgsec.adapters.iam import ApiKey, IamTokens
 from imgsec.domain.hosts import ServiceUrl
 from imgsec.domain.keys import SecretBytes
 from tests.unit.adapters.servers import Script, Server, closed_port, raw, reply, trickle
@@ -216,8 +216,8 @@ def test_certificate_that_nobody_vouches_for_is_named_whole(
         Http().get(f"{stranger}/")
     assert "certificate verify failed: self" in reasons[0].text
     assert "--ca-file" in reasons[0].hint
-    api_key = {"api_key": SecretBytes(b"x"), "cr_token_file": None, "profile": None}
-    iam = IamTokens(url=ServiceUrl.parse(stranger), ca_file=None, trusted=(), **api_key)  # type: ignore[arg-type]
+    credential = ApiKey(SecretBytes(b"x"))
+    iam = IamTokens(credential, url=ServiceUrl.parse(stranger), ca_file=None, trusted=())
     with refused("service-unreachable") as reasons:
         iam.authorization("us.icr.io")
     assert "certificate verify failed: self" in reasons[0].text

@@ -11,8 +11,15 @@ import jwt
 import pytest
 
 from imgsec.adapters._http import ATTEMPTS
-from imgsec.adapters.iam import IamTokens
-from imgsec.domain.hosts import ServiceUrl
+from imgsec.adapters.iam import (
+    ApiKey,
+    BearerToken,
+    IamCredential,
+    IamTokens,
+    TrustedProfile,
+    VpcInstance,
+)
+from imgsec.domain.hosts import MetadataUrl, ServiceUrl
 from imgsec.domain.keys import SecretBytes
 from tests.unit.adapters.servers import Script, Server, closed_port, raw, reply
 from tests.unit.refusals import refused
@@ -38,16 +45,9 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
-def tokens(url: str, **changes: object) -> IamTokens:
-    given = {
-        "api_key": SecretBytes(API_KEY.encode()),
-        "cr_token_file": None,
-        "profile": None,
-        "ca_file": None,
-        "trusted": (),
-        **changes,
-    }
-    return IamTokens(url=ServiceUrl.parse(url), **given)  # type: ignore[arg-type]
+def tokens(url: str, credential: IamCredential | None = None) -> IamTokens:
+    credential = credential or ApiKey(SecretBytes(API_KEY.encode()))
+    return IamTokens(credential, url=ServiceUrl.parse(url), ca_file=None, trusted=())
 
 
 def ask(*scripts: Script) -> tuple[dict[str, str], int]:
@@ -151,7 +151,7 @@ def test_trusted_profile_uses_the_token_that_lies_there_now(tmp_path: Path) -> N
     path = tmp_path / "sa-token"
     path.write_text("service.account.token")
     with Server([granted()]) as server:
-        iam = tokens(server.url, api_key=None, profile="Profile-1", cr_token_file=str(path))
+        iam = tokens(server.url, TrustedProfile("Profile-1", str(path)))
         iam.authorization("us.icr.io")
         sent = parse_qs(server.requests[0].body.decode())
     assert sent["cr_token"] == ["service.account.token"]
@@ -160,12 +160,66 @@ def test_trusted_profile_uses_the_token_that_lies_there_now(tmp_path: Path) -> N
 
 def test_missing_service_account_token_is_named(tmp_path: Path) -> None:
     with Server([granted()]) as server:
-        iam = tokens(server.url, api_key=None, profile="p", cr_token_file=str(tmp_path / "none"))
+        iam = tokens(server.url, TrustedProfile("p", str(tmp_path / "none")))
         with refused("input-unreadable") as reasons:
             iam.authorization("us.icr.io")
     assert str(tmp_path / "none") in reasons[0].text
 
 
-def test_without_a_credential_nothing_is_asked() -> None:
-    with refused("missing-credential"):
-        tokens("https://iam.cloud.ibm.com", api_key=None).authorization("us.icr.io")
+IDENTITY = reply(200, {"access_token": "identity", "expires_in": 300})
+
+
+@pytest.mark.parametrize(
+    ("profile", "sent"),
+    [
+        (None, b""),
+        ("Profile-1", b'{"trusted_profile": {"id": "Profile-1"}}'),
+        ("release", b'{"trusted_profile": {"name": "release"}}'),
+    ],
+)
+def test_virtual_server_asks_its_metadata_service(profile: str | None, sent: bytes) -> None:
+    text = token()
+    with Server([IDENTITY, granted(text)]) as server:
+        credential = VpcInstance(MetadataUrl.parse(server.url), profile)
+        iam = tokens("https://iam.cloud.ibm.com", credential)
+        assert iam.authorization("us.icr.io")["Authorization"] == f"Bearer {text}"
+        first, second = server.requests
+    assert (first.method, first.path.partition("?")[0]) == ("PUT", "/instance_identity/v1/token")
+    assert first.headers["metadata-flavor"] == "ibm"
+    assert second.path.partition("?")[0] == "/instance_identity/v1/iam_token"
+    assert second.headers["authorization"] == "Bearer identity"
+    assert second.body == sent
+
+
+def test_metadata_service_that_is_away_or_refuses_is_told() -> None:
+    url = MetadataUrl.parse(f"http://127.0.0.1:{closed_port()}")
+    with refused("service-unreachable"):
+        tokens("https://iam.cloud.ibm.com", VpcInstance(url)).authorization("us.icr.io")
+    with Server([reply(403, {"errors": []})]) as server, refused("credential-rejected"):
+        credential = VpcInstance(MetadataUrl.parse(server.url))
+        tokens("https://iam.cloud.ibm.com", credential).authorization("us.icr.io")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://169.254.169.254",
+        "http://169.254.169.254.evil.example",
+        "http://metadata.example",
+        "http://user@169.254.169.254",
+        "http://169.254.169.254/path",
+        "169.254.169.254",
+        "",
+    ],
+)
+def test_identity_is_asked_for_at_the_link_local_address_only(text: str) -> None:
+    with refused("invalid-option"):
+        MetadataUrl.parse(text)
+
+
+def test_given_token_is_used_as_it_is_and_for_its_own_hosts_only() -> None:
+    iam = tokens("https://iam.cloud.ibm.com", BearerToken(SecretBytes(token().encode())))
+    assert iam.authorization("us.icr.io")["Authorization"].startswith("Bearer ey")
+    assert iam.account() == "a" * 32
+    with refused("insecure-address"):
+        iam.authorization("xicr.io")
