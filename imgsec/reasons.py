@@ -104,7 +104,7 @@ INVALID_KEY_LOCATION = _kind(
     "invalid-key-location",
     Outcome.USAGE,
     "A key location has no scheme that this command reads.",
-    "Use kms://ALIAS-OR-ID, file:PATH or env:NAME (public keys also secret:FILE).",
+    "Use kms://ALIAS-OR-ID, file:PATH or env:NAME (public keys also secret:FILE, https://...).",
 )
 INVALID_ALIAS = _kind(
     "invalid-alias",

@@ -104,6 +104,10 @@ class World:
 
     def shelf(self, scheme: str) -> KeyShelf:
         """Where keys of this location scheme are found; the KMS only where it is asked for."""
+        if scheme == "https":
+            from imgsec.adapters.web_keys import WebKeys
+
+            return KeyShelf(WebKeys(self._http))
         return KeyShelf(KeyFiles(), self.kms if scheme == "kms" else None)
 
     def read_secret_key(self, path: str) -> SecretBytes:

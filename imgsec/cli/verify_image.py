@@ -25,7 +25,7 @@ KeyOpt = Annotated[
         "--key",
         "VAULT_KEY_ID",
         metavar="LOCATION",
-        help="The public key: kms://ALIAS-OR-ID, file:PUBLIC_KEY or secret:MANIFEST.",
+        help="The public key: kms://ALIAS-OR-ID, file:FILE, secret:MANIFEST or https://... .",
     ),
 ]
 FingerprintOpt = Annotated[

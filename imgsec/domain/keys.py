@@ -30,6 +30,8 @@ from imgsec.reasons import (
 _FINGERPRINT = re.compile(r"[0-9A-Fa-f]{40}")
 _USER_ID = re.compile(r"[A-Za-z][A-Za-z0-9 ._@-]{4,99}(?:<[A-Za-z0-9._+@-]{3,100}>)?")
 _ALIAS = re.compile(r"[A-Za-z0-9_-]{2,90}")
+# Printable, with no user, query or fragment: a credential has no place in an address.
+_WEB_ADDRESS = re.compile(r"//[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9._~%!$&'()*+,;=:/-]+")
 PUBLIC_ALIAS_SUFFIX = "-public"
 _ALIAS_MAX_CHARS = 90 - len(PUBLIC_ALIAS_SUFFIX)
 # Words that Key Protect keeps for its own paths.
@@ -130,6 +132,10 @@ class KeyLocation:
                     hint="Use " + ", ".join(_SCHEME_FORMS[scheme] for scheme in allowed) + ".",
                 )
             )
+        if scheme == "https" and not _WEB_ADDRESS.fullmatch(name):
+            raise ImgsecError(
+                INVALID_KEY_LOCATION(f"{shown(text)} is not an address such as https://host/path")
+            )
         if scheme == "kms" and not (is_uuid(name) or _ALIAS.fullmatch(name)):
             raise ImgsecError(INVALID_ALIAS(f"{shown(name)} is neither a KMS alias nor a key id"))
         return cls(scheme, name)
@@ -143,9 +149,10 @@ _SCHEME_FORMS = {
     "file": "file:PATH",
     "env": "env:NAME",
     "secret": "secret:FILE",
+    "https": "https://HOST/PATH",
 }
 SECRET_KEY_SCHEMES = ("kms", "file", "env")
-PUBLIC_KEY_SCHEMES = ("kms", "file", "secret")
+PUBLIC_KEY_SCHEMES = ("kms", "file", "secret", "https")
 
 
 class SecretBytes:

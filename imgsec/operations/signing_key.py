@@ -20,11 +20,12 @@ from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.ports import KeyReader, Keyring, SecretSource, StoredKey
-from imgsec.reasons import KEY_FINGERPRINT_MISMATCH, KEY_MALFORMED, KEY_NOT_FOUND
+from imgsec.reasons import INVALID_OPTION, KEY_FINGERPRINT_MISMATCH, KEY_MALFORMED, KEY_NOT_FOUND
 
 _MALFORMED_HINTS = {
     "file": "Put one exported OpenPGP key into the file, binary or armoured.",
     "env": "Set the variable to one exported secret key, armoured or as base64.",
+    "https": "Publish one exported public key there, binary or armoured.",
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
 DESCRIPTION_PREFIX = "imgsec "
@@ -122,8 +123,16 @@ def load_public_key(
 ) -> PublicKey:
     """Import a public key into the keyring. Never asks the KMS for a secret payload.
 
-    Raises `ImgsecError` (key-fingerprint-mismatch, key-malformed) and `KeyNotFound`.
+    A key from the web is taken by its fingerprint only. Raises `ImgsecError` (invalid-option,
+    key-fingerprint-mismatch, key-malformed) and `KeyNotFound`.
     """
+    if location.scheme == "https" and expected is None:
+        raise ImgsecError(
+            INVALID_OPTION(
+                "a key from the web could be anybody's",
+                hint="Give --fingerprint, as you know it from another place.",
+            )
+        )
     if location.scheme == "kms":
         kms = shelf.require_kms(location)
         content = fetch_public_half(location.name, kms.find_key(location.name), kms)
