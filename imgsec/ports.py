@@ -127,6 +127,9 @@ class Keyring(Protocol):
     def inspect_public_key(self, content: bytes) -> PublicKey:
         """What a public key says, without importing it. Raises (key-malformed)."""
 
+    def inspect_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
+        """All public keys in the content, in their order. Raises (key-malformed) for none."""
+
     def import_public_key(self, content: bytes) -> PublicKey:
         """Import one public key, armoured or binary. Raises (key-malformed)."""
 
@@ -187,6 +190,16 @@ class ClusterReader(Protocol):
 
         Cluster-wide bindings are not in it: those are the cluster's own administrators.
         """
+
+
+class PublishedReader(Protocol):
+    """Looks at what was published: in a folder, or in a cluster."""
+
+    def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        """The Secrets of ours that hold a public key."""
+
+    def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """All policies of one of Portieris's two kinds."""
 
 
 class Clock(Protocol):

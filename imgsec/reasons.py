@@ -413,6 +413,12 @@ KEY_UNUSABLE = _kind(
     "The key may not sign, or a verifier could not read it.",
     "Make a sign-only RSA 4096 key with `imgsec setup-signing-keys`.",
 )
+KEY_UNREADABLE = _kind(
+    "key-unreadable",
+    Outcome.REFUSED,
+    "A verifier cannot read the key as it is published.",
+    "Publish one armoured block with RSA or NIST keys only.",
+)
 KEY_EXPIRED = _kind(
     "key-expired",
     Outcome.REFUSED,

@@ -26,7 +26,7 @@ from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
 from imgsec.operations.signing_key import KeyShelf
-from imgsec.ports import KeyWriter, ManifestSink, Scanner, Signer
+from imgsec.ports import KeyWriter, Scanner, Signer
 from imgsec.reasons import (
     INPUT_MALFORMED,
     INVALID_OPTION,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamCredential, IamTokens
     from imgsec.adapters.kubernetes import Kubectl
+    from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
 
@@ -136,7 +137,7 @@ class World:
             environment=self._child_environment(),
         )
 
-    def folder_sink(self, folder: Path) -> ManifestSink:
+    def folder_sink(self, folder: Path) -> FolderSink:
         from imgsec.adapters.manifest_folder import FolderSink
 
         return FolderSink(folder)

@@ -175,12 +175,19 @@ class GpgKeyring:
 
     def inspect_public_key(self, content: bytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
+        keys = self.inspect_public_keys(content)
+        if len(keys) != 1:
+            raise ImgsecError(KEY_MALFORMED(f"it holds {len(keys)} public keys"))
+        return keys[0]
+
+    def inspect_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
+        """See `imgsec.ports.Keyring`."""
         rows = self._gpg.scan_keys_mem(content)
         if any(row["type"] != "pub" for row in rows):
             raise ImgsecError(KEY_MALFORMED("it holds a secret key where a public one is expected"))
-        if len(rows) != 1:
-            raise ImgsecError(KEY_MALFORMED(f"it holds {len(rows) or 'no'} public keys"))
-        return _public_key(rows[0])
+        if not rows:
+            raise ImgsecError(KEY_MALFORMED("it holds no public keys"))
+        return tuple(map(_public_key, rows))
 
     def import_public_key(self, content: bytes) -> PublicKey:
         """See `imgsec.ports.Keyring`. A secret key is refused, and does not enter the keyring."""

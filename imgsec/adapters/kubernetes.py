@@ -14,7 +14,7 @@ from typing import Any
 
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.private_dir import PrivateDir
-from imgsec.domain.kubernetes import is_ours
+from imgsec.domain.kubernetes import MANAGED_BY, holds_public_key, is_ours
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
@@ -107,6 +107,11 @@ class Kubectl:
                 raise
             return ()
 
+    def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PublishedReader`."""
+        ours = f"--selector={MANAGED_BY[0]}={MANAGED_BY[1]}"
+        return tuple(one for one in self._list("secrets", None, ours) if holds_public_key(one))
+
     def list_running_images(self) -> tuple[tuple[str, str], ...]:
         """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""
         completed = self._run(
@@ -131,9 +136,12 @@ class Kubectl:
                 found += [f"{one.get('kind')} {one.get('name')}" for one in subjects]
         return tuple(sorted(set(found)))
 
-    def _list(self, resource: str, namespace: str | None = None) -> tuple[dict[str, Any], ...]:
+    def _list(
+        self, resource: str, namespace: str | None = None, *words: str
+    ) -> tuple[dict[str, Any], ...]:
         place = ["--namespace", namespace] if namespace else ["--all-namespaces"]
-        items = self._object(self._argv("get", resource, *place, "--output=json")).get("items")
+        argv = self._argv("get", resource, *place, *words, "--output=json")
+        items = self._object(argv).get("items")
         if not isinstance(items, list):
             raise ImgsecError(CLUSTER_UNREACHABLE(f"kubectl listed no {resource}"))
         return tuple(items)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from imgsec.adapters.files import load_yaml, read_file, require_writable, write_file
-from imgsec.domain.kubernetes import is_ours
+from imgsec.domain.kubernetes import holds_public_key, is_ours
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
-from imgsec.reasons import FOREIGN_OBJECT, OUTPUT_UNWRITABLE
+from imgsec.reasons import FOREIGN_OBJECT, INPUT_UNREADABLE, OUTPUT_UNWRITABLE
 
 MANIFEST_FILE_MAX_BYTES = 1 * 2**20
 
@@ -40,6 +40,25 @@ class FolderSink:
             return None
         held = load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
         return held if _identity(held) == _identity(wanted) else None
+
+    def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PublishedReader`."""
+        return tuple(one for one in self._documents() if is_ours(one) and holds_public_key(one))
+
+    def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PublishedReader`."""
+        return tuple(one for one in self._documents() if one.get("kind") == kind)
+
+    def _documents(self) -> list[dict[str, Any]]:
+        """What the manifests of the folder hold. Raises (input-unreadable, input-malformed)."""
+        if not self._folder.is_dir():
+            raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(self._folder))} is not a folder"))
+        found = []
+        for path in sorted(self._folder.glob("*.yaml")):
+            held = load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
+            if _identity(held) is not None:
+                found.append(held)
+        return found
 
     def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
         """The file is `file_name`'s; the same bytes are left alone."""

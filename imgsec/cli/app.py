@@ -13,6 +13,7 @@ import typer
 from imgsec import __version__
 from imgsec.cli import (
     demo,
+    keys,
     publish_policy,
     resolve,
     sandbox,
@@ -40,6 +41,16 @@ def _help(command: Callable[..., Any]) -> str:
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
 
 
+_KEYS = "Keys"
+for _group, _command in (
+    (keys.app, keys.keys_list),
+    (keys.app, keys.keys_show),
+    (keys.app, keys.keys_check),
+):
+    _group.command(_command.__name__.partition("_")[2].replace("_", "-"), help=_help(_command))(
+        _command
+    )
+
 for _panel, _command in (
     (_STORY, setup_signing_keys.setup_signing_keys),
     (_STORY, resolve.resolve),
@@ -52,6 +63,7 @@ for _panel, _command in (
     app.command(_command.__name__.replace("_", "-"), help=_help(_command), rich_help_panel=_panel)(
         _command
     )
+app.add_typer(keys.app, name="keys", rich_help_panel=_KEYS)
 app.add_typer(sandbox.app, name="sandbox", rich_help_panel=_TRY)
 
 

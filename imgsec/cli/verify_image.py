@@ -60,7 +60,7 @@ def verify_image(
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.reference import ImageReference
     from imgsec.operations import verify_image as operation
-    from imgsec.operations.signing_key import load_public_key
+    from imgsec.operations.signing_key import expiry_notes, load_public_key
     from imgsec.wiring import wire
 
     where = KeyLocation.parse(key, allowed=PUBLIC_KEY_SCHEMES)
@@ -74,6 +74,6 @@ def verify_image(
             lambda image: operation.verify_image(
                 image, public, world.registry, world.keyring, now=world.clock.now()
             ),
-            world.notes,
+            lambda: (*expiry_notes(public, world.clock.now()), *world.notes()),
         )
     return Answer(answer.report, {**answer.results, "fingerprint": str(public.fingerprint)})

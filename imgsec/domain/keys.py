@@ -262,6 +262,15 @@ class PublicKey:
             found.append(KEY_UNUSABLE(f"{self.algorithm} is too short for a signing key"))
         return tuple(dict.fromkeys(found))
 
+    def days_left(self, now: datetime) -> int | None:
+        """Whole days until its end, 0 on the last one; None for a key without an end date."""
+        return None if self.expires is None else max((self.expires - now).days, 0)
+
+    def is_expiring(self, now: datetime) -> bool:
+        """Whether its end is near, so that its successor should be made."""
+        left = self.days_left(now)
+        return left is not None and left <= EXPIRING_DAYS
+
     @property
     def is_short(self) -> bool:
         """An RSA or DSA key that no longer protects, for whoever verifies with it too."""
@@ -274,6 +283,7 @@ def is_readable_everywhere(algorithm: str) -> bool:
     return re.fullmatch(r"rsa\d+|nistp\d+", algorithm) is not None
 
 
+EXPIRING_DAYS = 60  # ours: two months to rotate or renew
 _MIN_BITS = 2048  # NIST SP 800-131A: shorter RSA and DSA keys are disallowed
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 from imgsec.domain.policy import (
@@ -86,6 +87,30 @@ def key_reference_of(document: Document) -> KeyReference:
         kms_key_id=text("vault-key-id"),
         fingerprint=text("portieris-signature-fingerprint"),
     )
+
+
+def holds_public_key(document: Document) -> bool:
+    """Whether a Secret has what policies read."""
+    data = document.get("data")
+    return document.get("kind") == "Secret" and isinstance(data, dict) and "key" in data
+
+
+def trusted_by(policies: Iterable[Document], secret: Document) -> tuple[str, ...]:
+    """The policies that demand a signature by the key in this Secret, as ``KIND NAME``.
+
+    A requirement without a namespace means the Secret beside each pod.
+    """
+    name, namespace = secret["metadata"]["name"], secret["metadata"].get("namespace")
+    found = []
+    for policy in policies:
+        text = f"{policy['kind']} {policy['metadata']['name']}"
+        for rule in (policy.get("spec") or {}).get("repositories") or []:
+            simple = (rule.get("policy") or {}).get("simple") or {}
+            for one in simple.get("requirements") or []:
+                meant = one.get("keySecretNamespace") or policy["metadata"].get("namespace")
+                if one.get("keySecret") == name and meant in (namespace, None):
+                    found.append(text)
+    return tuple(dict.fromkeys(found))
 
 
 def _secret(secret: KeySecret, data: dict[str, bytes]) -> Document:

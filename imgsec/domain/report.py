@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from imgsec.domain.keys import Fingerprint
+from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.verdict import Verdict
 
@@ -78,6 +78,38 @@ class KeySummary:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedAt:
+    """Where a public half is published: a Secret as ``NAMESPACE/NAME``, and who trusts it."""
+
+    secret: str
+    trusted_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One signing key of the inventory. public: None where no public half is stored beside it.
+
+    verdict: why it must not sign now; passed for a usable one. published: None if nobody looked.
+    """
+
+    alias: str
+    key_id: str
+    created: datetime | None
+    public: PublicKey | None
+    verdict: Verdict
+    further_aliases: tuple[str, ...] = ()
+    published: tuple[PublishedAt, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierAnswer:
+    """What one verifier would say to a key as it is published."""
+
+    verifier: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What happened to one file or object: created, updated, unchanged or adopted."""
 
@@ -104,3 +136,5 @@ class Report:
     key: KeySummary | None = None
     changes: tuple[Change, ...] = ()
     running: tuple[RunningImage, ...] = ()
+    keys: tuple[KeyEntry, ...] = ()
+    verifiers: tuple[VerifierAnswer, ...] = ()

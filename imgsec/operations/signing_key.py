@@ -95,7 +95,15 @@ def load_signing_key(
         )
     if flaws := key.flaws(now):
         raise ImgsecError(flaws[0])
-    return key, notes
+    return key, (*notes, *expiry_notes(key, now))
+
+
+def expiry_notes(key: PublicKey, now: datetime) -> tuple[Note, ...]:
+    """A warning while there is time left to renew or replace the key."""
+    if key.expires is None or not key.is_expiring(now):
+        return ()
+    text = f"key {key.fingerprint} ends on {key.expires:%Y-%m-%d}, in {key.days_left(now)} days"
+    return (Note("key-expiring", text),)
 
 
 @contextmanager
@@ -145,6 +153,17 @@ def load_public_key(
             KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")
         )
     return key
+
+
+def read_published_key(location: KeyLocation, shelf: KeyShelf, keyring: Keyring) -> bytes:
+    """A public key as it is published; a KMS key as set-up publishes it, armoured.
+
+    Raises `ImgsecError` (key-malformed) and `KeyNotFound`.
+    """
+    if location.scheme != "kms":
+        return shelf.files.read_public_key(location)
+    key = load_public_key(location, shelf, keyring, expected=None)
+    return keyring.export_public_key(key.fingerprint, armour=True)
 
 
 def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> bytes:

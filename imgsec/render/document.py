@@ -9,6 +9,7 @@ from typing import Any
 from imgsec import __version__
 from imgsec.domain.report import (
     ImageReport,
+    KeyEntry,
     KeySummary,
     Report,
     ResolvedImage,
@@ -38,6 +39,12 @@ def report_document(report: Report, exit_code: int) -> Document:
     if report.changes:
         document["changes"] = [
             {"target": change.target, "state": change.state} for change in report.changes
+        ]
+    if report.keys:
+        document["keys"] = [_entry(entry) for entry in report.keys]
+    if report.verifiers:
+        document["verifiers"] = [
+            {"verifier": answer.verifier, **_verdict(answer.verdict)} for answer in report.verifiers
         ]
     if report.running:
         document["running"] = [
@@ -135,6 +142,31 @@ def _key(key: KeySummary) -> Document:
         "algorithm": key.algorithm,
         "expires": _time(key.expires) if key.expires else None,
     }
+
+
+def _entry(entry: KeyEntry) -> Document:
+    document: Document = {
+        "alias": entry.alias,
+        "furtherAliases": list(entry.further_aliases),
+        "keyId": entry.key_id,
+        "stored": _time(entry.created) if entry.created else None,
+        **_verdict(entry.verdict),
+    }
+    if (public := entry.public) is not None:
+        document |= {
+            "fingerprint": str(public.fingerprint),
+            "algorithm": public.algorithm,
+            "created": _time(public.created),
+            "expires": _time(public.expires) if public.expires else None,
+            "canSign": public.can_sign,
+            "revoked": public.is_revoked,
+        }
+    if entry.published is not None:
+        document["published"] = [
+            {"secret": place.secret, "trustedBy": list(place.trusted_by)}
+            for place in entry.published
+        ]
+    return document
 
 
 def _time(moment: datetime) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from imgsec.domain.report import (
     ImageReport,
+    KeyEntry,
     Report,
     ResolvedImage,
     ScannedImage,
@@ -53,17 +54,46 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
             yield f"  ids in the KMS: {key.key_id}, public half {key.public_key_id}"
     for change in report.changes:
         yield f"{change.state}: {clean(change.target)}"
+    for entry in report.keys:
+        yield from _key_lines(entry, verbose=verbose)
+    for answer in report.verifiers:
+        yield f"{answer.verifier}: {answer.verdict.outcome.word}"
+        yield from _reasons(answer.verdict)
     for one in report.running:
         if verbose or not one.verdict.passed:
             where = clean(", ".join(one.namespaces))
             yield f"running: {one.verdict.outcome.word}: {clean(one.image)} (in {where})"
             yield from _reasons(one.verdict)
-    if not report.images:
+    said = report.images or report.keys or report.verifiers  # with their own reasons
+    if not said:
         if report.verdict.outcome is not Outcome.PASS:
             yield f"{report.verdict.outcome.word}: {report.command}"
         yield from _reasons(report.verdict)
     for note in report.verdict.notes:
         yield f"note: {note.code}: {clean(note.text)}"
+
+
+def _key_lines(entry: KeyEntry, *, verbose: bool) -> Iterator[str]:
+    public = entry.public
+    said = "no public half"
+    if public is not None:
+        ends = f"ends {public.expires:%Y-%m-%d}" if public.expires else "has no end date"
+        said = f"{public.fingerprint} ({public.algorithm}, {ends})"
+    yield f"{entry.verdict.outcome.word}: kms://{clean(entry.alias)} {said}"
+    yield from _reasons(entry.verdict)
+    for place in entry.published or ():
+        trusted = ", ".join(map(clean, place.trusted_by)) or "no policy"
+        yield f"  published: {clean(place.secret)}, trusted by {trusted}"
+    if entry.published == ():
+        yield "  published: nowhere that was looked at"
+    if verbose:
+        made = f", made {entry.created:%Y-%m-%d}" if entry.created else ""
+        also = (
+            f", also {', '.join(map(clean, entry.further_aliases))}"
+            if entry.further_aliases
+            else ""
+        )
+        yield f"  id in the KMS: {entry.key_id}{made}{also}"
 
 
 def _subject(part: ImageReport) -> str:

@@ -44,7 +44,7 @@ def public_key(fingerprint: Fingerprint = SIGNER, **changes: Any) -> PublicKey:
         "fingerprint": fingerprint,
         "algorithm": "rsa4096",
         "created": NOW - timedelta(days=1),
-        "expires": NOW + timedelta(days=1),
+        "expires": NOW + timedelta(days=365),
         "can_sign": True,
         "is_revoked": False,
         **changes,

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inventory of signing keys, and whether each verifier reads one as it is published.
+
+Public halves only: no secret payload is ever asked for.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from imgsec.domain.keys import PUBLIC_ALIAS_SUFFIX, Fingerprint, PublicKey, unwrapped
+from imgsec.domain.kubernetes import trusted_by
+from imgsec.domain.report import KeyEntry, PublishedAt, VerifierAnswer
+from imgsec.domain.verdict import Verdict, because, passed
+from imgsec.domain.verifiers import PublishedKeys, Verifier, armoured_blocks, judge_key
+from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.operations.signing_key import DESCRIPTION_PREFIX, expiry_notes, fetch_public_half
+from imgsec.ports import KeyReader, Keyring, PublishedReader, StoredKey
+from imgsec.reasons import KEY_MALFORMED
+
+_SECRET_HALF = f"{DESCRIPTION_PREFIX}secret half"
+
+
+def list_keys(
+    kms: KeyReader, keyring: Keyring, published: PublishedReader | None, *, now: datetime
+) -> Iterator[KeyEntry]:
+    """Every signing key of the KMS: what has a public half beside it, or was stored as one.
+
+    published: where to look for Secrets and policies; None to look nowhere.
+    """
+    keys = list(kms.list_keys())
+    halves = {alias for key in keys for alias in key.aliases if alias.endswith(PUBLIC_ALIAS_SUFFIX)}
+    places = _places(published, keyring) if published else None
+    for key in keys:
+        own = [alias for alias in key.aliases if alias not in halves]
+        paired = any(alias + PUBLIC_ALIAS_SUFFIX in halves for alias in own)
+        if own and (paired or key.description.startswith(_SECRET_HALF)):
+            yield _entry(key, kms, keyring, places, now)
+
+
+def show_key(
+    name: str,
+    kms: KeyReader,
+    keyring: Keyring,
+    published: PublishedReader | None,
+    *,
+    now: datetime,
+) -> KeyEntry:
+    """One signing key, by alias or id. Raises `KeyNotFound`."""
+    places = _places(published, keyring) if published else None
+    return _entry(kms.find_key(name), kms, keyring, places, now)
+
+
+_Places = list[tuple[str, tuple[str, ...], tuple[PublicKey, ...]]]
+
+
+def _places(published: PublishedReader, keyring: Keyring) -> _Places:
+    """The Secrets with public keys: name, the policies that trust it, the keys in it."""
+    policies = [
+        *published.list_policies("ClusterImagePolicy"),
+        *published.list_policies("ImagePolicy"),
+    ]
+    found = []
+    for secret in published.list_key_secrets():
+        metadata = secret["metadata"]
+        name = f"{metadata.get('namespace', '')}/{metadata['name']}".removeprefix("/")
+        found.append((name, trusted_by(policies, secret), _keys_in(secret, keyring)))
+    return found
+
+
+def _keys_in(secret: dict[str, Any], keyring: Keyring) -> tuple[PublicKey, ...]:
+    try:
+        return keyring.inspect_public_keys(base64.b64decode(secret["data"]["key"], validate=True))
+    except (ImgsecError, TypeError, ValueError):
+        return ()  # a Secret that nobody can read holds none of our keys
+
+
+def _entry(
+    key: StoredKey, kms: KeyReader, keyring: Keyring, places: _Places | None, now: datetime
+) -> KeyEntry:
+    own = [alias for alias in key.aliases if not alias.endswith(PUBLIC_ALIAS_SUFFIX)]
+    alias = own[0] if own else key.id
+    public: PublicKey | None = None
+    try:
+        half = fetch_public_half(alias, key, kms)
+        public = keyring.inspect_public_key(unwrapped(half))
+        flaws = public.flaws(now)
+        verdict = because(*flaws) if flaws else passed(*expiry_notes(public, now))
+    except KeyNotFound as error:
+        verdict = because(error.reason)
+    except ImgsecError as error:
+        if error.reason.code != KEY_MALFORMED.code:
+            raise
+        verdict = because(error.reason)
+    return KeyEntry(
+        alias=alias,
+        key_id=key.id,
+        created=key.created,
+        public=public,
+        verdict=verdict,
+        further_aliases=tuple(own[1:]),
+        published=None if places is None else _found_at(public, places),
+    )
+
+
+def _found_at(public: PublicKey | None, places: _Places) -> tuple[PublishedAt, ...]:
+    if public is None:
+        return ()
+    return tuple(
+        PublishedAt(name, policies)
+        for name, policies, keys in places
+        if public.fingerprint in [key.fingerprint for key in keys]
+    )
+
+
+def check_published(
+    content: bytes, signer: Fingerprint | None, keyring: Keyring, *, now: datetime
+) -> tuple[Fingerprint, tuple[VerifierAnswer, ...]]:
+    """What each verifier would say to signatures of one key, given this published content.
+
+    signer: None for the only key in it. Raises `ImgsecError` (key-malformed).
+    """
+    blocks = armoured_blocks(content)
+    every: list[PublicKey] = []
+    for block in blocks or (unwrapped(content),):
+        every += keyring.inspect_public_keys(block)
+    first = keyring.inspect_public_keys(blocks[0]) if blocks else ()
+    if signer is None:
+        if len({key.fingerprint for key in every}) != 1:
+            raise ImgsecError(
+                KEY_MALFORMED(
+                    f"it holds {len(every)} public keys",
+                    hint="Say which one signs with --fingerprint.",
+                )
+            )
+        signer = every[0].fingerprint
+    keys = PublishedKeys(len(blocks), first, tuple(every))
+    answers = [
+        VerifierAnswer(str(verifier), judge_key(verifier, signer, keys, now))
+        for verifier in Verifier
+    ]
+    return signer, tuple(answers)
+
+
+def all_accept(answers: tuple[VerifierAnswer, ...]) -> Verdict:
+    """Refused as soon as one verifier would refuse."""
+    reasons = [reason for answer in answers for reason in answer.verdict.reasons]
+    return because(*dict.fromkeys(reasons)) if reasons else passed()

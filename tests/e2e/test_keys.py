@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The inventory of keys, and who accepts one: public halves only, as real tools read them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Bench, SigningKey
+from tests.support import Gpg, short_folder
+
+SECRET = "portieris-image-signing-public-key.secret.yaml"
+
+
+@pytest.fixture
+def gpg() -> Iterator[Gpg]:
+    with short_folder() as folder:
+        home = folder / "h"
+        home.mkdir(mode=0o700)
+        yield Gpg(home)
+
+
+def test_keys_are_listed_with_where_they_are_published(bench: Bench, key: SigningKey) -> None:
+    before = len(bench.log("kms"))
+    done = bench.imgsec("keys", "list", "--manifests", key.folder).expect(0)
+    (entry,) = [one for one in done.json["keys"] if one["alias"] == key.alias]
+    assert entry["fingerprint"] == key.fingerprint
+    assert (entry["algorithm"], entry["canSign"], entry["revoked"]) == ("rsa4096", True, False)
+    assert entry["published"] == [
+        {
+            "secret": "portieris/portieris-image-signing-public-key",
+            "trustedBy": ["ClusterImagePolicy imgsec-signed-images"],
+        }
+    ]
+    paths = [request["path"] for request in bench.log("kms")[before:]]
+    assert f"/api/v2/keys/{key.alias}" not in paths  # no secret payload
+    assert f"/api/v2/keys/{entry['keyId']}" not in paths
+
+
+def test_one_key_is_shown_by_alias_and_by_id(bench: Bench, key: SigningKey) -> None:
+    shown = bench.imgsec("keys", "show", key.alias).expect(0).json["keys"][0]
+    assert shown["fingerprint"] == key.fingerprint
+    assert "published" not in shown
+    for name in (shown["keyId"], f"kms://{key.alias}"):
+        assert bench.imgsec("keys", "show", name).expect(0).json["keys"][0] == shown
+    text = bench.imgsec.plain("keys", "show", key.alias, "-v")
+    assert f"pass: kms://{key.alias} {key.fingerprint}" in text.stdout
+    assert shown["keyId"] in text.stdout
+    bench.imgsec("keys", "show", "nothing-here").expect(3, "key-not-found")
+    bench.imgsec("keys", "show", "../x").expect(2, "invalid-alias")
+
+
+def test_key_that_ends_soon_is_warned_of_everywhere(bench: Bench) -> None:
+    alias = bench.alias()
+    run = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*")
+    run = (*run, "--render", str(bench.folder / "out"), "--valid-days", "30")
+    bench.imgsec(*run).expect(0)
+    name, _ = bench.push(bench.repository())
+    for words in (
+        ("keys", "list"),
+        ("keys", "show", alias),
+        ("sign-image", name, "--key", f"kms://{alias}"),
+        ("verify-image", name, "--key", f"kms://{alias}"),
+    ):
+        notes = bench.imgsec(*words).expect(0).json["notes"]
+        assert "key-expiring" in [note["code"] for note in notes], words
+
+
+def test_key_without_its_public_half_is_listed_as_such(bench: Bench, gpg: Gpg) -> None:
+    out, alias = bench.folder / "out", bench.alias()
+    run = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*")
+    done = bench.imgsec(*run, "--render", out).expect(0)
+    bench.delete_key(done.json["key"]["publicKeyId"])
+    listed = bench.imgsec("keys", "list").expect(0).json["keys"]
+    (entry,) = [one for one in listed if one["alias"] == alias]
+    assert [reason["code"] for reason in entry["reasons"]] == ["key-not-found"]
+    bench.imgsec("keys", "show", alias).expect(3, "key-not-found")
+
+
+def answers(
+    bench: Bench, location: str, code: int, *reasons: str, signer: str = ""
+) -> dict[str, str]:
+    more = ("--fingerprint", signer) if signer else ()
+    done = bench.imgsec("keys", "check", "--key", location, *more).expect(code, *reasons)
+    return {one["verifier"]: one["outcome"] for one in done.json["verifiers"]}
+
+
+def test_key_that_set_up_publishes_is_accepted_by_all(bench: Bench, key: SigningKey) -> None:
+    for location in (f"secret:{key.folder / SECRET}", key.location):
+        found = answers(bench, location, 0)
+        assert found == {"portieris": "pass", "podman": "pass"}
+
+
+def test_verifiers_that_differ_are_told_apart(bench: Bench, gpg: Gpg) -> None:
+    rsa = gpg.make_key("rsa")
+    modern = gpg.make_key("modern", "ed25519")
+    file = bench.folder / "public"
+    location = f"file:{file}"
+
+    file.write_bytes(gpg.public(modern, armour=True))
+    assert answers(bench, location, 1, "key-unreadable") == {
+        "portieris": "refused",
+        "podman": "pass",
+    }
+    file.write_bytes(gpg.public(rsa))  # binary
+    assert answers(bench, location, 1, "key-unreadable")["podman"] == "pass"
+    file.write_bytes(gpg.public(modern, armour=True) + gpg.public(rsa, armour=True))
+    assert answers(bench, location, 1, "key-unreadable", signer=rsa)["portieris"] == "refused"
+    file.write_bytes(gpg.run("--armor", "--export", modern, rsa))  # in the order of the keyring
+    found = answers(bench, location, 1, "key-unreadable", signer=rsa)
+    assert found == {"portieris": "refused", "podman": "pass"}
+    bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")  # which one?
+    file.write_bytes(b"no key")
+    bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")
+    file.write_bytes(gpg.secret(rsa, armour=True))
+    bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")
+
+
+def test_answer_for_podman_is_what_real_skopeo_does(bench: Bench, gpg: Gpg) -> None:
+    long_ago = ("--faked-system-time", "20200102T000000")
+    gpg.run(*long_ago, "--quick-generate-key", "ended", "rsa2048", "sign", "1y")
+    signers = {"pass": gpg.make_key("good"), "refused": gpg.fingerprint("ended")}
+    signers |= {"pass, modern": gpg.make_key("modern", "ed25519")}
+    manifest = bench.folder / "manifest"
+    manifest.write_text("{}")
+    digest = subprocess.run(
+        ["skopeo", "manifest-digest", str(manifest)], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    payload = json.dumps(
+        {
+            "critical": {
+                "type": "atomic container signature",
+                "image": {"docker-manifest-digest": digest},
+                "identity": {"docker-reference": "r.example/app:1"},
+            },
+            "optional": {},
+        }
+    ).encode()
+    for word, signer in signers.items():
+        times = () if word.startswith("pass") else ("--faked-system-time", "20200103T000000")
+        signature = bench.folder / f"signature-{signer}"
+        signature.write_bytes(gpg.sign(payload, signer, options=times))
+        real = subprocess.run(
+            ["skopeo", "standalone-verify", manifest, "r.example/app:1", signer, signature],
+            env={**bench.environment, "GNUPGHOME": str(gpg.home)},
+            capture_output=True,
+            check=False,
+        )
+        assert (real.returncode == 0) is word.startswith("pass"), real.stderr
+        file = bench.folder / "public"
+        file.write_bytes(gpg.public(signer, armour=True))
+        done = bench.imgsec("keys", "check", "--key", f"file:{file}")
+        found = {one["verifier"]: one["outcome"] for one in done.json["verifiers"]}
+        assert found["podman"] == word.partition(",")[0]
+
+
+def test_secret_whose_content_is_none_is_malformed(bench: Bench) -> None:
+    file = bench.folder / "secret.yaml"
+    document = {"kind": "Secret", "metadata": {"name": "x"}, "data": {"key": "no base64!"}}
+    file.write_text(json.dumps(document))
+    bench.imgsec("keys", "check", "--key", f"secret:{file}").expect(2, "input-malformed")
+    document["data"] = {"key": base64.b64encode(b"junk").decode()}
+    file.write_text(json.dumps(document))
+    bench.imgsec("keys", "check", "--key", f"secret:{file}").expect(3, "key-malformed")
+
+
+def test_places_to_look_in_exclude_each_other(bench: Bench, key: SigningKey) -> None:
+    both = ("--manifests", key.folder, "--in-cluster")
+    bench.imgsec("keys", "list", *both).expect(2, "invalid-option")
+    bench.imgsec("keys", "list", "--manifests", Path("/nowhere")).expect(2, "input-unreadable")
