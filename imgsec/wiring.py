@@ -21,12 +21,12 @@ from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import KeyFiles, read_file
 from imgsec.config import Settings
 from imgsec.domain.hosts import MetadataUrl, ServiceUrl
-from imgsec.domain.keys import KeyLocation, SecretBytes, is_uuid, unwrapped
+from imgsec.domain.keys import KeyLocation, KmsPlace, SecretBytes, is_uuid, unwrapped
 from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
 from imgsec.operations.signing_key import KeyShelf
-from imgsec.ports import KeyWriter, Scanner, Signer
+from imgsec.ports import Scanner, Signer
 from imgsec.reasons import (
     INPUT_MALFORMED,
     INVALID_OPTION,
@@ -37,6 +37,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters._http import Http
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamCredential, IamTokens
+    from imgsec.adapters.kms import Kms
     from imgsec.adapters.kubernetes import Kubectl
     from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.private_dir import PrivateDir
@@ -84,7 +85,7 @@ class World:
         )
 
     @cached_property
-    def kms(self) -> KeyWriter:
+    def kms(self) -> Kms:
         from imgsec.adapters.kms import Kms
 
         instance = self._settings.kms_instance
@@ -103,6 +104,30 @@ class World:
             key_ring=_header_word("--kms-key-ring", self._settings.kms_key_ring),
         )
 
+    def kms_at(self, place: KmsPlace, api_key_file: str | None = None) -> Kms:
+        """The KMS of a place; api_key_file: a credential for it alone, of another account."""
+        from imgsec.adapters.iam import ApiKey, IamTokens
+        from imgsec.adapters.kms import Kms
+
+        settings = self._settings
+        if place.instance is None and api_key_file is None:
+            return self.kms
+        tokens = self._tokens
+        if api_key_file is not None:
+            tokens = IamTokens(
+                ApiKey(_word(api_key_file, "API key", _API_KEY_MAX_BYTES)),
+                url=ServiceUrl.parse(settings.iam_url, strip="/identity/token"),
+                ca_file=self._ca_file,
+                trusted=settings.trust_hosts,
+            )
+        if place.instance is None:
+            _, instance = self.kms.address
+            return Kms(
+                self._http, tokens, url=ServiceUrl.parse(settings.kms_url), instance=instance
+            )
+        url = ServiceUrl.parse(f"https://{place.host}")
+        return Kms(self._http, tokens, url=url, instance=place.instance)
+
     def shelf(self, scheme: str) -> KeyShelf:
         """Where keys of this location scheme are found; the KMS only where it is asked for."""
         if scheme == "https":
@@ -110,6 +135,10 @@ class World:
 
             return KeyShelf(WebKeys(self._http))
         return KeyShelf(KeyFiles(), self.kms if scheme == "kms" else None)
+
+    @cached_property
+    def key_files(self) -> KeyFiles:
+        return KeyFiles()
 
     def read_secret_key(self, path: str) -> SecretBytes:
         """An OpenPGP secret key from a file. Raises (input-unreadable, key-malformed)."""

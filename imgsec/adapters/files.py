@@ -77,6 +77,19 @@ def write_file(path: str | Path, content: bytes) -> None:
         ) from None
 
 
+def update_file(path: str, content: bytes) -> str:
+    """Let the file hold this: created, updated or unchanged. Raises (output-unwritable)."""
+    require_writable(path)
+    target = Path(path)
+    if not target.exists():
+        write_file(path, content)
+        return "created"
+    if target.stat().st_size == len(content) and target.read_bytes() == content:
+        return "unchanged"
+    write_file(path, content)
+    return "updated"
+
+
 def append_file(path: str, content: bytes) -> None:
     """Append to a file that another program reads. Raises `ImgsecError` (output-unwritable)."""
     # Without waiting: a named pipe that nobody reads would hold the run for ever.

@@ -46,6 +46,9 @@ for _group, _command in (
     (keys.app, keys.keys_list),
     (keys.app, keys.keys_show),
     (keys.app, keys.keys_check),
+    (keys.app, keys.keys_copy),
+    (keys.app, keys.keys_import),
+    (keys.app, keys.keys_export),
 ):
     _group.command(_command.__name__.partition("_")[2].replace("_", "-"), help=_help(_command))(
         _command

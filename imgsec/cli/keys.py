@@ -13,6 +13,7 @@ from imgsec.cli.options import (
     IAM,
     KMS,
     NETWORK,
+    PASSPHRASE,
     TOOLS,
     own,
     shared,
@@ -22,15 +23,18 @@ from imgsec.cli.output import Answer
 from imgsec.config import Settings
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
+    from imgsec.domain.keys import KeyLocation
+    from imgsec.operations.setup_signing_keys import SetUp
     from imgsec.ports import PublishedReader
     from imgsec.wiring import World
 
 app = typer.Typer(
     name="keys",
-    help="List the signing keys, show one, and check who accepts it. Public halves only.",
+    help="List the signing keys, check who accepts one, and bring keys from place to place.",
     no_args_is_help=True,
 )
 
+_FINGERPRINT_HELP = "The 40-digit fingerprint that the key must have."
 _PUBLISHED = "Where it is published"
 ManifestsOpt = Annotated[
     Path | None,
@@ -67,6 +71,54 @@ FingerprintOpt = Annotated[
         metavar="HEX",
         help="The 40-digit fingerprint of the key that signs, of several.",
     ),
+]
+
+
+FromOpt = Annotated[
+    str,
+    own(
+        "keys-copy",
+        "--from",
+        metavar="URI",
+        help="The key: kms://ALIAS-OR-ID, or kms://HOST/INSTANCE/ALIAS-OR-ID.",
+    ),
+]
+ToOpt = Annotated[
+    str,
+    own(
+        "keys-copy",
+        "--to",
+        metavar="URI",
+        help="Its new place: kms://HOST/INSTANCE/ALIAS, or kms://ALIAS in the same instance.",
+    ),
+]
+ToApiKeyOpt = Annotated[
+    str | None,
+    own(
+        "keys-copy",
+        "--to-api-key-file",
+        metavar="FILE",
+        help="File with the IAM API key for the new place, if it is another account's.",
+    ),
+]
+CopyFingerprintOpt = Annotated[
+    str | None,
+    own("keys-copy", "--fingerprint", metavar="HEX", help=_FINGERPRINT_HELP),
+]
+ImportFingerprintOpt = Annotated[
+    str | None,
+    own("keys-import", "--fingerprint", metavar="HEX", help=_FINGERPRINT_HELP),
+]
+FileArg = Annotated[str, typer.Argument(metavar="FILE", help="The secret key, armoured or binary.")]
+AliasOpt = Annotated[
+    str, own("keys-import", "--alias", metavar="NAME", help="The key's alias in the KMS.")
+]
+PublicOpt = Annotated[
+    bool, own("keys-export", "--public", help="The public half; there is no other choice.")
+]
+FileOpt = Annotated[str, own("keys-export", "--file", metavar="FILE", help="Where to write it.")]
+BinaryOpt = Annotated[
+    bool, own("keys-export", "--binary", help="Binary, as gpgv takes it, instead of armoured.")
 ]
 
 
@@ -111,16 +163,14 @@ def keys_show(
     """
     from dataclasses import replace
 
-    from imgsec.domain.keys import KeyLocation
     from imgsec.domain.report import Report
     from imgsec.operations import inspect_keys
     from imgsec.wiring import wire
 
-    name = KeyLocation.parse(key if key.startswith("kms:") else f"kms://{key}", allowed=("kms",))
     with wire(settings) as world:
         published = _published(world, manifests, in_cluster=in_cluster)
         found = inspect_keys.show_key(
-            name.name, world.kms, world.keyring, published, now=world.clock.now()
+            _named(key).name, world.kms, world.keyring, published, now=world.clock.now()
         )
         verdict = replace(found.verdict, notes=(*found.verdict.notes, *world.notes()))
     results = {"key-id": found.key_id}
@@ -154,6 +204,139 @@ def keys_check(*, key: KeyOpt, fingerprint: FingerprintOpt = None, settings: Set
         verdict = replace(verdict, notes=(*verdict.notes, *world.notes()))
     report = Report("keys check", verdict, verifiers=answers)
     return Answer(report, {"fingerprint": str(signer)})
+
+
+@with_options(
+    IAM,
+    KMS,
+    PASSPHRASE,
+    NETWORK,
+    TOOLS,
+    results=("fingerprint", "key-id", "verdict"),
+    name="keys copy",
+)
+def keys_copy(
+    *,
+    source: FromOpt,
+    to: ToOpt,
+    to_api_key_file: ToApiKeyOpt = None,
+    fingerprint: CopyFingerprintOpt = None,
+    settings: Settings,
+) -> Answer:
+    """Bring a signing key to another KMS instance: stored, read back, compared; the first is kept.
+
+    Example: imgsec keys copy --from kms://release --to kms://eu-de.kms.cloud.ibm.com/UUID/release
+    """
+    from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation, KmsPlace
+    from imgsec.operations.move_keys import copy_key
+    from imgsec.operations.signing_key import KeyShelf
+    from imgsec.wiring import wire
+
+    origin, target = KmsPlace.parse(source), KmsPlace.parse(to)
+    alias = KeyAlias.parse(target.name)
+    expected = Fingerprint.parse(fingerprint) if fingerprint else None
+    with wire(settings) as world:
+        done = copy_key(
+            KeyLocation("kms", origin.name),
+            KeyShelf(world.key_files, world.kms_at(origin)),
+            world.kms_at(target, to_api_key_file),
+            alias,
+            world.keyring,
+            expected=expected,
+            now=world.clock.now(),
+        )
+        return _stored("keys copy", done, world)
+
+
+@with_options(
+    IAM,
+    KMS,
+    PASSPHRASE,
+    NETWORK,
+    TOOLS,
+    results=("fingerprint", "key-id", "verdict"),
+    name="keys import",
+)
+def keys_import(
+    file: FileArg,
+    *,
+    alias: AliasOpt,
+    fingerprint: ImportFingerprintOpt = None,
+    settings: Settings,
+) -> Answer:
+    """Store a secret key from a file in the KMS, both halves; a key that is there already is kept.
+
+    Example: imgsec keys import release.key --alias release --fingerprint HEX
+    """
+    from imgsec.domain.keys import Fingerprint, KeyAlias
+    from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
+    from imgsec.wiring import wire
+
+    name = KeyAlias.parse(alias)
+    expected = Fingerprint.parse(fingerprint) if fingerprint else None
+    with wire(settings) as world:
+        wanted = Wanted(name, world.read_secret_key(file), expected=expected)
+        done = store_signing_key(
+            wanted, kms=world.kms, keyring=world.keyring, now=world.clock.now()
+        )
+        return _stored("keys import", done, world)
+
+
+@with_options(IAM, KMS, NETWORK, TOOLS, results=("fingerprint", "verdict"), name="keys export")
+def keys_export(
+    key: NameArg,
+    *,
+    file: FileOpt,
+    public: PublicOpt = False,
+    binary: BinaryOpt = False,
+    settings: Settings,
+) -> Answer:
+    """Write a key's public half to a file, armoured. Secret halves never leave the KMS this way.
+
+    Example: imgsec keys export release --public --file release.asc
+    """
+    from imgsec.adapters.files import update_file
+    from imgsec.domain.report import Change, Report
+    from imgsec.domain.verdict import passed
+    from imgsec.errors import ImgsecError
+    from imgsec.operations.signing_key import load_public_key
+    from imgsec.reasons import INVALID_OPTION
+    from imgsec.wiring import wire
+
+    if not public:
+        raise ImgsecError(
+            INVALID_OPTION(
+                "only public halves are exported: say --public",
+                hint="To bring a secret half to another KMS, use `imgsec keys copy`.",
+            )
+        )
+    where = _named(key)
+    with wire(settings) as world:
+        found = load_public_key(where, world.shelf("kms"), world.keyring, expected=None)
+        content = world.keyring.export_public_key(found.fingerprint, armour=not binary)
+        state = update_file(file, content)
+        verdict = passed(*world.notes())
+    report = Report("keys export", verdict, changes=(Change(file, state),))
+    return Answer(report, {"fingerprint": str(found.fingerprint)})
+
+
+def _stored(command: str, done: SetUp, world: World) -> Answer:
+    from imgsec.domain.report import Report
+    from imgsec.domain.verdict import Note, passed
+
+    notes = list(world.notes())
+    if all(change.state == "unchanged" for change in done.changes):
+        notes.insert(0, Note("nothing-to-do", "everything was in place; nothing was changed"))
+    report = Report(command, passed(*notes), key=done.summary, changes=done.changes)
+    results = {"fingerprint": str(done.summary.fingerprint), "key-id": done.summary.key_id}
+    return Answer(report, results)
+
+
+def _named(key: str) -> KeyLocation:
+    """``NAME`` or ``kms://NAME``."""
+    from imgsec.domain.keys import KeyLocation
+
+    return KeyLocation.parse(key if key.startswith("kms:") else f"kms://{key}", allowed=("kms",))
 
 
 def _published(world: World, folder: Path | None, *, in_cluster: bool) -> PublishedReader | None:

@@ -144,6 +144,37 @@ class KeyLocation:
         return f"kms://{self.name}" if self.scheme == "kms" else f"{self.scheme}:{self.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class KmsPlace:
+    """A key in a KMS: by alias or id, and which instance; host and instance None: as configured.
+
+    >>> KmsPlace.parse("kms://release").name
+    'release'
+    """
+
+    name: str
+    host: str | None = None
+    instance: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``kms://NAME`` or ``kms://HOST[:PORT]/INSTANCE/NAME``.
+
+        Raises `ImgsecError` (invalid-key-location, invalid-alias).
+        """
+        parts = re.fullmatch(r"kms://([A-Za-z0-9.-]+(?::[0-9]{1,5})?)/([^/]+)/([^/]+)", text)
+        if parts and not is_uuid(parts[2]):
+            raise ImgsecError(
+                INVALID_KEY_LOCATION(
+                    f"{shown(text)}: {shown(parts[2])} is not the UUID of a KMS instance",
+                    hint="Use kms://HOST/INSTANCE/ALIAS-OR-ID, or kms://ALIAS-OR-ID.",
+                )
+            )
+        short = f"kms://{parts[3]}" if parts else text
+        name = KeyLocation.parse(short, allowed=("kms",)).name
+        return cls(name, parts[1], parts[2].lower()) if parts else cls(name)
+
+
 _SCHEME_FORMS = {
     "kms": "kms://ALIAS-OR-ID",
     "file": "file:PATH",

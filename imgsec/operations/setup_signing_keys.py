@@ -9,7 +9,7 @@ keys have a name and no alias, and its Secret says which one signs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, PublicKey, SecretBytes, unwrapped
@@ -99,8 +99,39 @@ def setup_signing_keys(
     and its like, and what the ports raise).
     """
     sink.require_ready()
+    done = store_signing_key(
+        wanted, kms=kms, keyring=keyring, reference=_reference_in(sink, names), now=now
+    )
+    url, instance = kms.address
+    key_names = KeyNames(
+        public_key=names.public_key,
+        key_reference=names.key_reference,
+        fingerprint=done.key.fingerprint,
+        kms_url=url,
+        kms_instance=instance,
+        kms_key_id=done.summary.key_id,
+    )
+    armoured = keyring.export_public_key(done.key.fingerprint, armour=True)
+    changes = [*done.changes, *publish_key(key_names, armoured, sink, adopt=wanted.adopt)]
+    if names.policy is not None:
+        changes.append(publish_policy(names.policy, sink, adopt=wanted.adopt))
+    return replace(done, changes=tuple(changes))
+
+
+def store_signing_key(
+    wanted: Wanted,
+    *,
+    kms: KeyWriter,
+    keyring: Keyring,
+    reference: KeyReference | None = None,
+    now: datetime,
+) -> SetUp:
+    """The KMS's part of it: both halves under their aliases, made, taken over or found.
+
+    reference: what the Secret that names the signing key says. Raises as `setup_signing_keys`.
+    """
     alias = wanted.alias
-    run = _Run(wanted, kms, keyring, _reference_in(sink, names))
+    run = _Run(wanted, kms, keyring, reference)
     # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
     if (orphan := _find(kms, alias.public)) is not None and _find(kms, str(alias)) is None:
         raise ImgsecError(
@@ -108,19 +139,6 @@ def setup_signing_keys(
         )
     secret, key = _secret_half(run, now)
     public = _public_half(run, key)
-    url, instance = kms.address
-    key_names = KeyNames(
-        public_key=names.public_key,
-        key_reference=names.key_reference,
-        fingerprint=key.fingerprint,
-        kms_url=url,
-        kms_instance=instance,
-        kms_key_id=secret.id,
-    )
-    armoured = keyring.export_public_key(key.fingerprint, armour=True)
-    run.changes += publish_key(key_names, armoured, sink, adopt=wanted.adopt)
-    if names.policy is not None:
-        run.changes.append(publish_policy(names.policy, sink, adopt=wanted.adopt))
     summary = KeySummary(
         alias=str(alias),
         key_id=secret.id,
@@ -165,7 +183,8 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     """The stored secret half: found, taken over, or made now; fit to sign in any case."""
     alias = str(run.wanted.alias)
     found = _find(run.kms, alias)
-    if found is None and (older := _older_keys(run)):
+    makes_one = isinstance(run.wanted.source, KeyRequest)
+    if found is None and (makes_one or run.reference) and (older := _older_keys(run)):
         return _adopted(run, older, now)
     if found is None:
         content, made = _new_key(run, now)

@@ -7,12 +7,15 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from imgsec.sandbox.lifecycle import Sandbox, running_sandbox
 from tests.conftest import Bench, SigningKey
-from tests.support import Gpg, short_folder
+from tests.support import CommandLine, Gpg, short_folder
 
 SECRET = "portieris-image-signing-public-key.secret.yaml"
 
@@ -173,3 +176,134 @@ def test_places_to_look_in_exclude_each_other(bench: Bench, key: SigningKey) -> 
     both = ("--manifests", key.folder, "--in-cluster")
     bench.imgsec("keys", "list", *both).expect(2, "invalid-option")
     bench.imgsec("keys", "list", "--manifests", Path("/nowhere")).expect(2, "input-unreadable")
+
+
+# --- From place to place --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Other:
+    """A second sandbox: another KMS, in another account."""
+
+    sandbox: Sandbox
+    ca: Path
+
+    def place(self, alias: str) -> str:
+        host = self.sandbox.identity.url("kms").removeprefix("https://")
+        return f"kms://{host}/{self.sandbox.identity.kms_instance}/{alias}"
+
+
+@pytest.fixture
+def other(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Other]:
+    with running_sandbox(tmp_path_factory.mktemp("other") / "state") as sandbox:
+        bundle = bench.folder / "both.pem"
+        bundle.write_bytes(bench.sandbox.folder.ca.read_bytes() + sandbox.folder.ca.read_bytes())
+        yield Other(sandbox, bundle)
+
+
+def test_place_that_refuses_the_token_gets_nothing(
+    bench: Bench, key: SigningKey, other: Other
+) -> None:
+    there = CommandLine(bench.folder, {**bench.imgsec.environment, **other.sandbox.environment})
+    # It believes the tokens of its own IAM only.
+    run = ("keys", "copy", "--from", key.location, "--to", other.place("moved"))
+    run = (*run, "--ca-file", str(other.ca))
+    bench.imgsec(*run).expect(3, "credential-rejected")
+    assert not [one for one in listed(there) if one["alias"] == "moved"]
+
+
+def listed(imgsec: CommandLine) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = imgsec("keys", "list").expect(0).json.get("keys", [])
+    return found
+
+
+def test_key_is_copied_under_another_alias(bench: Bench, key: SigningKey) -> None:
+    alias = bench.alias()
+    host = bench.sandbox.identity.url("kms").removeprefix("https://")
+    place = f"kms://{host}/{bench.sandbox.identity.kms_instance}/{alias}"
+    run = ("keys", "copy", "--from", key.location, "--to", place)
+    done = bench.imgsec(*run).expect(0)
+    assert done.json["key"]["fingerprint"] == key.fingerprint
+    assert [one["state"] for one in done.json["changes"]] == ["created", "created"]
+    assert bench.keys(alias)[alias] == key.secret
+    again = bench.imgsec(*run).expect(0)
+    assert [one["state"] for one in again.json["changes"]] == ["unchanged", "unchanged"]
+    assert "nothing-to-do" in [note["code"] for note in again.json["notes"]]
+    short = ("keys", "copy", "--from", place, "--to", f"kms://{bench.alias()}")
+    bench.imgsec(*short, "--fingerprint", key.fingerprint).expect(0)
+    wrong = ("keys", "copy", "--from", place, "--to", f"kms://{bench.alias()}")
+    bench.imgsec(*wrong, "--fingerprint", "AB" * 20).expect(1, "key-fingerprint-mismatch")
+
+
+def test_new_place_may_have_a_credential_of_its_own(bench: Bench, key: SigningKey) -> None:
+    alias, file = bench.alias(), bench.folder / "api-key"
+    run = ("keys", "copy", "--from", key.location, "--to", f"kms://{alias}")
+    run = (*run, "--to-api-key-file", str(file))
+    file.write_text(bench.sandbox.api_key("reader"))
+    bench.imgsec(*run).expect(3, "credential-rejected")
+    assert bench.keys(alias) == {}
+    file.write_text(bench.sandbox.api_key("writer"))
+    bench.imgsec(*run).expect(0)
+    assert bench.keys(alias)[alias] == key.secret
+
+
+def test_copy_never_replaces_another_key(bench: Bench, key: SigningKey, gpg: Gpg) -> None:
+    file, alias = bench.folder / "key", bench.alias()
+    file.write_bytes(gpg.secret(gpg.make_key("another")))
+    bench.imgsec("keys", "import", file, "--alias", alias).expect(0)
+    before = bench.keys(alias)
+    run = ("keys", "copy", "--from", key.location, "--to", f"kms://{alias}")
+    bench.imgsec(*run).expect(1, "key-fingerprint-mismatch")
+    assert bench.keys(alias) == before
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"),
+    [
+        ("release", "invalid-key-location"),
+        ("file:x", "invalid-key-location"),
+        ("kms://host/no-uuid/release", "invalid-key-location"),
+        ("kms://host/0a1b2c3d-1234-4abc-8def-0123456789ab/a/b", "invalid-alias"),
+        ("kms://user@host/0a1b2c3d-1234-4abc-8def-0123456789ab/release", "invalid-alias"),
+        ("kms://host/0a1b2c3d-1234-4abc-8def-0123456789ab/x", "invalid-alias"),
+    ],
+)
+def test_place_that_is_none_is_refused(bench: Bench, uri: str, code: str) -> None:
+    bench.imgsec("keys", "copy", "--from", "kms://release", "--to", uri).expect(2, code)
+
+
+def test_token_is_not_sent_to_a_foreign_place(bench: Bench, key: SigningKey) -> None:
+    place = "kms://kms.evil.example/0a1b2c3d-1234-4abc-8def-0123456789ab/release"
+    run = ("keys", "copy", "--from", key.location, "--to", place)
+    bench.imgsec(*run).expect(2, "insecure-address")
+
+
+def test_key_is_imported_once(bench: Bench, gpg: Gpg) -> None:
+    fingerprint, file, alias = gpg.make_key("release"), bench.folder / "key", bench.alias()
+    file.write_bytes(gpg.secret(fingerprint, armour=True))
+    run = ("keys", "import", file, "--alias", alias)
+    bench.imgsec(*run, "--fingerprint", "AB" * 20).expect(1, "key-fingerprint-mismatch")
+    done = bench.imgsec(*run, "--fingerprint", fingerprint).expect(0)
+    assert done.json["key"]["fingerprint"] == fingerprint
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    bench.imgsec(*run).expect(0)
+    file.write_bytes(gpg.public(fingerprint))
+    bench.imgsec(*run).expect(3, "key-malformed")
+
+
+def test_public_half_is_exported(bench: Bench, key: SigningKey, gpg: Gpg) -> None:
+    file = bench.folder / "release.asc"
+    run = ("keys", "export", key.alias, "--file", str(file))
+    bench.imgsec(*run).expect(2, "invalid-option")
+    assert not file.exists()
+    states = [
+        bench.imgsec(*run, "--public", *more).expect(0).json["changes"][0]["state"]
+        for more in ((), (), ("--binary",))
+    ]
+    assert states == ["created", "unchanged", "updated"]
+    assert file.read_bytes()[0] >= 0x80
+    bench.imgsec(*run, "--public").expect(0)
+    gpg.run("--import", stdin=file.read_bytes())
+    assert gpg.fingerprint(key.fingerprint) == key.fingerprint
+    found = answers(bench, f"file:{file}", 0)
+    assert set(found.values()) == {"pass"}
