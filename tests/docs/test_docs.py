@@ -16,17 +16,21 @@ import pytest
 import typer
 
 from imgsec.cli.app import app
-from imgsec.domain.keys import Fingerprint
+from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import (
     Change,
     ImageReport,
+    KeyEntry,
     KeySummary,
+    PublishedAt,
     Report,
     ResolvedImage,
+    RunningImage,
     ScannedImage,
     SignedImage,
     VerifiedImage,
+    VerifierAnswer,
 )
 from imgsec.domain.verdict import Note, because, passed
 from imgsec.domain.vulnerability import Finding, Fix, ScanReport, ScanStatus
@@ -107,6 +111,22 @@ def reports() -> list[Report]:
     judged = [Report("c", verdict, (ImageReport(image, verdict, part),)) for part in found]
     key = KeySummary("a", "5f1c7b5a-0000-4000-8000-000000000000", "x", signer, "rsa4096", moment)
     refused = [Report("c", because(kind("text"))) for kind in CATALOGUE.values()]
+    public = PublicKey(signer, "rsa4096", moment, None, True, False)
+    published = (PublishedAt("a/b", ("ClusterImagePolicy c",)),)
+    further: list[Report] = [
+        Report(
+            "c",
+            verdict,
+            keys=(
+                KeyEntry("a", "id", moment, public, verdict, ("b",), published),
+                KeyEntry("a", "id", None, None, refused[0].verdict),
+            ),
+        ),
+        Report("c", verdict, verifiers=(VerifierAnswer("podman", verdict),)),
+        Report("c", verdict, running=(RunningImage("nginx", ("a",), verdict),)),
+        Report("c", verdict, changes=(Change("kms://a", "adopted"),)),
+    ]
+    judged += further
     return [*judged, *refused, Report("c", verdict, key=key, changes=(Change("f", "created"),))]
 
 
