@@ -136,6 +136,9 @@ class Keyring(Protocol):
     def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
         """The secret key, binary."""
 
+    def make_revocation(self, fingerprint: Fingerprint) -> bytes:
+        """A certificate that revokes the key for good, armoured. Raises (key-creation-failed)."""
+
     def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
         """The public key."""
 

@@ -109,7 +109,7 @@ INVALID_KEY_LOCATION = _kind(
 INVALID_ALIAS = _kind(
     "invalid-alias",
     Outcome.USAGE,
-    "A KMS alias is not 2 to 83 letters, digits, dashes or underscores, or is reserved.",
+    "A KMS alias is not 2 to 79 letters, digits, dashes or underscores, or is reserved.",
     "Choose a name such as release-signing.",
 )
 INVALID_NAME = _kind(

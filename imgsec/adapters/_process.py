@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgsec.domain.keys import SecretBytes
 from imgsec.errors import ImgsecError
 from imgsec.reasons import TIMEOUT, TOOL_FAILED, TOOL_MISSING, Reason
 
@@ -133,6 +134,25 @@ def proxy_variables() -> dict[str, str]:
         named = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
         passed["NO_PROXY"] = ",".join(filter(None, [named, "127.0.0.1", "localhost"]))
     return passed
+
+
+@contextmanager
+def pipe_with(secret: SecretBytes | None) -> Iterator[int | None]:
+    """A descriptor from which a program reads the secret, once; None for none.
+
+    A pipe takes it at once: it is shorter than any pipe's buffer.
+    """
+    if secret is None:
+        yield None
+        return
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, secret.reveal())
+        os.close(writing)
+        os.set_inheritable(reading, True)
+        yield reading
+    finally:
+        os.close(reading)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsec.adapters._cleanup import surely
-from imgsec.adapters._process import Tools, run, signals_wait
+from imgsec.adapters._process import Tools, pipe_with, run, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes, Subkey
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
@@ -42,6 +42,7 @@ from imgsec.reasons import (
 )
 
 GPGV_SECONDS = 20.0
+REVOCATION_SECONDS = 30.0
 AGENT_ANSWER_SECONDS = 10.0
 AGENT_END_SECONDS = 1.0  # it needs milliseconds
 _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
@@ -210,6 +211,27 @@ class GpgKeyring:
         if not content:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
         return SecretBytes(bytes(content))
+
+    def make_revocation(self, fingerprint: Fingerprint) -> bytes:
+        """See `imgsec.ports.Keyring`. Without a reason, which means for every reason."""
+        with pipe_with(self._passphrase) as descriptor:
+            passphrase = () if descriptor is None else ("--passphrase-fd", str(descriptor))
+            completed = run(
+                [
+                    *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--armor"),
+                    *("--pinentry-mode", "loopback", *passphrase, "--command-fd", "0"),
+                    *("--gen-revoke", str(fingerprint)),
+                ],
+                environment=self._environment,
+                timeout=REVOCATION_SECONDS,
+                stdin=b"y\n0\n\ny\n",  # make one; no reason specified; no text; yes
+                pass_fds=() if descriptor is None else (descriptor,),
+            )
+        if b"-----BEGIN PGP PUBLIC KEY BLOCK-----" not in completed.stdout:
+            raise ImgsecError(
+                KEY_CREATION_FAILED(f"gpg made no revocation certificate: {completed.message}")
+            )
+        return completed.stdout
 
     def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
         """See `imgsec.ports.Keyring`."""

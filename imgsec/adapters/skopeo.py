@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters._process import Completed, Tools, pipe_with, run
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.adapters.registry_auth import Credential
 from imgsec.domain.keys import Fingerprint, SecretBytes
@@ -32,12 +30,14 @@ def sign_argv(
     image: ImageReference,
     signer: Fingerprint,
     configuration: Path,
-    options: tuple[str, ...] = (),
+    *,
+    passphrase: int | None = None,
 ) -> list[str]:
     """Sign a canonical image in place, as its tagged name, with every manifest that it lists.
 
     Repository and digest stand on both sides: a concurrent push is not reverted, and an index keeps
-    all its platforms. Every file that skopeo reads comes from our own folder.
+    all its platforms. Every file that skopeo reads comes from our own folder. passphrase: the
+    descriptor to read the key's from.
     """
     at = f"docker://{image.canonical_name}"
     return [
@@ -47,7 +47,7 @@ def sign_argv(
         *("copy", "--all", "--quiet", "--preserve-digests"),
         *("--authfile", str(configuration / "auth.json")),
         *("--sign-by", str(signer), "--sign-identity", image.tagged_name),
-        *options,
+        *(["--sign-passphrase-file", f"/dev/fd/{passphrase}"] if passphrase is not None else []),
         *(at, at),
     ]
 
@@ -79,11 +79,13 @@ class SkopeoSigner:
         """See `imgsec.ports.Signer`. Raises (key-unusable, pushed-unsigned, tool-failed)."""
         configuration = self._configure(image)
         home = self._home()
-        with _pipe_with(self._passphrase) as (options, descriptors):
+        with pipe_with(self._passphrase) as descriptor:
             completed = self._run(
-                sign_argv(self._tools.find("skopeo"), image, signer, configuration, options),
+                sign_argv(
+                    self._tools.find("skopeo"), image, signer, configuration, passphrase=descriptor
+                ),
                 home,
-                descriptors,
+                () if descriptor is None else (descriptor,),
             )
         if completed.exit_code != 0:
             raise ImgsecError(_failure(completed, image))
@@ -127,27 +129,6 @@ class SkopeoSigner:
         auths = {image.registry: {"auth": credential.basic.reveal().decode()}} if credential else {}
         (folder / "auth.json").write_text(json.dumps({"auths": auths}), encoding="ascii")
         return folder
-
-
-@contextmanager
-def _pipe_with(
-    passphrase: SecretBytes | None,
-) -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
-    """The options and descriptors by which skopeo gets the passphrase; none for none.
-
-    A pipe takes it at once: it is shorter than any pipe's buffer.
-    """
-    if passphrase is None:
-        yield (), ()
-        return
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, passphrase.reveal())
-        os.close(writing)
-        os.set_inheritable(reading, True)
-        yield ("--sign-passphrase-file", f"/dev/fd/{reading}"), (reading,)
-    finally:
-        os.close(reading)
 
 
 def _failure(completed: Completed, image: ImageReference) -> Reason:

@@ -33,7 +33,9 @@ _ALIAS = re.compile(r"[A-Za-z0-9_-]{2,90}")
 # Printable, with no user, query or fragment: a credential has no place in an address.
 _WEB_ADDRESS = re.compile(r"//[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9._~%!$&'()*+,;=:/-]+")
 PUBLIC_ALIAS_SUFFIX = "-public"
-_ALIAS_MAX_CHARS = 90 - len(PUBLIC_ALIAS_SUFFIX)
+REVOCATION_ALIAS_SUFFIX = "-revocation"
+_ALIAS_SUFFIXES = (PUBLIC_ALIAS_SUFFIX, REVOCATION_ALIAS_SUFFIX)
+_ALIAS_MAX_CHARS = 90 - max(map(len, _ALIAS_SUFFIXES))
 # Words that Key Protect keeps for its own paths.
 _RESERVED_ALIASES = frozenset(
     "allowed_ip key keys metadata policy policies registration registrations ring rings rotate "
@@ -64,7 +66,7 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class KeyAlias:
-    """The name of a signing key in the KMS; its public half has the alias with ``-public``.
+    """The name of a signing key in the KMS; what belongs to it has the alias and a suffix.
 
     >>> KeyAlias.parse("release").public
     'release-public'
@@ -80,7 +82,7 @@ class KeyAlias:
             or len(text) > _ALIAS_MAX_CHARS
             or text in _RESERVED_ALIASES
             or is_uuid(text)
-            or text.endswith(PUBLIC_ALIAS_SUFFIX)
+            or text.endswith(_ALIAS_SUFFIXES)
         ):
             raise ImgsecError(INVALID_ALIAS(f"{shown(text)} cannot be the alias of a signing key"))
         return cls(text)
@@ -89,8 +91,17 @@ class KeyAlias:
     def public(self) -> str:
         return self.text + PUBLIC_ALIAS_SUFFIX
 
+    @property
+    def revocation(self) -> str:
+        return self.text + REVOCATION_ALIAS_SUFFIX
+
     def __str__(self) -> str:
         return self.text
+
+
+def is_key_name(alias: str) -> bool:
+    """Whether the alias can name a signing key itself, not what belongs to one."""
+    return not alias.endswith(_ALIAS_SUFFIXES)
 
 
 def is_uuid(text: str) -> bool:

@@ -11,7 +11,13 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from imgsec.domain.keys import PUBLIC_ALIAS_SUFFIX, Fingerprint, PublicKey, unwrapped
+from imgsec.domain.keys import (
+    PUBLIC_ALIAS_SUFFIX,
+    Fingerprint,
+    PublicKey,
+    is_key_name,
+    unwrapped,
+)
 from imgsec.domain.kubernetes import trusted_by
 from imgsec.domain.report import KeyEntry, PublishedAt, VerifierAnswer
 from imgsec.domain.verdict import Verdict, because, passed
@@ -35,7 +41,7 @@ def list_keys(
     halves = {alias for key in keys for alias in key.aliases if alias.endswith(PUBLIC_ALIAS_SUFFIX)}
     places = _places(published, keyring) if published else None
     for key in keys:
-        own = [alias for alias in key.aliases if alias not in halves]
+        own = [alias for alias in key.aliases if is_key_name(alias)]
         paired = any(alias + PUBLIC_ALIAS_SUFFIX in halves for alias in own)
         if own and (paired or key.description.startswith(_SECRET_HALF)):
             yield _entry(key, kms, keyring, places, now)
@@ -81,7 +87,7 @@ def _keys_in(secret: dict[str, Any], keyring: Keyring) -> tuple[PublicKey, ...]:
 def _entry(
     key: StoredKey, kms: KeyReader, keyring: Keyring, places: _Places | None, now: datetime
 ) -> KeyEntry:
-    own = [alias for alias in key.aliases if not alias.endswith(PUBLIC_ALIAS_SUFFIX)]
+    own = [alias for alias in key.aliases if is_key_name(alias)]
     alias = own[0] if own else key.id
     public: PublicKey | None = None
     try:

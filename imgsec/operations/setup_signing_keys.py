@@ -15,6 +15,7 @@ from datetime import datetime
 from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, PublicKey, SecretBytes, unwrapped
 from imgsec.domain.kubernetes import key_reference_of
 from imgsec.domain.policy import ImagePolicy, KeyNames, KeyReference, KeySecret, ObjectName
+from imgsec.domain.reference import shown
 from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
@@ -32,6 +33,8 @@ from imgsec.reasons import (
 
 PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
 PUBLIC_KEY_NAME = "portieris-image-signing-public-key"
+REVOCATION_NAME = "portieris-image-signing-revocation"
+_REVOCATION = "revocation certificate"
 _PLATFORM_NAMESPACES = ("portieris", "ibm-system", "kube-system")
 _EDITORS_SHOWN = 10
 
@@ -133,12 +136,15 @@ def store_signing_key(
     alias = wanted.alias
     run = _Run(wanted, kms, keyring, reference)
     # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
-    if (orphan := _find(kms, alias.public)) is not None and _find(kms, str(alias)) is None:
+    orphan = _find(kms, alias.public) or _find(kms, alias.revocation)
+    if orphan is not None and _find(kms, str(alias)) is None:
+        listed = ", ".join(orphan.aliases)
         raise ImgsecError(
-            KEY_CONFLICT(f"the KMS has {alias.public} ({orphan.id}) and no {alias} beside it")
+            KEY_CONFLICT(f"the KMS has {listed} ({orphan.id}) and no {alias} beside it")
         )
     secret, key = _secret_half(run, now)
     public = _public_half(run, key)
+    _revocation(run, key)
     summary = KeySummary(
         alias=str(alias),
         key_id=secret.id,
@@ -193,7 +199,7 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
                 alias,
                 content,
                 name=PRIVATE_KEY_NAME,
-                description=describe("secret", made.fingerprint),
+                description=describe("secret half", made.fingerprint),
             )
         except KeyExists:
             pass  # another run was faster
@@ -375,7 +381,7 @@ def _public_half(run: _Run, key: PublicKey) -> StoredKey:
     alias, public = str(run.wanted.alias), run.wanted.alias.public
     if _find(run.kms, public) is None:
         content = SecretBytes(run.keyring.export_public_key(key.fingerprint, armour=False))
-        description = describe("public", key.fingerprint)
+        description = describe("public half", key.fingerprint)
         try:
             stored = run.kms.store_key(
                 public, content, name=PUBLIC_KEY_NAME, description=description
@@ -394,6 +400,30 @@ def _public_half(run: _Run, key: PublicKey) -> StoredKey:
         )
     run.note(public, "unchanged")
     return stored
+
+
+def _revocation(run: _Run, key: PublicKey) -> None:
+    """The stored certificate that can revoke the key: made while its secret half is at hand."""
+    alias, said = run.wanted.alias.revocation, describe(_REVOCATION, key.fingerprint)
+    held = _find(run.kms, alias)
+    if held is None:
+        content = SecretBytes(run.keyring.make_revocation(key.fingerprint))
+        try:
+            run.kms.store_key(alias, content, name=REVOCATION_NAME, description=said)
+        except KeyExists:
+            held = run.kms.find_key(alias)
+        else:
+            _require_equal(run.kms, alias, content)
+            run.note(alias, "created")
+            return
+    if held.description != said:
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"kms://{alias} is described as {shown(held.description)}, and not as the"
+                f" revocation certificate of {key.fingerprint}"
+            )
+        )
+    run.note(alias, "unchanged")
 
 
 def _find(kms: KeyReader, name: str) -> StoredKey | None:

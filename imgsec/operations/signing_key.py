@@ -14,6 +14,7 @@ from imgsec.domain.keys import (
     KeyLocation,
     PublicKey,
     SecretBytes,
+    is_key_name,
     unwrapped,
 )
 from imgsec.domain.reference import shown
@@ -29,7 +30,7 @@ _MALFORMED_HINTS = {
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
 DESCRIPTION_PREFIX = "imgsec "
-_DESCRIPTION = "imgsec {half} half, OpenPGP fingerprint {fingerprint}"
+_DESCRIPTION = "imgsec {part}, OpenPGP fingerprint {fingerprint}"
 _PUBLIC_HALF = "imgsec public half"
 
 
@@ -52,9 +53,9 @@ class KeyShelf:
         return self.kms
 
 
-def describe(half: str, fingerprint: Fingerprint) -> str:
+def describe(part: str, fingerprint: Fingerprint) -> str:
     """A KMS description; user ids are personal data and stay out of it (Key Protect's rule)."""
-    return _DESCRIPTION.format(half=half, fingerprint=fingerprint)
+    return _DESCRIPTION.format(part=part, fingerprint=fingerprint)
 
 
 def load_signing_key(
@@ -172,7 +173,7 @@ def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> byte
     requested: the alias or id that was asked for. An alias that the signing key has itself names no
     public half, whatever it ends in: its payload would be the secret.
     """
-    bases = [name for name in stored.aliases if not name.endswith(PUBLIC_ALIAS_SUFFIX)]
+    bases = [name for name in stored.aliases if is_key_name(name)]
     bases.sort(key=lambda name: name != requested)
     names = [base + PUBLIC_ALIAS_SUFFIX for base in bases]
     candidates = [name for name in names if name not in stored.aliases]

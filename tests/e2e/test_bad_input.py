@@ -549,7 +549,7 @@ def test_create_whose_answer_was_lost_makes_no_second_key(bench: Bench, kind: st
     alias = bench.alias()
     bench.fault("kms", kind, method="POST", path="^/api/v2/keys$", count=2)
     set_up(bench, alias).expect(0)
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
     bench.clear_faults()
     done = set_up(bench, alias).expect(0)
     assert {change["state"] for change in done.json["changes"]} == {"unchanged"}
@@ -566,7 +566,7 @@ def test_set_up_that_may_not_store_leaves_nothing(bench: Bench) -> None:
     assert bench.keys(alias) == {}
     assert not (bench.folder / "out").exists()
     set_up(bench, alias).expect(0)
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_kms_that_gives_back_other_bytes_is_not_believed(bench: Bench) -> None:
@@ -579,7 +579,7 @@ def test_kms_that_gives_back_other_bytes_is_not_believed(bench: Bench) -> None:
     assert not (bench.folder / "out").exists()
     bench.clear_faults()
     set_up(bench, alias).expect(0)
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_set_up_that_was_cut_short_is_finished_by_the_next_run(bench: Bench) -> None:
@@ -588,7 +588,7 @@ def test_set_up_that_was_cut_short_is_finished_by_the_next_run(bench: Bench) -> 
     bench.delete_key(first["publicKeyId"])
     second = set_up(bench, alias).expect(0).json["key"]
     assert (second["fingerprint"], second["keyId"]) == (first["fingerprint"], first["keyId"])
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_public_half_without_its_secret_is_never_papered_over(bench: Bench) -> None:
@@ -608,7 +608,7 @@ def test_set_up_that_cannot_write_its_manifests_makes_no_key(bench: Bench) -> No
     assert bench.keys(alias) == {}
     (bench.folder / "out").unlink()
     set_up(bench, alias).expect(0)
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_foreign_manifest_is_never_overwritten(bench: Bench) -> None:

@@ -223,7 +223,7 @@ def test_signal_while_the_key_is_made_leaves_no_key_anywhere(
     assert bench.keys(alias) == {}
     assert not (bench.folder / "out").exists()
     bench.imgsec(*words).expect(0)
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_next_run_sweeps_what_a_killed_run_left(
@@ -296,6 +296,6 @@ def test_two_set_ups_at_once_make_one_key(bench: Bench) -> None:
     )
     keys = [done.expect(0).json["key"] for done in runs]
     assert keys[0] == keys[1]
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
     assert not [name for name in bench.keys("") if name.startswith("no alias")]
     assert bench.leftovers() == []

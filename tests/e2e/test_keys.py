@@ -178,6 +178,25 @@ def test_places_to_look_in_exclude_each_other(bench: Bench, key: SigningKey) -> 
     bench.imgsec("keys", "list", "--manifests", Path("/nowhere")).expect(2, "input-unreadable")
 
 
+@pytest.mark.parametrize("passphrase", [None, "a pass phrase"])
+def test_certificate_that_set_up_stores_revokes_the_key(
+    bench: Bench, gpg: Gpg, passphrase: str | None
+) -> None:
+    alias, file = bench.alias(), bench.folder / "passphrase"
+    file.write_text(passphrase or "unused")
+    more = ("--passphrase-file", str(file)) if passphrase else ()
+    run = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*", *more)
+    made = bench.imgsec(*run, "--render", bench.folder / "out").expect(0).json["key"]
+    stored = bench.keys(alias)
+    gpg.run("--import", stdin=stored[f"{alias}-public"])
+    listing = ("--with-colons", "--list-keys", made["fingerprint"])
+    assert b"\npub:r:" not in b"\n" + gpg.run(*listing)
+    gpg.run("--import", stdin=stored[f"{alias}-revocation"])
+    assert b"\npub:r:" in b"\n" + gpg.run(*listing)
+    again = bench.imgsec(*run, "--render", bench.folder / "out").expect(0)
+    assert {change["state"] for change in again.json["changes"]} == {"unchanged"}
+
+
 # --- From place to place --------------------------------------------------------------------------
 
 
@@ -224,10 +243,10 @@ def test_key_is_copied_under_another_alias(bench: Bench, key: SigningKey) -> Non
     run = ("keys", "copy", "--from", key.location, "--to", place)
     done = bench.imgsec(*run).expect(0)
     assert done.json["key"]["fingerprint"] == key.fingerprint
-    assert [one["state"] for one in done.json["changes"]] == ["created", "created"]
+    assert [one["state"] for one in done.json["changes"]] == ["created"] * 3
     assert bench.keys(alias)[alias] == key.secret
     again = bench.imgsec(*run).expect(0)
-    assert [one["state"] for one in again.json["changes"]] == ["unchanged", "unchanged"]
+    assert [one["state"] for one in again.json["changes"]] == ["unchanged"] * 3
     assert "nothing-to-do" in [note["code"] for note in again.json["notes"]]
     short = ("keys", "copy", "--from", place, "--to", f"kms://{bench.alias()}")
     bench.imgsec(*short, "--fingerprint", key.fingerprint).expect(0)
@@ -285,7 +304,7 @@ def test_key_is_imported_once(bench: Bench, gpg: Gpg) -> None:
     bench.imgsec(*run, "--fingerprint", "AB" * 20).expect(1, "key-fingerprint-mismatch")
     done = bench.imgsec(*run, "--fingerprint", fingerprint).expect(0)
     assert done.json["key"]["fingerprint"] == fingerprint
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
     bench.imgsec(*run).expect(0)
     file.write_bytes(gpg.public(fingerprint))
     bench.imgsec(*run).expect(3, "key-malformed")

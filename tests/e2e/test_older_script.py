@@ -55,7 +55,7 @@ def test_older_variables_are_enough(bench: Bench) -> None:
     done = run(bench, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (bench.folder / "out" / "portieris-keys.secret.yaml").exists()
-    assert set(bench.keys(alias)) == {alias, f"{alias}-public"}
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_without_a_folder_the_cluster_is_meant(bench: Bench) -> None:

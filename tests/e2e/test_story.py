@@ -18,7 +18,7 @@ def test_second_set_up_changes_nothing_and_says_so(bench: Bench) -> None:
     kept = {path: path.read_bytes() for path in out.iterdir()}
     stored = bench.keys(alias)
     assert {change["state"] for change in first.json["changes"]} == {"created"}
-    assert set(stored) == {alias, f"{alias}-public"}
+    assert set(stored) == {alias, f"{alias}-public", f"{alias}-revocation"}
     assert sorted(path.name for path in kept) == [
         "imgsec-signed-images.clusterimagepolicy.yaml",
         "portieris-image-signing-public-key.secret.yaml",

@@ -68,9 +68,10 @@ def test_fingerprint_compares_without_regard_to_case() -> None:
     assert Fingerprint.parse("ab" * 20) == Fingerprint.parse("AB" * 20)
 
 
-@pytest.mark.parametrize("text", ["release", "a_", "A-1", "x" * 83])
-def test_alias_leaves_room_for_its_public_half(text: str) -> None:
-    assert len(KeyAlias.parse(text).public) <= 90
+@pytest.mark.parametrize("text", ["release", "a_", "A-1", "x" * 79])
+def test_alias_leaves_room_for_what_belongs_to_it(text: str) -> None:
+    alias = KeyAlias.parse(text)
+    assert max(len(alias.public), len(alias.revocation)) <= 90
 
 
 @pytest.mark.parametrize(
@@ -78,13 +79,14 @@ def test_alias_leaves_room_for_its_public_half(text: str) -> None:
     [
         "",
         "a",
-        "x" * 84,
+        "x" * 80,
         "a b",
         "a/b",
         "../keys",
         "keys",
         "policies",
         "release-public",
+        "release-revocation",
         UUID,
         "release\n",
         "\u00e4lias",

@@ -161,6 +161,9 @@ class FakeKeyring:
     def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
         return (b"armour " if armour else b"\x99public ") + str(fingerprint).encode()
 
+    def make_revocation(self, fingerprint: Fingerprint) -> bytes:
+        return b"revokes " + str(fingerprint).encode()
+
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         who, colon, content = message.partition(b":")
         if not colon or len(who) != 40:
@@ -211,6 +214,7 @@ class FakeKms:
         if alias in self.keys:
             raise KeyExists(KEY_CONFLICT("taken"))
         self.keys[alias] = content.reveal()
+        self.described[alias] = description
         assert len(name) <= 90
         assert len(description) <= 240
         return self._stored(alias)
@@ -245,9 +249,10 @@ class FakeKms:
         if name not in self.keys:
             raise KeyNotFound(KEY_NOT_FOUND(f"no {name}"))
         half = "public" if name.endswith("-public") else "secret"
+        said = self.described.get(name, f"imgsec {half} half")
         aliases = self.further_aliases.get(name, ())
         key_id, title = self.originals.get(name, (f"id-{name}", "n"))
-        return StoredKey(key_id, (*aliases, name), title, f"imgsec {half} half", NOW)
+        return StoredKey(key_id, (*aliases, name), title, said, NOW)
 
 
 @dataclass

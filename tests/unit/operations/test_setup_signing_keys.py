@@ -59,11 +59,21 @@ def public(fingerprint: Fingerprint = SIGNER) -> bytes:
     return b"\x99public " + str(fingerprint).encode()
 
 
+def stored(signer: Fingerprint = SIGNER) -> dict[str, bytes]:
+    """All that a set-up leaves in the KMS."""
+    revocation = b"revokes " + str(signer).encode()
+    return {
+        "release": secret(signer),
+        "release-public": public(signer),
+        "release-revocation": revocation,
+    }
+
+
 def test_first_run_makes_everything_and_second_nothing() -> None:
     kms, keyring, sink = FakeKms(), FakeKeyring(), FakeSink()
     summary, states = set_up(kms, keyring, sink)
     assert set(states) == {"created"}
-    assert kms.keys == {"release": secret(), "release-public": public()}
+    assert kms.keys == stored()
     assert (summary.fingerprint, summary.key_id) == (SIGNER, "id-release")
     assert set(sink.documents) == {
         "Secret/public",
@@ -104,6 +114,25 @@ def test_public_half_alone_is_a_loss_that_nobody_papers_over() -> None:
     assert set(kms.keys) == {"release-public"}
 
 
+def test_certificate_alone_is_a_loss_too() -> None:
+    kms = FakeKms({"release-revocation": b"x"})
+    with refused("key-conflict"):
+        set_up(kms)
+    assert set(kms.keys) == {"release-revocation"}
+
+
+def test_certificate_of_another_key_is_refused() -> None:
+    kms = FakeKms({"release": secret(), "release-revocation": b"x"})
+    for said in ("", f"imgsec revocation certificate, OpenPGP fingerprint {OTHER_SIGNER}"):
+        kms.described["release-revocation"] = said
+        with refused("key-conflict"):
+            set_up(kms)
+    kms.described["release-revocation"] = (
+        f"imgsec revocation certificate, OpenPGP fingerprint {SIGNER}"
+    )
+    assert "unchanged" in set_up(kms)[1]
+
+
 def test_halves_that_do_not_belong_together_are_refused() -> None:
     sink = FakeSink()
     with refused("key-conflict"):
@@ -126,7 +155,7 @@ def test_another_run_may_be_faster_at_any_moment(moment: int) -> None:
 
     kms.before = other_run
     summary, _ = set_up(kms, keyring)
-    assert kms.keys == {"release": secret(_owner(kms)), "release-public": public(_owner(kms))}
+    assert kms.keys == stored(_owner(kms))
     assert summary.fingerprint == _owner(kms)
 
 
@@ -183,18 +212,16 @@ def test_run_that_is_killed_after_any_step_is_finished_by_the_next(moment: int) 
     assert was_killed is (moment < STEPS)
     kms.before, sink.on_publish = lambda *_: None, lambda: None
     keyring.next_key = OTHER_SIGNER  # a second key would be another one
-    stored = dict(kms.keys)
+    left_behind = dict(kms.keys)
     summary, _ = set_up(kms, keyring, sink)
-    if "release" in stored:
-        assert kms.keys["release"] == stored["release"]
-    assert set(kms.keys) == {"release", "release-public"}
-    assert kms.keys["release"] == secret(summary.fingerprint)
-    assert kms.keys["release-public"] == public(summary.fingerprint)
+    if "release" in left_behind:
+        assert kms.keys["release"] == left_behind["release"]
+    assert kms.keys == stored(summary.fingerprint)
     assert len(sink.documents) == 3
     assert set(set_up(kms, keyring, sink)[1]) == {"unchanged"}
 
 
-STEPS = 11  # calls of KMS and sink in a first run
+STEPS = 15  # calls of KMS and sink in a first run
 
 
 # --- A key that exists already --------------------------------------------------------------------
@@ -243,7 +270,7 @@ def test_key_of_an_older_set_up_is_adopted(sink: FakeSink) -> None:
     summary, states = set_up(kms, keyring, sink, adopt=True)
     assert (summary.key_id, summary.fingerprint) == (OLD, SIGNER)
     assert states[:2] == ["adopted", "created"]
-    assert kms.keys == {"release": secret(), "release-public": public()}
+    assert kms.keys == stored()
     assert keyring.made == []
     again, states = set_up(kms, keyring, sink)
     assert set(states) == {"unchanged"}
@@ -339,6 +366,7 @@ def test_retired_key_of_our_own_is_no_older_set_up() -> None:
     set_up(kms)
     kms.remove_alias("id-release", "release")
     kms.remove_alias("id-release-public", "release-public")
+    kms.remove_alias("id-release-revocation", "release-revocation")
     kms.described["id-release"] = "imgsec secret half"
     set_up(kms, FakeKeyring(next_key=OTHER_SIGNER))
     assert kms.keys["release"] == secret(OTHER_SIGNER)

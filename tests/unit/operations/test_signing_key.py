@@ -148,4 +148,4 @@ def test_key_without_a_public_half_beside_it_is_not_found() -> None:
 def test_stored_key_is_described_without_personal_data() -> None:
     from imgsec.operations.signing_key import describe
 
-    assert describe("secret", SIGNER) == f"imgsec secret half, OpenPGP fingerprint {SIGNER}"
+    assert describe("secret half", SIGNER) == f"imgsec secret half, OpenPGP fingerprint {SIGNER}"
