@@ -1,27 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: which commands there are, and in which order their help shows them."""
+"""The command line: which commands there are, and in which order their help shows them.
+
+A command's module is imported when it is asked for: every run would pay for all of them, and there
+are more and more.
+"""
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
 from imgsec import __version__
-from imgsec.cli import (
-    demo,
-    keys,
-    publish_policy,
-    resolve,
-    sandbox,
-    scan_gate,
-    setup_signing_keys,
-    sign_image,
-    verify_image,
-)
+from imgsec.cli.help import paragraphs
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,42 +25,52 @@ app = typer.Typer(
 )
 
 _STORY = "The story"
-_TRY = "Try it here"
-
-
-def _help(command: Callable[..., Any]) -> str:
-    """A docstring as help: one line per paragraph, for the terminal to wrap."""
-    paragraphs = re.split(r"\n{2,}", inspect.cleandoc(command.__doc__ or ""))
-    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-
-
 _KEYS = "Keys"
-for _group, _command in (
-    (keys.app, keys.keys_list),
-    (keys.app, keys.keys_show),
-    (keys.app, keys.keys_check),
-    (keys.app, keys.keys_copy),
-    (keys.app, keys.keys_import),
-    (keys.app, keys.keys_export),
-):
-    _group.command(_command.__name__.partition("_")[2].replace("_", "-"), help=_help(_command))(
-        _command
-    )
+_TRY = "Try it here"
+# Name -> the panel of its help. The module has the name; in it is a function, or a group.
+_COMMANDS = {
+    "setup-signing-keys": _STORY,
+    "resolve": _STORY,
+    "scan-gate": _STORY,
+    "sign-image": _STORY,
+    "verify-image": _STORY,
+    "publish-policy": _STORY,
+    "keys": _KEYS,
+    "demo": _TRY,
+    "sandbox": _TRY,
+}
 
-for _panel, _command in (
-    (_STORY, setup_signing_keys.setup_signing_keys),
-    (_STORY, resolve.resolve),
-    (_STORY, scan_gate.scan_gate),
-    (_STORY, sign_image.sign_image),
-    (_STORY, verify_image.verify_image),
-    (_STORY, publish_policy.publish_policy),
-    (_TRY, demo.demo),
-):
-    app.command(_command.__name__.replace("_", "-"), help=_help(_command), rich_help_panel=_panel)(
-        _command
-    )
-app.add_typer(keys.app, name="keys", rich_help_panel=_KEYS)
-app.add_typer(sandbox.app, name="sandbox", rich_help_panel=_TRY)
+
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each made when it is first looked up."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            self._made[name] = _command(name, _COMMANDS[name])
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_COMMANDS)
+
+    def __len__(self) -> int:
+        return len(_COMMANDS)
+
+
+def _command(name: str, panel: str) -> Any:
+    """One command, or one group of commands, as the framework runs it."""
+    word = name.replace("-", "_")
+    module = importlib.import_module(f"imgsec.cli.{word}")
+    own = getattr(module, "app", None)
+    if own is None:
+        own = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        function = getattr(module, word)
+        own.command(name, help=paragraphs(function))(function)
+    command: Any = typer.main.get_command(own)
+    command.name, command.rich_help_panel = name, panel
+    return command
 
 
 def _show_version(wanted: bool) -> None:
@@ -92,9 +95,11 @@ def imgsec(
     """
 
 
-app.callback(help=_help(imgsec))(imgsec)
+app.callback(help=paragraphs(imgsec))(imgsec)
 
 
 def command_line() -> Callable[..., Any]:
     """The command to run: takes ``args`` and ``standalone_mode``."""
-    return typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
+    group.commands = _Commands()
+    return group  # type: ignore[no-any-return]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgsec.cli.help import paragraphs
 from imgsec.cli.options import (
     CLUSTER,
     IAM,
@@ -32,6 +33,8 @@ app = typer.Typer(
     name="keys",
     help="List the signing keys, check who accepts one, and bring keys from place to place.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
 )
 
 _FINGERPRINT_HELP = "The 40-digit fingerprint that the key must have."
@@ -348,3 +351,7 @@ def _published(world: World, folder: Path | None, *, in_cluster: bool) -> Publis
     if folder is not None:
         return world.folder_sink(folder)
     return world.cluster(dry_run=True) if in_cluster else None
+
+
+for _function in (keys_list, keys_show, keys_check, keys_copy, keys_import, keys_export):
+    app.command(_function.__name__.removeprefix("keys_"), help=paragraphs(_function))(_function)

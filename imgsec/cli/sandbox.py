@@ -18,6 +18,7 @@ app = typer.Typer(
     help="Run a registry, a KMS, a token service and a vulnerability advisor on this machine, "
     "to try and to test imgsec. Loopback only; never for real keys.",
     no_args_is_help=True,
+    add_completion=False,
 )
 faults_app = typer.Typer(
     name="faults", help="Let a service of the sandbox go wrong.", no_args_is_help=True

@@ -13,10 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import typer
-
 from imgsec import __version__
-from imgsec.cli.app import app
+from imgsec.cli.app import command_line
 from scripts.tekton import plans
 from scripts.tekton.plans import API_KEY, MOUNT, Document, TaskPlan
 
@@ -56,7 +54,7 @@ class Command:
 
 def read_command(name: str) -> Command:
     """What the application says about one of its commands."""
-    group: Any = typer.main.get_command(app)
+    group: Any = command_line()
     command = group.commands[name]
     story = [part for part in command.help.split("\n\n") if not part.startswith("Example")]
     options = {}

@@ -13,9 +13,8 @@ from typing import Any
 
 import jsonschema
 import pytest
-import typer
 
-from imgsec.cli.app import app
+from imgsec.cli.app import command_line
 from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import (
@@ -76,7 +75,7 @@ def shown_commands() -> list[tuple[str, str]]:
 def test_shown_command_is_one_that_the_program_takes(page: str, command: str) -> None:
     """Parsed by the real command line; a word that it does not know fails here."""
     words = shlex.split(command, comments=True)[1:]
-    node: Any = typer.main.get_command(app)
+    node: Any = command_line()
     while words and words[0] in getattr(node, "commands", {}):
         node = node.commands[words.pop(0)]
     assert not getattr(node, "commands", {}), f"{page}: {command}: no such command"

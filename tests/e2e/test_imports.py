@@ -33,6 +33,8 @@ def loaded(folder: Path, words: tuple[str, ...]) -> tuple[Ended, set[str]]:
         ("resolve", "--help"),
         ("publish-policy", "--help"),
         ("demo", "--help"),
+        ("keys", "--help"),
+        ("keys", "list", "--help"),
         ("sandbox", "--help"),
         ("sandbox", "run", "--help"),
         ("no-such-command",),
@@ -52,6 +54,24 @@ def test_words_without_work_import_nothing_heavy(tmp_path: Path, words: tuple[st
     if words[:1] != ("sandbox",):
         assert not modules & set(SERVICES)
         assert not {name for name in modules if name.startswith("imgsec.sandbox")}
+
+
+@pytest.mark.parametrize(
+    ("words", "asked_for"),
+    [
+        (("--version",), set()),
+        (("no-such-command",), set()),
+        (("sign-image", "--help"), {"sign_image"}),
+        (("keys", "list", "--no-such-option"), {"keys"}),
+    ],
+)
+def test_one_command_does_not_import_the_others(
+    tmp_path: Path, words: tuple[str, ...], asked_for: set[str]
+) -> None:
+    _, modules = loaded(tmp_path, words)
+    commands = {"sign_image", "verify_image", "scan_gate", "resolve", "publish_policy", "keys"}
+    commands |= {"setup_signing_keys", "demo", "sandbox"}
+    assert {name for name in commands if f"imgsec.cli.{name}" in modules} == asked_for
 
 
 def test_production_never_knows_the_sandbox(tmp_path: Path) -> None:
