@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support import CommandLine, Ended
+from tests.support import CommandLine, Ended, plain_environment
 
 HEAVY = ("requests", "urllib3", "jinja2", "yaml", "ibm_cloud_sdk_core", "jwt", "gnupg", "sh")
 SERVICES = ("starlette", "uvicorn", "httptools", "aiohttp", "trustme", "sqlite3", "asyncio")
@@ -68,7 +70,18 @@ def test_words_without_work_import_nothing_heavy(tmp_path: Path, words: tuple[st
 def test_one_command_does_not_import_the_others(
     tmp_path: Path, words: tuple[str, ...], asked_for: set[str]
 ) -> None:
-    _, modules = loaded(tmp_path, words)
+    code = (
+        "import sys; from imgsec.cli.failures import run; run(sys.argv[1:]);"
+        "print(*sys.modules, sep='\\n', file=open('modules', 'w'))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, *words],
+        cwd=tmp_path,
+        env=plain_environment(tmp_path),
+        check=True,
+        timeout=60,
+    )
+    modules = set((tmp_path / "modules").read_text().split())
     commands = {"sign_image", "verify_image", "scan_gate", "resolve", "publish_policy", "keys"}
     commands |= {"setup_signing_keys", "demo", "sandbox"}
     assert {name for name in commands if f"imgsec.cli.{name}" in modules} == asked_for
