@@ -163,6 +163,12 @@ TOOL_MISSING = _kind(
     "A program that imgsec runs is not installed.",
     "Install it, or name its folder with --tools-dir.",
 )
+TOOL_OUTDATED = _kind(
+    "tool-outdated",
+    Outcome.UNDECIDED,
+    "A program that imgsec runs is older than what it needs.",
+    "Update it, or name the folder of a newer one with --tools-dir.",
+)
 TOOL_FAILED = _kind(
     "tool-failed",
     Outcome.UNDECIDED,

@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
 _TOKEN_MAX_BYTES = 64 * 1024
+_VERSION_SECONDS = 20.0
 _PASSPHRASE_MAX_BYTES = 1024
 _SPACE, _DELETE = 0x20, 0x7F
 _CA_FILE_MAX_BYTES = 8 * 2**20  # ours; the usual bundles have a quarter of a megabyte
@@ -182,6 +183,37 @@ class World:
             context=self._settings.context,
             dry_run=dry_run,
         )
+
+    def tool_version(self, name: str) -> tuple[Path, str]:
+        """Where a program is, and what it says of itself. Raises (tool-missing, tool-failed)."""
+        from imgsec.adapters._process import run
+
+        path = self._tools.find(name)
+        words = ["version", "--client=true"] if name == "kubectl" else ["--version"]
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
+        completed = run([str(path), *words], environment=environment, timeout=_VERSION_SECONDS)
+        return path, completed.require_success().stdout.decode("utf-8", "replace")
+
+    def describe_storage(self) -> str:
+        """Where secret keys would be for the length of a run."""
+        kind = "in memory" if self._directory.in_memory else "on a disk, which verdicts record"
+        return f"{self._directory.path.parent}, {kind}"
+
+    def describe_credential(self) -> str:
+        """Which IAM credential is used and where it came from, never what it is."""
+        settings, kind = self._settings, type(self.iam_credential).__name__
+        file = settings.iam_token_file or settings.api_key_file
+        return {
+            "ApiKey": f"API key from {file or 'the environment'}",
+            "BearerToken": f"IAM token from {file}",
+            "TrustedProfile": f"trusted profile {settings.iam_profile}",
+            "VpcInstance": f"VPC instance, at {settings.vpc_metadata_url}",
+        }[kind]
+
+    def describe_account(self) -> str:
+        """The account that the token speaks for; asks for a token."""
+        account = self._tokens.account()
+        return f"a token of the account {account}" if account else "a token without an account"
 
     def notes(self) -> tuple[Note, ...]:
         """What the verdict must record of this run: a key that touched a disk."""

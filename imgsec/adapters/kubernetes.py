@@ -98,6 +98,19 @@ class Kubectl:
         words = (f"{_RESOURCES[kind]}/{name}", "--ignore-not-found", "--output=json")
         return self._object(self._argv("get", *place, *words)) or None
 
+    def describe(self) -> str:
+        """Which cluster this is. Raises as `publish` does."""
+        completed = self._run(self._argv("version", "--output=json"))
+        try:
+            version = json.loads(completed.stdout)["serverVersion"]["gitVersion"]
+        except (ValueError, KeyError, TypeError):
+            raise ImgsecError(CLUSTER_UNREACHABLE("the cluster told no version")) from None
+        return f"Kubernetes {version}"
+
+    def describe_policies(self) -> str:
+        """How many cluster-wide policies Portieris has. Raises (policy-engine-missing)."""
+        return f"{len(self._list(_RESOURCES['ClusterImagePolicy']))} ClusterImagePolicies"
+
     def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.ClusterReader`."""
         try:

@@ -36,6 +36,7 @@ _COMMANDS = {
     "verify-image": _STORY,
     "publish-policy": _STORY,
     "keys": _KEYS,
+    "doctor": _TRY,
     "demo": _TRY,
     "sandbox": _TRY,
 }

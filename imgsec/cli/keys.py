@@ -125,7 +125,7 @@ BinaryOpt = Annotated[
 ]
 
 
-@with_options(IAM, KMS, CLUSTER, NETWORK, TOOLS, name="keys list")
+@with_options(IAM, KMS, CLUSTER, NETWORK, TOOLS, title="keys list")
 def keys_list(
     *, manifests: ManifestsOpt = None, in_cluster: InClusterOpt = False, settings: Settings
 ) -> Answer:
@@ -151,7 +151,7 @@ def keys_list(
 
 
 @with_options(
-    IAM, KMS, CLUSTER, NETWORK, TOOLS, results=("fingerprint", "key-id"), name="keys show"
+    IAM, KMS, CLUSTER, NETWORK, TOOLS, results=("fingerprint", "key-id"), title="keys show"
 )
 def keys_show(
     key: NameArg,
@@ -182,7 +182,7 @@ def keys_show(
     return Answer(Report("keys show", verdict, keys=(found,)), results)
 
 
-@with_options(IAM, KMS, NETWORK, TOOLS, results=("fingerprint", "verdict"), name="keys check")
+@with_options(IAM, KMS, NETWORK, TOOLS, results=("fingerprint", "verdict"), title="keys check")
 def keys_check(*, key: KeyOpt, fingerprint: FingerprintOpt = None, settings: Settings) -> Answer:
     """Would each verifier accept this key as it is published? Portieris and Podman differ.
 
@@ -216,7 +216,7 @@ def keys_check(*, key: KeyOpt, fingerprint: FingerprintOpt = None, settings: Set
     NETWORK,
     TOOLS,
     results=("fingerprint", "key-id", "verdict"),
-    name="keys copy",
+    title="keys copy",
 )
 def keys_copy(
     *,
@@ -258,7 +258,7 @@ def keys_copy(
     NETWORK,
     TOOLS,
     results=("fingerprint", "key-id", "verdict"),
-    name="keys import",
+    title="keys import",
 )
 def keys_import(
     file: FileArg,
@@ -285,7 +285,7 @@ def keys_import(
         return _stored("keys import", done, world)
 
 
-@with_options(IAM, KMS, NETWORK, TOOLS, results=("fingerprint", "verdict"), name="keys export")
+@with_options(IAM, KMS, NETWORK, TOOLS, results=("fingerprint", "verdict"), title="keys export")
 def keys_export(
     key: NameArg,
     *,

@@ -361,12 +361,12 @@ def _result_option(result: str) -> Option:
 
 
 def with_options(
-    *groups: dict[str, Option], results: tuple[str, ...] = (), name: str | None = None
+    *groups: dict[str, Option], results: tuple[str, ...] = (), title: str | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add shared options to a command, which gets them as ``settings`` (and ``outputs``).
 
     groups: the connection options that the command needs. results: the names that
-    ``--result-NAME-file`` exists for. name: of the command in reports, if not its function's.
+    ``--result-NAME-file`` exists for. title: of the command in reports, if not its function's name.
     The command returns what it found; showing it and ending in
     the right code is done here, for all of them. Typer reads the wrapper's signature.
     """
@@ -412,7 +412,7 @@ def with_options(
             )
             own_values = {parameter.name: values[parameter.name] for parameter in kept}
             finish(
-                name or command.__name__.replace("_", "-"),
+                title or command.__name__.replace("_", "-"),
                 lambda: command(**own_values, **told),
                 outputs=outputs,
                 seconds=settings.timeout,

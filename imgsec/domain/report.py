@@ -110,6 +110,15 @@ class VerifierAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at: what was found, or the verdict why it will not work."""
+
+    name: str
+    found: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """What happened to one file or object: created, updated, unchanged or adopted."""
 
@@ -138,3 +147,4 @@ class Report:
     running: tuple[RunningImage, ...] = ()
     keys: tuple[KeyEntry, ...] = ()
     verifiers: tuple[VerifierAnswer, ...] = ()
+    checks: tuple[Check, ...] = ()

@@ -42,6 +42,11 @@ def report_document(report: Report, exit_code: int) -> Document:
         ]
     if report.keys:
         document["keys"] = [_entry(entry) for entry in report.keys]
+    if report.checks:
+        document["checks"] = [
+            {"name": check.name, "found": check.found, **_verdict(check.verdict)}
+            for check in report.checks
+        ]
     if report.verifiers:
         document["verifiers"] = [
             {"verifier": answer.verifier, **_verdict(answer.verdict)} for answer in report.verifiers

@@ -54,8 +54,23 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
             yield f"  ids in the KMS: {key.key_id}, public half {key.public_key_id}"
     for change in report.changes:
         yield f"{change.state}: {clean(change.target)}"
+    yield from _further_parts(report, verbose=verbose)
+    # These parts have said their own reasons.
+    if not (report.images or report.keys or report.verifiers or report.checks):
+        if report.verdict.outcome is not Outcome.PASS:
+            yield f"{report.verdict.outcome.word}: {report.command}"
+        yield from _reasons(report.verdict)
+    for note in report.verdict.notes:
+        yield f"note: {note.code}: {clean(note.text)}"
+
+
+def _further_parts(report: Report, *, verbose: bool) -> Iterator[str]:
     for entry in report.keys:
         yield from _key_lines(entry, verbose=verbose)
+    for check in report.checks:
+        word = "ok" if check.verdict.passed else "problem"
+        yield f"{word}: {check.name}{': ' if check.found else ''}{clean(check.found)}"
+        yield from _reasons(check.verdict)
     for answer in report.verifiers:
         yield f"{answer.verifier}: {answer.verdict.outcome.word}"
         yield from _reasons(answer.verdict)
@@ -64,13 +79,6 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
             where = clean(", ".join(one.namespaces))
             yield f"running: {one.verdict.outcome.word}: {clean(one.image)} (in {where})"
             yield from _reasons(one.verdict)
-    said = report.images or report.keys or report.verifiers  # with their own reasons
-    if not said:
-        if report.verdict.outcome is not Outcome.PASS:
-            yield f"{report.verdict.outcome.word}: {report.command}"
-        yield from _reasons(report.verdict)
-    for note in report.verdict.notes:
-        yield f"note: {note.code}: {clean(note.text)}"
 
 
 def _key_lines(entry: KeyEntry, *, verbose: bool) -> Iterator[str]:

@@ -19,6 +19,7 @@ from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import (
     Change,
+    Check,
     ImageReport,
     KeyEntry,
     KeySummary,
@@ -121,6 +122,7 @@ def reports() -> list[Report]:
                 KeyEntry("a", "id", None, None, refused[0].verdict),
             ),
         ),
+        Report("c", verdict, checks=(Check("skopeo", "1.9.3", verdict),)),
         Report("c", verdict, verifiers=(VerifierAnswer("podman", verdict),)),
         Report("c", verdict, running=(RunningImage("nginx", ("a",), verdict),)),
         Report("c", verdict, changes=(Change("kms://a", "adopted"),)),

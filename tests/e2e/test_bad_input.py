@@ -596,7 +596,7 @@ def test_public_half_without_its_secret_is_never_papered_over(bench: Bench) -> N
     first = set_up(bench, alias).expect(0).json["key"]
     bench.delete_key(first["keyId"])
     set_up(bench, alias).expect(1, "key-conflict")
-    assert set(bench.keys(alias)) == {f"{alias}-public"}
+    assert set(bench.keys(alias)) == {f"{alias}-public", f"{alias}-revocation"}
 
 
 def test_set_up_that_cannot_write_its_manifests_makes_no_key(bench: Bench) -> None:

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``imgsec doctor``: will it work here?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from imgsec.cli.options import (
+    ADVISOR,
+    CLUSTER,
+    IAM,
+    KMS,
+    NETWORK,
+    REGISTRY,
+    TOOLS,
+    own,
+    with_options,
+)
+from imgsec.cli.output import Answer
+from imgsec.cli.policies import (
+    DEFAULT_KEY_NAMESPACE,
+    DEFAULT_KEY_SECRET,
+    KeyNamespaceOpt,
+    KeySecretOpt,
+)
+from imgsec.config import Settings
+
+if TYPE_CHECKING:  # imported where they are used: --help needs none of them
+    from imgsec.domain.policy import KeySecret
+    from imgsec.domain.reference import ImageReference
+    from imgsec.operations.examine import Look
+    from imgsec.wiring import World
+
+
+class Purpose(StrEnum):
+    """What it is meant to work for."""
+
+    SIGN = "sign"
+    GATE = "gate"
+    PUBLISH = "publish"
+    SCAN = "scan"
+
+
+_TOOLS = {
+    Purpose.SIGN: ("skopeo", "gpg", "gpgv", "gpg-connect-agent"),
+    Purpose.GATE: (),
+    Purpose.PUBLISH: ("kubectl",),
+    Purpose.SCAN: ("kubectl",),
+}
+_KEY_REFERENCE = "portieris-keys"
+ImageArg = Annotated[
+    str | None,
+    typer.Argument(metavar="[IMAGE]", help="An image to try registry and advisor with."),
+]
+ForOpt = Annotated[
+    list[Purpose] | None,
+    own("doctor", "--for", help="What it is to work for. Repeatable; everything by default."),
+]
+KeyOpt = Annotated[
+    str | None,
+    own("doctor", "--key", "VAULT_KEY_ID", metavar="KEY", help="The signing key: alias or id."),
+]
+
+
+@with_options(IAM, KMS, REGISTRY, ADVISOR, CLUSTER, NETWORK, TOOLS, results=("verdict",))
+def doctor(
+    image: ImageArg = None,
+    *,
+    purpose: ForOpt = None,
+    key: KeyOpt = None,
+    key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
+    key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
+    settings: Settings,
+) -> Answer:
+    """Will it work here? Looks at tools, storage, credentials, roles, key, registry and cluster.
+
+    Reads only, and prints no secret: its answer can be pasted into a ticket. One line each, ok or
+    problem, with the next step.
+
+    Example: imgsec doctor --for sign --key release us.icr.io/team/app:1.0
+    """
+    from imgsec.domain.keys import KeyLocation
+    from imgsec.domain.policy import KeySecret, Namespace, ObjectName
+    from imgsec.domain.reference import ImageReference
+    from imgsec.domain.report import Report
+    from imgsec.operations.examine import examine
+    from imgsec.wiring import wire
+
+    wanted = tuple(dict.fromkeys(purpose or Purpose))
+    reference = ImageReference.parse(image).require_version() if image else None
+    name = None
+    if key:
+        location = key if key.startswith("kms:") else f"kms://{key}"
+        name = KeyLocation.parse(location, allowed=("kms",)).name
+    secret = KeySecret(ObjectName.parse(key_secret), Namespace.parse(key_secret_namespace))
+    with wire(settings) as world:
+        looks = [*_looks_at_tools(world, wanted)]
+        if set(wanted) != {Purpose.PUBLISH}:
+            looks += _looks_at_services(world, wanted, name, reference)
+        if {Purpose.PUBLISH, Purpose.SCAN} & set(wanted):
+            looks += _looks_at_cluster(world, secret, publishes=Purpose.PUBLISH in wanted)
+        checks, verdict = examine(looks)
+    return Answer(Report("doctor", verdict, checks=checks))
+
+
+def _looks_at_tools(world: World, wanted: tuple[Purpose, ...]) -> Iterator[tuple[str, Look]]:
+    from imgsec.operations.examine import look_at_version
+
+    def version(tool: str) -> str:
+        path, printed = world.tool_version(tool)
+        return f"{look_at_version(tool, printed)}, {path}"
+
+    for tool in dict.fromkeys(name for purpose in wanted for name in _TOOLS[purpose]):
+        yield tool, lambda tool=tool: version(tool)  # type: ignore[misc]
+    if Purpose.SIGN in wanted:
+        yield "private directory", world.describe_storage
+
+
+def _looks_at_services(
+    world: World,
+    wanted: tuple[Purpose, ...],
+    key: str | None,
+    image: ImageReference | None,
+) -> Iterator[tuple[str, Look]]:
+    from imgsec.operations import examine
+
+    yield "credential", world.describe_credential
+    yield "IAM", world.describe_account
+    if Purpose.SIGN in wanted:
+        yield (
+            "KMS",
+            lambda: f"{sum(1 for _ in world.kms.list_keys())} keys, in {world.kms.address[1]}",
+        )
+        if key is not None:
+            yield (
+                "signing key",
+                lambda: examine.look_at_key(key, world.kms, world.keyring, world.clock.now()),
+            )
+    if image is not None:
+        yield (
+            "registry",
+            lambda: examine.look_at_registry(image, world.registry, signs=Purpose.SIGN in wanted),
+        )
+        if {Purpose.GATE, Purpose.SCAN} & set(wanted):
+            yield (
+                "advisor",
+                lambda: examine.look_at_advisor(image, world.registry, world.scanner),
+            )
+
+
+def _looks_at_cluster(
+    world: World, secret: KeySecret, *, publishes: bool
+) -> Iterator[tuple[str, Look]]:
+    from imgsec.domain.policy import ObjectName
+    from imgsec.operations import examine
+
+    cluster = world.cluster(dry_run=True)
+    yield "cluster", cluster.describe
+    yield "Portieris", cluster.describe_policies
+    if not publishes:
+        return
+    yield "public key", lambda: examine.look_at_key_secret(secret, cluster)
+    yield (
+        "key reference",
+        lambda: examine.look_at_reference(ObjectName(_KEY_REFERENCE), secret, cluster, None),
+    )
