@@ -42,6 +42,7 @@ def test_all_is_well_for_signing_and_gating(bench: Bench, key: SigningKey) -> No
     assert bench.leftovers() == []
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("service", "name"),
     [("iam", "IAM"), ("kms", "KMS"), ("registry", "registry"), ("va", "advisor")],
@@ -71,6 +72,7 @@ def test_missing_and_outdated_tools_are_named(bench: Bench) -> None:
     assert (found["skopeo"], found["gpg"], found["gpgv"]) == ("undecided", "undecided", "pass")
 
 
+@pytest.mark.once
 def test_key_that_is_not_there_and_role_that_is_missing_are_problems(
     bench: Bench, key: SigningKey
 ) -> None:
@@ -87,6 +89,7 @@ def test_key_that_is_not_there_and_role_that_is_missing_are_problems(
     assert "ReaderPlus" in problem["reasons"][0]["hint"]
 
 
+@pytest.mark.once
 def test_without_credential_or_cluster_each_says_what_to_do(bench: Bench) -> None:
     environment = {"IMGSEC_API_KEY_FILE": None, "KUBECONFIG": "/nowhere"}
     done = bench.imgsec("doctor", env=environment)
@@ -97,6 +100,7 @@ def test_without_credential_or_cluster_each_says_what_to_do(bench: Bench) -> Non
     assert all(check["reasons"][0]["hint"] for check in done.json["checks"] if check["reasons"])
 
 
+@pytest.mark.once
 def test_credential_is_told_by_where_it_came_from(bench: Bench, tmp_path: Path) -> None:
     def credential(env: dict[str, str | None]) -> str:
         done = bench.imgsec("doctor", "--for", "gate", env=env)

@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import Bench
 from tests.support import plain_environment
 
+pytestmark = pytest.mark.once
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "setup-image-signing-keys.sh"
 
 

@@ -18,6 +18,8 @@ import yaml
 from tests.conftest import Bench
 from tests.support import Gpg, short_folder
 
+pytestmark = pytest.mark.once
+
 PRIVATE, PUBLIC = "portieris-image-signing-private-key", "portieris-image-signing-public-key"
 
 

@@ -17,6 +17,8 @@ import yaml
 
 from tests.conftest import Bench, SigningKey
 
+pytestmark = pytest.mark.once
+
 
 @dataclass
 class Store:

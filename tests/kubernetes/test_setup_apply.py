@@ -122,6 +122,7 @@ def test_image_of_a_registry_that_is_away_is_undecided(
     assert POLICY not in cluster.objects
 
 
+@pytest.mark.once
 def test_existing_secret_decides_before_a_key_is_made(
     bench: Bench, cluster: Cluster, kubeconfig: Path, key: SigningKey
 ) -> None:
@@ -132,6 +133,7 @@ def test_existing_secret_decides_before_a_key_is_made(
     assert bench.keys(alias) == {}
 
 
+@pytest.mark.once
 def test_foreign_secret_is_adopted_only_when_asked(set_up: SetUp, cluster: Cluster) -> None:
     cluster.objects[PUBLIC] = {
         "kind": "Secret",
@@ -147,6 +149,7 @@ def test_foreign_secret_is_adopted_only_when_asked(set_up: SetUp, cluster: Clust
     assert "adopted" in [note["code"] for note in done.json["notes"]]
 
 
+@pytest.mark.once
 def test_who_may_edit_the_public_key_is_named(set_up: SetUp, cluster: Cluster) -> None:
     cluster.lists[BINDINGS] = [
         {
@@ -164,6 +167,7 @@ def test_who_may_edit_the_public_key_is_named(set_up: SetUp, cluster: Cluster) -
     assert "could not be read" in notes["key-secret-editable"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "words",
     [
