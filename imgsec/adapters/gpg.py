@@ -51,6 +51,7 @@ _AGENT_CONF = "disable-scdaemon\nmax-cache-ttl 600\n"
 # For a key that is imported, whose passphrase is at hand here: else each use of it costs 0.4 s. One
 # that is made here goes out into the world, with gpg's own count.
 _FEW_ITERATIONS = "s2k-count 65536\n"
+_NO_SPACE = "No space left on device"  # gpg's words for a full disk, in our locale
 _STATUS_MAX_BYTES = 64 * 1024
 _GPGV_EXIT_CODES = (0, 1, 2)  # good, bad, cannot check; anything else is no judgment
 _ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
@@ -131,6 +132,8 @@ class GpgKeyring:
         """See `imgsec.ports.Keyring`."""
         (self.home / "gpg-agent.conf").write_text(_AGENT_CONF + _FEW_ITERATIONS, encoding="ascii")
         result = self._gpg.import_keys(content.reveal())
+        if _NO_SPACE in result.stderr:
+            raise ImgsecError(STORAGE_UNAVAILABLE(f"gpg cannot keep the key: {_NO_SPACE}"))
         if result.sec_read != 1 or len(set(result.fingerprints)) != 1:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.sec_read or 'no'} secret keys"))
         if self._is_protected():

@@ -393,6 +393,18 @@ def test_no_log_level_shows_a_byte_of_a_key(
     assert [record.name for record in caplog.records if record.name == "gnupg"] == []
 
 
+def test_full_disk_is_no_malformed_key(
+    keyring: GpgKeyring, cast: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Result:
+        sec_read, fingerprints = 1, ()
+        stderr = "gpg: error writing keyring: No space left on device\ngpg: secret keys read: 1"
+
+    monkeypatch.setattr(keyring._gpg, "import_keys", lambda *_: Result)
+    with refused("storage-unavailable"):
+        keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
+
+
 def test_too_long_home_is_refused_before_gpg_fails_on_it(tmp_path: Path) -> None:
     home = tmp_path / ("x" * 80)
     home.mkdir()
