@@ -204,7 +204,9 @@ class Bench:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """One sandbox for all tests that this worker runs."""
     directory = tmp_path_factory.mktemp("sandbox") / "state"
-    with running_sandbox(directory, Options(settings={"restore_wait": 0})) as sandbox:
+    with running_sandbox(
+        directory, Options(settings={"restore_wait": 0, "alias_wait": 1})
+    ) as sandbox:
         yield sandbox
 
 

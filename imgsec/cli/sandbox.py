@@ -70,6 +70,16 @@ RestoreOpt = Annotated[
         help="Seconds before a deleted key can be restored. Default: 30.",
     ),
 ]
+AliasWaitOpt = Annotated[
+    int | None,
+    typer.Option(
+        "--alias-wait",
+        envvar="IMGSEC_SANDBOX_ALIAS_WAIT",
+        metavar="SECONDS",
+        min=0,
+        help="Seconds before an alias that was taken from a key is free. Default: 5.",
+    ),
+]
 
 
 @app.command("up")
@@ -78,6 +88,7 @@ def up(
     scenario: ScenarioOpt = None,
     token_lifetime: LifetimeOpt = None,
     restore_wait: RestoreOpt = None,
+    alias_wait: AliasWaitOpt = None,
     new_ports: Annotated[
         bool,
         typer.Option(
@@ -94,7 +105,11 @@ def up(
     from imgsec.sandbox import lifecycle
     from imgsec.sandbox.folder import default_directory
 
-    options = lifecycle.Options(scenario, _settings(token_lifetime, restore_wait), new_ports)
+    options = lifecycle.Options(
+        scenario,
+        _settings(token_lifetime=token_lifetime, restore_wait=restore_wait, alias_wait=alias_wait),
+        new_ports,
+    )
     sandbox, started = lifecycle.up(directory or default_directory(), options)
     word = "ready" if started else "running already"
     typer.echo(
@@ -192,6 +207,7 @@ def run(
     scenario: ScenarioOpt = None,
     token_lifetime: LifetimeOpt = None,
     restore_wait: RestoreOpt = None,
+    alias_wait: AliasWaitOpt = None,
 ) -> None:
     """Run CMD in a sandbox of its own, and end with CMD's exit code.
 
@@ -200,7 +216,10 @@ def run(
     from imgsec.sandbox.lifecycle import Options
     from imgsec.sandbox.running import run_inside
 
-    options = Options(scenario, _settings(token_lifetime, restore_wait))
+    options = Options(
+        scenario,
+        _settings(token_lifetime=token_lifetime, restore_wait=restore_wait, alias_wait=alias_wait),
+    )
     sys.stdout.flush()
     raise typer.Exit(run_inside(command, directory, options))
 
@@ -281,6 +300,5 @@ def _folder(directory: Path | None) -> StateFolder:
     return folder
 
 
-def _settings(token_lifetime: int | None, restore_wait: int | None) -> dict[str, int]:
-    given = {"token_lifetime": token_lifetime, "restore_wait": restore_wait}
+def _settings(**given: int | None) -> dict[str, int]:
     return {name: value for name, value in given.items() if value is not None}

@@ -35,6 +35,7 @@ class Settings:
 
     token_lifetime: int = 3600  # seconds; IAM's own value
     restore_wait: int = 30  # seconds between two changes of a key's state; Key Protect's own value
+    alias_wait: int = 5  # seconds until an alias that was taken away is free; there up to 300
 
 
 @dataclass(frozen=True, slots=True)

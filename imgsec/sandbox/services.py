@@ -40,7 +40,13 @@ def main() -> None:
         where = f"{identity.region}:a/{identity.account}:{identity.kms_instance}"
         return f"crn:v1:bluemix:public:kms:{where}:key:{key_id}"
 
-    store = KeyStore(folder.database("kms"), crn, identity.settings.restore_wait)
+    settings = identity.settings
+    store = KeyStore(
+        folder.database("kms"),
+        crn,
+        restore_wait=settings.restore_wait,
+        alias_wait=settings.alias_wait,
+    )
 
     def service(name: str, app: App, error_body: ErrorBody) -> Service:
         return Service(name, app, folder, error_body, identity.id)

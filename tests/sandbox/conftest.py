@@ -79,7 +79,9 @@ def imgsec(tmp_path: Path) -> CommandLine:
 @pytest.fixture(scope="session")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     directory = tmp_path_factory.mktemp("sandbox") / "state"
-    with running_sandbox(directory, Options(settings={"restore_wait": 0})) as running:
+    with running_sandbox(
+        directory, Options(settings={"restore_wait": 0, "alias_wait": 0})
+    ) as running:
         yield running
 
 

@@ -6,11 +6,16 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from imgsec.sandbox.kms.errors import KmsError
+from imgsec.sandbox.kms.requests import NewKey
+from imgsec.sandbox.kms.store import KeyStore
 from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import Client, access_log, key_body
@@ -277,6 +282,22 @@ def test_a_taken_alias_prevents_the_whole_create(client: Client) -> None:
     assert (refused.status_code, reason(refused)) == (409, "KEY_ALIAS_NOT_UNIQUE_ERR")
     assert client.kms("HEAD", KEYS).headers["Key-Total"] == before
     assert client.kms("GET", f"{KEYS}/{other}").status_code == 404
+
+
+def test_alias_is_nobodys_for_a_while_before_another_key_can_have_it(tmp_path: Path) -> None:
+    def opened(alias_wait: int) -> KeyStore:
+        return KeyStore(tmp_path / "db", lambda _: "crn", restore_wait=0, alias_wait=alias_wait)
+
+    store = opened(3600)
+    new = NewKey.parse(json.dumps(key_body(aliases=["release"], payload=PAYLOAD)).encode())
+    first = store.create(new, ring="default", by="me")
+    store.remove_alias(first, "release")
+    for key in (first, store.create(replace(new, aliases=()), ring="default", by="me")):
+        with pytest.raises(KmsError, match="KEY_ALIAS_NOT_UNIQUE_ERR"):
+            store.add_alias(key, "release", "me")
+    with pytest.raises(KmsError):
+        store.find("release", None, "read")
+    store.close()
 
 
 def test_aliases_come_and_go(client: Client) -> None:

@@ -47,6 +47,10 @@ CREATE TABLE IF NOT EXISTS alias (
     created_by TEXT NOT NULL,
     created TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS leaving_alias (
+    alias TEXT PRIMARY KEY,
+    free_at TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS ring (
     position INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -98,11 +102,14 @@ class Key:
 class KeyStore:
     """The keys of one instance."""
 
-    def __init__(self, path: Path, crn: Callable[[str], str], restore_wait: int) -> None:
+    def __init__(
+        self, path: Path, crn: Callable[[str], str], *, restore_wait: int, alias_wait: int
+    ) -> None:
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.executescript(_SCHEMA)
         self._crn = crn
         self._wait = timedelta(seconds=restore_wait)
+        self._alias_wait = timedelta(seconds=alias_wait)
         with self._change():
             self._db.execute(
                 "INSERT OR IGNORE INTO ring (id, created_by, created) VALUES (?, 'System', ?)",
@@ -233,11 +240,17 @@ class KeyStore:
         return {"keyId": key.id, "alias": alias, "createdBy": by, "creationDate": now}
 
     def remove_alias(self, key: Key, alias: str) -> None:
-        """Take a name away; at once, where the real service needs minutes."""
+        """Take a name away. No key has it then, and for a while no other can get it."""
+        now = _now()
         with self._change():
             gone = self._db.execute(
                 "DELETE FROM alias WHERE key_id = ? AND alias = ?", (key.id, alias)
             )
+            if gone.rowcount:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO leaving_alias (alias, free_at) VALUES (?, ?)",
+                    (alias, _words(now + self._alias_wait)),
+                )
         if not gone.rowcount:
             raise KmsError(
                 "Alias could not be deleted", "KEY_NOT_FOUND_ERR", "Alias does not exist"
@@ -305,6 +318,10 @@ class KeyStore:
         ).fetchone()
         if held >= ALIASES_MAX:
             raise KmsError(what, "KEY_ALIAS_QUOTA_ERR")
+        self._db.execute("DELETE FROM leaving_alias WHERE free_at <= ?", (_words(_now()),))
+        leaving = self._db.execute("SELECT 1 FROM leaving_alias WHERE alias = ?", (alias,))
+        if leaving.fetchone():
+            raise KmsError(what, "KEY_ALIAS_NOT_UNIQUE_ERR")
         try:
             self._db.execute(
                 "INSERT INTO alias (alias, key_id, created_by, created) VALUES (?, ?, ?, ?)",
