@@ -6,7 +6,7 @@ Every method may raise `ImgsecError`; the reasons that a caller is meant to hand
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -65,7 +65,8 @@ class Registry(ManifestReader, SignatureReader, ConfigReader, Protocol):
 class StoredKey:
     """A key object in the KMS, without its payload. id: the KMS's own UUID.
 
-    name: not unique. key_ring: empty where the KMS does not tell.
+    name: not unique. key_ring, state: empty where the KMS does not tell; state is ``active`` or one
+    of its other words.
     """
 
     id: str
@@ -74,6 +75,7 @@ class StoredKey:
     description: str
     created: datetime | None
     key_ring: str = ""
+    state: str = ""
 
 
 class KeyReader(Protocol):
@@ -130,8 +132,21 @@ class Keyring(Protocol):
     def inspect_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
         """All public keys in the content, in their order. Raises (key-malformed) for none."""
 
-    def import_public_key(self, content: bytes) -> PublicKey:
-        """Import one public key, armoured or binary. Raises (key-malformed)."""
+    def import_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
+        """Import all public keys in the content, armoured or binary, each once.
+
+        A key that is there already gets what is new: a later end date, a revocation. Raises
+        (key-malformed).
+        """
+
+    def extend_key(self, fingerprint: Fingerprint, until: datetime) -> PublicKey:
+        """Let a key whose secret half is here end at that moment.
+
+        Raises (key-creation-failed).
+        """
+
+    def revoke_key(self, fingerprint: Fingerprint, certificate: bytes) -> PublicKey:
+        """Mark a key as revoked by its certificate. Raises (key-malformed)."""
 
     def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
         """The secret key, binary."""
@@ -139,8 +154,11 @@ class Keyring(Protocol):
     def make_revocation(self, fingerprint: Fingerprint) -> bytes:
         """A certificate that revokes the key for good, armoured. Raises (key-creation-failed)."""
 
-    def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
-        """The public key."""
+    def export_public_key(self, fingerprint: Fingerprint) -> bytes:
+        """The public key, binary."""
+
+    def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
+        """These public keys in one armoured block: Portieris reads the first block only."""
 
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         """The signed content if this primary key made the signature, else why it does not count."""

@@ -109,7 +109,7 @@ INVALID_KEY_LOCATION = _kind(
 INVALID_ALIAS = _kind(
     "invalid-alias",
     Outcome.USAGE,
-    "A KMS alias is not 2 to 79 letters, digits, dashes or underscores, or is reserved.",
+    "A KMS alias is not 2 to 74 letters, digits, dashes or underscores, or is reserved.",
     "Choose a name such as release-signing.",
 )
 INVALID_NAME = _kind(
@@ -256,6 +256,19 @@ KEY_NOT_FOUND = _kind(
     Outcome.UNDECIDED,
     "The KMS, file or environment variable holds no key of that name.",
     "Check alias, instance and key ring; `imgsec setup-signing-keys` makes a key.",
+)
+KEY_MOVING = _kind(
+    "key-moving",
+    Outcome.UNDECIDED,
+    "The alias of the signing key is on its way from one key to another.",
+    "Try again in some minutes, or use the key that the Secret portieris-keys names.",
+    retryable=True,
+)
+KEY_UNPUBLISHED = _kind(
+    "key-unpublished",
+    Outcome.UNDECIDED,
+    "No Secret that imgsec made holds the public half of the key.",
+    "Name the folder or the cluster in which `imgsec setup-signing-keys` published it.",
 )
 KEY_MALFORMED = _kind(
     "key-malformed",
@@ -412,6 +425,12 @@ KEY_FINGERPRINT_MISMATCH = _kind(
     Outcome.REFUSED,
     "The key that was found is not the key that was expected.",
     "Find out who changed the key or the fingerprint, before anything is signed or believed.",
+)
+KEY_RETIRED = _kind(
+    "key-retired",
+    Outcome.REFUSED,
+    "Another key has replaced this one; what it signs now would not be accepted.",
+    "Sign with the alias, or with the key that the Secret portieris-keys names.",
 )
 KEY_UNUSABLE = _kind(
     "key-unusable",

@@ -14,7 +14,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +42,7 @@ from imgsec.reasons import (
 )
 
 GPGV_SECONDS = 20.0
-REVOCATION_SECONDS = 30.0
+KEY_CHANGE_SECONDS = 30.0
 AGENT_ANSWER_SECONDS = 10.0
 AGENT_END_SECONDS = 1.0  # it needs milliseconds
 _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
@@ -126,7 +126,7 @@ class GpgKeyring:
         result = self._gpg.gen_key(batch)
         if not result.fingerprint:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg made no key: {_last_line(result.stderr)}"))
-        return self._only_key(result.fingerprint)
+        return self._listed(Fingerprint.parse(result.fingerprint))
 
     def import_secret_key(self, content: SecretBytes) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
@@ -138,7 +138,7 @@ class GpgKeyring:
             raise ImgsecError(KEY_MALFORMED(f"it holds {result.sec_read or 'no'} secret keys"))
         if self._is_protected():
             self._require_passphrase(result.fingerprints[0])
-        return self._only_key(result.fingerprints[0])
+        return self._listed(Fingerprint.parse(result.fingerprints[0]))
 
     def _require_passphrase(self, fingerprint: str) -> None:
         """Prove by a signature that the passphrase opens the key. Raises (key-unusable)."""
@@ -193,13 +193,41 @@ class GpgKeyring:
             raise ImgsecError(KEY_MALFORMED("it holds no public keys"))
         return tuple(map(_public_key, rows))
 
-    def import_public_key(self, content: bytes) -> PublicKey:
+    def import_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
         """See `imgsec.ports.Keyring`. A secret key is refused, and does not enter the keyring."""
-        self.inspect_public_key(content)
+        wanted = dict.fromkeys(key.fingerprint for key in self.inspect_public_keys(content))
         result = self._gpg.import_keys(content)
-        if result.count != 1 or len(set(result.fingerprints)) != 1:
-            raise ImgsecError(KEY_MALFORMED(f"it holds {result.count or 'no'} public keys"))
-        return self._only_key(result.fingerprints[0])
+        if set(result.fingerprints) != set(map(str, wanted)):
+            raise ImgsecError(KEY_MALFORMED(f"gpg imported {result.count} of {len(wanted)} keys"))
+        return tuple(self._listed(fingerprint) for fingerprint in wanted)
+
+    def extend_key(self, fingerprint: Fingerprint, until: datetime) -> PublicKey:
+        """See `imgsec.ports.Keyring`."""
+        with pipe_with(self._passphrase) as descriptor:
+            passphrase = ("0",) if descriptor is None else (str(descriptor),)
+            completed = run(
+                [
+                    *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--batch"),
+                    *("--pinentry-mode", "loopback", "--passphrase-fd", *passphrase),
+                    *("--quick-set-expire", str(fingerprint), f"{until:%Y%m%dT%H%M%S}"),
+                ],
+                environment=self._environment,
+                timeout=KEY_CHANGE_SECONDS,
+                pass_fds=() if descriptor is None else (descriptor,),
+            )
+        if completed.exit_code != 0:
+            raise ImgsecError(
+                KEY_CREATION_FAILED(f"gpg gave the key no later end date: {completed.message}")
+            )
+        return self._listed(fingerprint)
+
+    def revoke_key(self, fingerprint: Fingerprint, certificate: bytes) -> PublicKey:
+        """See `imgsec.ports.Keyring`."""
+        self._gpg.import_keys(certificate)
+        key = self._listed(fingerprint)
+        if not key.is_revoked:
+            raise ImgsecError(KEY_MALFORMED(f"the certificate does not revoke {fingerprint}"))
+        return key
 
     def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
         """See `imgsec.ports.Keyring`."""
@@ -226,7 +254,7 @@ class GpgKeyring:
                     *("--gen-revoke", str(fingerprint)),
                 ],
                 environment=self._environment,
-                timeout=REVOCATION_SECONDS,
+                timeout=KEY_CHANGE_SECONDS,
                 stdin=b"y\n0\n\ny\n",  # make one; no reason specified; no text; yes
                 pass_fds=() if descriptor is None else (descriptor,),
             )
@@ -236,11 +264,13 @@ class GpgKeyring:
             )
         return completed.stdout
 
-    def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
+    def export_public_key(self, fingerprint: Fingerprint) -> bytes:
         """See `imgsec.ports.Keyring`."""
-        if not armour:
-            return self._keyring_file(fingerprint).read_bytes()
-        return self._exported(fingerprint, armour=True)
+        return self._keyring_file(fingerprint).read_bytes()
+
+    def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
+        """See `imgsec.ports.Keyring`. In the order in which they were imported."""
+        return self._exported(*fingerprints, armour=True)
 
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         """See `imgsec.ports.Keyring`."""
@@ -257,10 +287,13 @@ class GpgKeyring:
             path.write_bytes(self._exported(fingerprint, armour=False))
         return path
 
-    def _exported(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
-        content = self._gpg.export_keys(str(fingerprint), armor=armour)
+    def _exported(self, *fingerprints: Fingerprint, armour: bool) -> bytes:
+        # Minimal: with the newest end date only, and the same bytes whichever copies were merged.
+        names = list(map(str, fingerprints))
+        content = self._gpg.export_keys(names, armor=armour, minimal=True)
         if not content:
-            raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {fingerprint}"))
+            listed = ", ".join(map(str, fingerprints))
+            raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {listed}"))
         return content.encode("ascii") if isinstance(content, str) else bytes(content)
 
     def _gpgv(self, keyring: Path, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
@@ -306,8 +339,9 @@ class GpgKeyring:
                 return
         raise ImgsecError(TOOL_FAILED("gpg's agent cannot be ended"))
 
-    def _only_key(self, fingerprint: str) -> PublicKey:
-        wanted = Fingerprint.parse(fingerprint)
+    def _listed(self, wanted: Fingerprint) -> PublicKey:
+        """What the keyring has of a key that was just imported or changed."""
+        (self.home / f"{wanted}.gpg").unlink(missing_ok=True)  # see `_keyring_file`
         for row in self._gpg.list_keys():  # of secret keys it tells less about the subkeys
             if row["fingerprint"] == str(wanted):
                 return _public_key(row)

@@ -42,6 +42,8 @@ _OK, _CREATED, _NO_CONTENT = 200, 201, 204
 _BAD_REQUEST, _NOT_FOUND, _CONFLICT, _GONE = 400, 404, 409, 410
 _PAGE, _PAGES_MAX = 200, 500  # Key Protect: 200 by default, 5,000 at most
 _DESTROYED = 5
+# Key Protect (NIST SP 800-57, 7): a standard key is only ever active or destroyed.
+_STATES = {0: "pre-active", 1: "active", 2: "suspended", 3: "deactivated", 5: "destroyed"}
 _ALIAS_TAKEN = "KEY_ALIAS_NOT_UNIQUE_ERR"
 
 
@@ -264,7 +266,7 @@ def _total(answer: Answer) -> object:
 
 
 def _stored(resource: Mapping[str, Any]) -> StoredKey:
-    aliases = resource.get("aliases") or []
+    aliases, state = resource.get("aliases") or [], resource.get("state")
     try:
         created = datetime.fromisoformat(str(resource.get("creationDate")))
     except ValueError:
@@ -276,6 +278,7 @@ def _stored(resource: Mapping[str, Any]) -> StoredKey:
         description=str(resource.get("description", "")),
         created=created,
         key_ring=str(resource.get("keyRingID", "")),
+        state=_STATES.get(state, "") if isinstance(state, int) else "",
     )
 
 

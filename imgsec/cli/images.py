@@ -8,11 +8,30 @@ from dataclasses import replace
 
 from imgsec.cli.lifetime import DeadlineReached
 from imgsec.cli.output import Answer
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ImageReport, Report
 from imgsec.domain.verdict import Note, all_of, because
 from imgsec.errors import ImgsecError
-from imgsec.reasons import TIMEOUT
+from imgsec.reasons import INPUT_MALFORMED, TIMEOUT
+
+_IMAGES_MAX_BYTES = 1 * 2**20  # ours; some ten thousand names
+
+
+def read_images(path: str) -> tuple[ImageReference, ...]:
+    """The images in a file, each with its tag, one on a line; ``#`` begins a comment.
+
+    Raises `ImgsecError` (input-unreadable, input-malformed, invalid-reference, tag-required).
+    """
+    from imgsec.adapters.files import read_file
+
+    text = read_file(path, max_bytes=_IMAGES_MAX_BYTES).decode("utf-8", "replace")
+    words = [line.partition("#")[0].strip() for line in text.splitlines()]
+    images = [ImageReference.parse(word) for word in words if word]
+    if not images:
+        raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} names no image"))
+    for image in images:
+        _ = image.tagged_name
+    return tuple(dict.fromkeys(images))
 
 
 def judge_each(

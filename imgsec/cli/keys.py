@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgsec.cli.help import paragraphs
+from imgsec.cli.key_changes import keys_renew, keys_revoke, keys_rotate
 from imgsec.cli.options import (
     CLUSTER,
     IAM,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:  # imported where they are used: --help needs none of them
 
 app = typer.Typer(
     name="keys",
-    help="List the signing keys, check who accepts one, and bring keys from place to place.",
+    help="List the signing keys, check who accepts one, replace, renew, revoke and move them.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -302,7 +303,7 @@ def keys_export(
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import passed
     from imgsec.errors import ImgsecError
-    from imgsec.operations.signing_key import load_public_key
+    from imgsec.operations.signing_key import load_public_keys
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
@@ -315,12 +316,17 @@ def keys_export(
         )
     where = _named(key)
     with wire(settings) as world:
-        found = load_public_key(where, world.shelf("kms"), world.keyring, expected=None)
-        content = world.keyring.export_public_key(found.fingerprint, armour=not binary)
+        keys = load_public_keys(where, world.shelf("kms"), world.keyring, expected=None)
+        fingerprints = [key.fingerprint for key in keys]
+        content = (
+            b"".join(map(world.keyring.export_public_key, fingerprints))
+            if binary
+            else world.keyring.export_block(fingerprints)
+        )
         state = update_file(file, content)
         verdict = passed(*world.notes())
     report = Report("keys export", verdict, changes=(Change(file, state),))
-    return Answer(report, {"fingerprint": str(found.fingerprint)})
+    return Answer(report, {"fingerprint": str(fingerprints[0])})
 
 
 def _stored(command: str, done: SetUp, world: World) -> Answer:
@@ -353,5 +359,15 @@ def _published(world: World, folder: Path | None, *, in_cluster: bool) -> Publis
     return world.cluster(dry_run=True) if in_cluster else None
 
 
-for _function in (keys_list, keys_show, keys_check, keys_copy, keys_import, keys_export):
+for _function in (
+    keys_list,
+    keys_show,
+    keys_check,
+    keys_rotate,
+    keys_renew,
+    keys_revoke,
+    keys_copy,
+    keys_import,
+    keys_export,
+):
     app.command(_function.__name__.removeprefix("keys_"), help=paragraphs(_function))(_function)

@@ -447,7 +447,7 @@ _LOOSENED = {
 
 _LOOSENED_FLAGS = {
     "adopt": ("adopted", "what imgsec did not make may be taken over"),
-    "accept_lockout": ("accepted-lockout", "the policy may refuse images that run now"),
+    "accept_lockout": ("accepted-lockout", "images that run now may be refused"),
 }
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported where it is used: --help needs none of it
 DEFAULT_POLICY_NAME = "imgsec-signed-images"
 DEFAULT_KEY_SECRET = "portieris-image-signing-public-key"  # noqa: S105 - the name of a Secret
 DEFAULT_KEY_NAMESPACE = "portieris"
+DEFAULT_KEY_REFERENCE = "portieris-keys"
 _PANEL = "Policy"
 
 RepositoryOpt = Annotated[
@@ -50,6 +51,15 @@ KeyNamespaceOpt = Annotated[
         metavar="NAMESPACE",
         panel=_PANEL,
         help="Its namespace: one that application teams cannot edit.",
+    ),
+]
+ReferenceOpt = Annotated[
+    str,
+    shared(
+        "--key-reference-secret",
+        metavar="NAME",
+        panel=_PANEL,
+        help="Secret that tells pipelines which key signs.",
     ),
 ]
 MutateOpt = Annotated[

@@ -23,6 +23,7 @@ from imgsec.cli.options import (
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
+    DEFAULT_KEY_REFERENCE,
     DEFAULT_KEY_SECRET,
     DEFAULT_POLICY_NAME,
     AdoptOpt,
@@ -30,6 +31,7 @@ from imgsec.cli.policies import (
     KeySecretOpt,
     MutateOpt,
     PolicyNameOpt,
+    ReferenceOpt,
     RepositoryOpt,
     UncheckedOpt,
     policy_of,
@@ -39,7 +41,6 @@ from imgsec.config import KEY_ALGORITHMS, Settings
 _COMMAND = "setup-signing-keys"
 _DEFAULT_USER_ID = "imgsec image signing"
 _DEFAULT_DAYS = 730
-_DEFAULT_KEY_REFERENCE = "portieris-keys"
 AliasOpt = Annotated[
     str, own(_COMMAND, "--alias", metavar="NAME", help="The key's alias in the KMS.")
 ]
@@ -109,15 +110,6 @@ LockoutOpt = Annotated[
         help="With --enforce: apply the policy even if images that run now are refused. Recorded.",
     ),
 ]
-ReferenceOpt = Annotated[
-    str,
-    own(
-        _COMMAND,
-        "--key-reference-secret",
-        metavar="NAME",
-        help="Secret that tells pipelines which key signs.",
-    ),
-]
 
 
 @with_options(
@@ -146,7 +138,7 @@ def setup_signing_keys(
     policy_name: PolicyNameOpt = DEFAULT_POLICY_NAME,
     key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
-    key_reference_secret: ReferenceOpt = _DEFAULT_KEY_REFERENCE,
+    key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,
     mutate_image: MutateOpt = True,
     fingerprint: FingerprintOpt = None,
     import_key: ImportOpt = None,

@@ -52,28 +52,33 @@ def verify_image(
 ) -> Answer:
     """Who signed IMAGE? Reads its manifest and signatures, no layer, and the public key only.
 
-    Passes with repository@digest if one signature by this key is for this digest and this name.
+    Passes with repository@digest if one signature by this key is for this digest and this name. If
+    several keys are published together, as while one replaces another, one of them is enough.
 
     Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
     """
     from imgsec.cli.images import judge_each
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.reference import ImageReference
+    from imgsec.domain.report import VerifiedImage
     from imgsec.operations import verify_image as operation
-    from imgsec.operations.signing_key import expiry_notes, load_public_key
+    from imgsec.operations.signing_key import expiry_notes, load_public_keys
     from imgsec.wiring import wire
 
     where = KeyLocation.parse(key, allowed=PUBLIC_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     references = [ImageReference.parse(image).require_version() for image in images]
     with wire(settings) as world:
-        public = load_public_key(where, world.shelf(where.scheme), world.keyring, expected=expected)
+        shelf = world.shelf(where.scheme)
+        keys = load_public_keys(where, shelf, world.keyring, expected=expected)
         answer = judge_each(
             "verify-image",
             references,
             lambda image: operation.verify_image(
-                image, public, world.registry, world.keyring, now=world.clock.now()
+                image, keys, world.registry, world.keyring, now=world.clock.now()
             ),
-            lambda: (*expiry_notes(public, world.clock.now()), *world.notes()),
+            lambda: (*expiry_notes(world.clock.now(), *keys), *world.notes()),
         )
-    return Answer(answer.report, {**answer.results, "fingerprint": str(public.fingerprint)})
+    found = answer.report.images[0].found
+    signer = found.signer if isinstance(found, VerifiedImage) else keys[0].fingerprint
+    return Answer(answer.report, {**answer.results, "fingerprint": str(signer)})

@@ -32,6 +32,15 @@ class Rule:
         wanted = {"type": "signedBy", "keySecret": secret, "keySecretNamespace": namespace}
         return bool(requirements) and all(one == wanted for one in requirements)
 
+    def key_secrets(self, namespace: str) -> frozenset[str]:
+        """The Secrets whose keys it asks for, as ``NAMESPACE/NAME``, of a pod in this namespace."""
+        requirements = (self.policy.get("simple") or {}).get("requirements") or []
+        return frozenset(
+            f"{one.get('keySecretNamespace') or namespace}/{one['keySecret']}"
+            for one in requirements
+            if one.get("keySecret")
+        )
+
 
 def rules_of(documents: Iterable[dict[str, Any]]) -> tuple[Rule, ...]:
     """The rules of policy objects, in the order in which the engine walks them: by name."""

@@ -34,8 +34,11 @@ _ALIAS = re.compile(r"[A-Za-z0-9_-]{2,90}")
 _WEB_ADDRESS = re.compile(r"//[A-Za-z0-9.:\[\]-]+/[A-Za-z0-9._~%!$&'()*+,;=:/-]+")
 PUBLIC_ALIAS_SUFFIX = "-public"
 REVOCATION_ALIAS_SUFFIX = "-revocation"
-_ALIAS_SUFFIXES = (PUBLIC_ALIAS_SUFFIX, REVOCATION_ALIAS_SUFFIX)
-_ALIAS_MAX_CHARS = 90 - max(map(len, _ALIAS_SUFFIXES))
+_PART_SUFFIXES = (PUBLIC_ALIAS_SUFFIX, REVOCATION_ALIAS_SUFFIX)
+# The names of the keys on both sides while one replaces the other, and of one that is spent.
+SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX = "-next", "-old"
+RETIRED_PREFIX, REVOKED_PREFIX = "retired-", "revoked-"
+_ALIAS_MAX_CHARS = 90 - len(SUCCESSOR_SUFFIX) - max(map(len, _PART_SUFFIXES))
 # Words that Key Protect keeps for its own paths.
 _RESERVED_ALIASES = frozenset(
     "allowed_ip key keys metadata policy policies registration registrations ring rings rotate "
@@ -82,7 +85,8 @@ class KeyAlias:
             or len(text) > _ALIAS_MAX_CHARS
             or text in _RESERVED_ALIASES
             or is_uuid(text)
-            or text.endswith(_ALIAS_SUFFIXES)
+            or text.endswith((*_PART_SUFFIXES, SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX))
+            or text.startswith((RETIRED_PREFIX, REVOKED_PREFIX))
         ):
             raise ImgsecError(INVALID_ALIAS(f"{shown(text)} cannot be the alias of a signing key"))
         return cls(text)
@@ -95,13 +99,45 @@ class KeyAlias:
     def revocation(self) -> str:
         return self.text + REVOCATION_ALIAS_SUFFIX
 
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """The secret half, the public half and the revocation certificate."""
+        return self.text, self.public, self.revocation
+
+    @property
+    def successor(self) -> KeyAlias:
+        """The key that is to replace this one, until it has."""
+        return KeyAlias(self.text + SUCCESSOR_SUFFIX)
+
+    @property
+    def predecessor(self) -> KeyAlias:
+        """The key that this one replaces, until nothing needs it any more."""
+        return KeyAlias(self.text + PREDECESSOR_SUFFIX)
+
+    @classmethod
+    def retired(cls, fingerprint: Fingerprint) -> Self:
+        """The name of a key that another one has replaced for good."""
+        return cls(f"{RETIRED_PREFIX}{fingerprint}")
+
+    @classmethod
+    def revoked(cls, fingerprint: Fingerprint) -> Self:
+        """The name that a key gets beside its own once it is revoked."""
+        return cls(f"{REVOKED_PREFIX}{fingerprint}")
+
     def __str__(self) -> str:
         return self.text
 
 
 def is_key_name(alias: str) -> bool:
     """Whether the alias can name a signing key itself, not what belongs to one."""
-    return not alias.endswith(_ALIAS_SUFFIXES)
+    return not alias.endswith(_PART_SUFFIXES)
+
+
+def is_passing_name(alias: str) -> bool:
+    """Whether the alias tells of a replacement or a revocation, beside a key's own name."""
+    return alias.endswith((SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX)) or alias.startswith(
+        (RETIRED_PREFIX, REVOKED_PREFIX)
+    )
 
 
 def is_uuid(text: str) -> bool:

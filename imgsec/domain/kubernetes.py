@@ -9,7 +9,6 @@ from typing import Any
 
 from imgsec.domain.policy import (
     ImagePolicy,
-    KeyNames,
     KeyReference,
     KeySecret,
     PolicyKind,
@@ -50,23 +49,23 @@ def policy_document(policy: ImagePolicy) -> Document:
     }
 
 
-def public_key_document(names: KeyNames, public_key: bytes) -> Document:
-    """The Secret that policies read: the armoured public key under the data key ``key``."""
-    return _secret(names.public_key, {"key": public_key})
+def key_secret_document(secret: KeySecret, public_keys: bytes) -> Document:
+    """A Secret as policies read it: one armoured block under the data key ``key``."""
+    return _secret(secret, {"key": public_keys})
 
 
-def key_reference_document(names: KeyNames) -> Document:
+def key_reference_document(secret: KeySecret, said: KeyReference) -> Document:
     """The Secret that tells pipelines which key signs; nothing in it is secret.
 
     Its name and data keys are those of the older scripts, so that their pipelines keep working.
     """
     return _secret(
-        KeySecret(names.key_reference, names.public_key.namespace),
+        secret,
         {
-            "vault-url": names.kms_url.encode(),
-            "vault-instance-id": names.kms_instance.encode(),
-            "vault-key-id": names.kms_key_id.encode(),
-            "portieris-signature-fingerprint": str(names.fingerprint).encode(),
+            "vault-url": said.kms_url.encode(),
+            "vault-instance-id": said.kms_instance.encode(),
+            "vault-key-id": said.kms_key_id.encode(),
+            "portieris-signature-fingerprint": said.fingerprint.encode(),
         },
     )
 

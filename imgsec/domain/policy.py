@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import RepositoryPattern, shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_NAME, INVALID_OPTION
@@ -65,7 +64,7 @@ class PolicyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeySecret:
-    """The Secret that holds the public key under its data key ``key``.
+    """A Secret about the signing key: with its public half, or telling which one signs.
 
     namespace is always written: without it Portieris looks in the namespace of each pod.
     """
@@ -118,15 +117,3 @@ class KeyReference:
     kms_instance: str
     kms_key_id: str
     fingerprint: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyNames:
-    """Where the cluster finds the signing key: names kept compatible with the older scripts."""
-
-    public_key: KeySecret
-    key_reference: ObjectName
-    fingerprint: Fingerprint
-    kms_url: str
-    kms_instance: str
-    kms_key_id: str

@@ -12,6 +12,7 @@ from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.verdict import Verdict
 
 if TYPE_CHECKING:  # most commands scan nothing
+    from imgsec.domain.rotation import Rotation
     from imgsec.domain.vulnerability import ScanReport
 
 
@@ -90,6 +91,7 @@ class KeyEntry:
     """One signing key of the inventory. public: None where no public half is stored beside it.
 
     verdict: why it must not sign now; passed for a usable one. published: None if nobody looked.
+    state: the KMS's word, such as ``active``.
     """
 
     alias: str
@@ -99,6 +101,7 @@ class KeyEntry:
     verdict: Verdict
     further_aliases: tuple[str, ...] = ()
     published: tuple[PublishedAt, ...] | None = None
+    state: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,10 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one file or object: created, updated, unchanged or adopted."""
+    """What happened to one file, object or key.
+
+    state: created, updated, unchanged, adopted, moved, retired or revoked.
+    """
 
     target: str
     state: str
@@ -148,3 +154,4 @@ class Report:
     keys: tuple[KeyEntry, ...] = ()
     verifiers: tuple[VerifierAnswer, ...] = ()
     checks: tuple[Check, ...] = ()
+    rotation: Rotation | None = None

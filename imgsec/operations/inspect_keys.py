@@ -6,27 +6,33 @@ Public halves only: no secret payload is ever asked for.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 from imgsec.domain.keys import (
     PUBLIC_ALIAS_SUFFIX,
     Fingerprint,
     PublicKey,
     is_key_name,
-    unwrapped,
+    is_passing_name,
 )
 from imgsec.domain.kubernetes import trusted_by
 from imgsec.domain.report import KeyEntry, PublishedAt, VerifierAnswer
 from imgsec.domain.verdict import Verdict, because, passed
-from imgsec.domain.verifiers import PublishedKeys, Verifier, armoured_blocks, judge_key
+from imgsec.domain.verifiers import Verifier, judge_key
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.signing_key import DESCRIPTION_PREFIX, expiry_notes, fetch_public_half
+from imgsec.operations.published_keys import find_published, read_published
+from imgsec.operations.signing_key import (
+    DESCRIPTION_PREFIX,
+    expiry_notes,
+    load_public_half,
+    require_in_use,
+)
 from imgsec.ports import KeyReader, Keyring, PublishedReader, StoredKey
-from imgsec.reasons import KEY_MALFORMED
+from imgsec.reasons import KEY_MALFORMED, KEY_MOVING, KEY_RETIRED, KEY_REVOKED
 
+# What is wrong with one key and not with the KMS.
+_SAID_OF_A_KEY = (KEY_MALFORMED.code, KEY_MOVING.code, KEY_RETIRED.code, KEY_REVOKED.code)
 _SECRET_HALF = f"{DESCRIPTION_PREFIX}secret half"
 
 
@@ -70,35 +76,26 @@ def _places(published: PublishedReader, keyring: Keyring) -> _Places:
         *published.list_policies("ImagePolicy"),
     ]
     found = []
-    for secret in published.list_key_secrets():
-        metadata = secret["metadata"]
-        name = f"{metadata.get('namespace', '')}/{metadata['name']}".removeprefix("/")
-        found.append((name, trusted_by(policies, secret), _keys_in(secret, keyring)))
+    for secret in find_published(published, keyring):
+        found.append((secret.name, trusted_by(policies, secret.document), secret.keys))
     return found
-
-
-def _keys_in(secret: dict[str, Any], keyring: Keyring) -> tuple[PublicKey, ...]:
-    try:
-        return keyring.inspect_public_keys(base64.b64decode(secret["data"]["key"], validate=True))
-    except (ImgsecError, TypeError, ValueError):
-        return ()  # a Secret that nobody can read holds none of our keys
 
 
 def _entry(
     key: StoredKey, kms: KeyReader, keyring: Keyring, places: _Places | None, now: datetime
 ) -> KeyEntry:
-    own = [alias for alias in key.aliases if is_key_name(alias)]
+    own = sorted(filter(is_key_name, key.aliases), key=is_passing_name)
     alias = own[0] if own else key.id
     public: PublicKey | None = None
     try:
-        half = fetch_public_half(alias, key, kms)
-        public = keyring.inspect_public_key(unwrapped(half))
+        public = load_public_half(alias, key, kms, keyring)
+        require_in_use(alias, key)
         flaws = public.flaws(now)
-        verdict = because(*flaws) if flaws else passed(*expiry_notes(public, now))
+        verdict = because(*flaws) if flaws else passed(*expiry_notes(now, public))
     except KeyNotFound as error:
         verdict = because(error.reason)
     except ImgsecError as error:
-        if error.reason.code != KEY_MALFORMED.code:
+        if error.reason.code not in _SAID_OF_A_KEY:
             raise
         verdict = because(error.reason)
     return KeyEntry(
@@ -109,6 +106,7 @@ def _entry(
         verdict=verdict,
         further_aliases=tuple(own[1:]),
         published=None if places is None else _found_at(public, places),
+        state=key.state,
     )
 
 
@@ -129,21 +127,16 @@ def check_published(
 
     signer: None for the only key in it. Raises `ImgsecError` (key-malformed).
     """
-    blocks = armoured_blocks(content)
-    every: list[PublicKey] = []
-    for block in blocks or (unwrapped(content),):
-        every += keyring.inspect_public_keys(block)
-    first = keyring.inspect_public_keys(blocks[0]) if blocks else ()
+    keys = read_published(content, keyring)
     if signer is None:
-        if len({key.fingerprint for key in every}) != 1:
+        if len({key.fingerprint for key in keys.every}) != 1:
             raise ImgsecError(
                 KEY_MALFORMED(
-                    f"it holds {len(every)} public keys",
+                    f"it holds {len(keys.every)} public keys",
                     hint="Say which one signs with --fingerprint.",
                 )
             )
-        signer = every[0].fingerprint
-    keys = PublishedKeys(len(blocks), first, tuple(every))
+        signer = keys.every[0].fingerprint
     answers = [
         VerifierAnswer(str(verifier), judge_key(verifier, signer, keys, now))
         for verifier in Verifier

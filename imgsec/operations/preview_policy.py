@@ -8,7 +8,7 @@ demanded before, and is not judged here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -56,7 +56,7 @@ def enforce_policy(
     """
 
     def verify(image: ImageReference) -> Verdict:
-        return verify_image(image, key, registry, keyring, now=now).verdict
+        return verify_image(image, [key], registry, keyring, now=now).verdict
 
     running = preview_policy(policy, cluster, verify)
     bad = [one for one in running if not one.verdict.passed]
@@ -92,6 +92,37 @@ def preview_policy(
     )
 
 
+def images_that_need(
+    secrets: Collection[str], cluster: ClusterReader, verify: Verify
+) -> tuple[RunningImage, ...]:
+    """A verdict for each image that runs because a key in one of these Secrets signed it.
+
+    secrets: as ``NAMESPACE/NAME``. The policies of a namespace count there instead of the
+    cluster-wide ones.
+    """
+    cluster_wide = rules_of(cluster.list_policies("ClusterImagePolicy"))
+    own: dict[str, list[dict[str, Any]]] = {}
+    for document in cluster.list_policies("ImagePolicy"):
+        own.setdefault(document["metadata"]["namespace"], []).append(document)
+    running: dict[str, set[str]] = {}
+    for namespace, image in cluster.list_running_images():
+        rules = rules_of(own[namespace]) if namespace in own else cluster_wide
+        rule = deciding_rule(rules, image)
+        if rule is not None and not rule.key_secrets(namespace).isdisjoint(secrets):
+            running.setdefault(image, set()).add(namespace)
+    return tuple(
+        RunningImage(image, tuple(sorted(namespaces)), _verified(image, verify))
+        for image, namespaces in sorted(running.items())
+    )
+
+
+def _verified(image: str, verify: Verify) -> Verdict:
+    try:
+        return verify(ImageReference.parse(image))
+    except ImgsecError as error:
+        return because(error.reason)
+
+
 def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     name: str = one["metadata"]["name"]
     other_name: str = other["metadata"]["name"]
@@ -106,7 +137,4 @@ def _verdict(image: str, rules: Iterable[Rule], policy: ImagePolicy, verify: Ver
         return passed()
     if not rule.is_met_by_key(str(policy.key_secret.name), str(policy.key_secret.namespace)):
         return passed(Note("decided-elsewhere", f"{rule.owner} decides, before and after"))
-    try:
-        return verify(ImageReference.parse(image))
-    except ImgsecError as error:
-        return because(error.reason)
+    return _verified(image, verify)

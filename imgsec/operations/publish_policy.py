@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from imgsec.domain.kubernetes import (
     key_reference_document,
+    key_secret_document,
     policy_document,
-    public_key_document,
 )
-from imgsec.domain.policy import ImagePolicy, KeyNames
+from imgsec.domain.policy import ImagePolicy, KeyReference, KeySecret
 from imgsec.domain.report import Change
 from imgsec.ports import ManifestSink
 
@@ -22,10 +22,14 @@ def publish_policy(policy: ImagePolicy, sink: ManifestSink, *, adopt: bool = Fal
 
 
 def publish_key(
-    names: KeyNames, public_key: bytes, sink: ManifestSink, *, adopt: bool = False
+    public_key: tuple[KeySecret, bytes],
+    reference: tuple[KeySecret, KeyReference],
+    sink: ManifestSink,
+    *,
+    adopt: bool = False,
 ) -> tuple[Change, ...]:
     """Write or apply the Secret with the public key (armoured) and the one that names the key."""
     return (
-        sink.publish(public_key_document(names, public_key), adopt=adopt),
-        sink.publish(key_reference_document(names), adopt=adopt),
+        sink.publish(key_secret_document(*public_key), adopt=adopt),
+        sink.publish(key_reference_document(*reference), adopt=adopt),
     )

@@ -14,19 +14,25 @@ from datetime import datetime
 
 from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, PublicKey, SecretBytes, unwrapped
 from imgsec.domain.kubernetes import key_reference_of
-from imgsec.domain.policy import ImagePolicy, KeyNames, KeyReference, KeySecret, ObjectName
+from imgsec.domain.policy import ImagePolicy, KeyReference, KeySecret, ObjectName
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
 from imgsec.operations.publish_policy import publish_key, publish_policy
-from imgsec.operations.signing_key import DESCRIPTION_PREFIX, describe
+from imgsec.operations.published_keys import require_readable
+from imgsec.operations.signing_key import (
+    DESCRIPTION_PREFIX,
+    describe,
+    find_or_none,
+    require_fit,
+    require_in_use,
+)
 from imgsec.ports import ClusterReader, KeyReader, Keyring, KeyWriter, ManifestSink, StoredKey
 from imgsec.reasons import (
     EXISTING_KEY_FOUND,
     INVALID_OPTION,
     KEY_CONFLICT,
-    KEY_FINGERPRINT_MISMATCH,
     KEY_NOT_FOUND,
     KEY_STORE_MISMATCH,
 )
@@ -54,6 +60,7 @@ class Wanted:
 
     source: how to make one, or a secret key that exists already. expected: the fingerprint that it
     must have. adopt: take over what an older set-up made; key_id: which of several keys.
+    is_successor: of another signing key; then nothing older is looked for.
     """
 
     alias: KeyAlias
@@ -61,6 +68,7 @@ class Wanted:
     expected: Fingerprint | None = None
     adopt: bool = False
     key_id: str | None = None
+    is_successor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +113,18 @@ def setup_signing_keys(
     done = store_signing_key(
         wanted, kms=kms, keyring=keyring, reference=_reference_in(sink, names), now=now
     )
-    url, instance = kms.address
-    key_names = KeyNames(
-        public_key=names.public_key,
-        key_reference=names.key_reference,
-        fingerprint=done.key.fingerprint,
-        kms_url=url,
-        kms_instance=instance,
-        kms_key_id=done.summary.key_id,
-    )
-    armoured = keyring.export_public_key(done.key.fingerprint, armour=True)
-    changes = [*done.changes, *publish_key(key_names, armoured, sink, adopt=wanted.adopt)]
+    said = KeyReference(*kms.address, done.summary.key_id, str(done.key.fingerprint))
+    armoured = keyring.export_block([done.key.fingerprint])
+    require_readable(armoured, [done.key.fingerprint], keyring, now=now)
+    changes = [
+        *done.changes,
+        *publish_key(
+            (names.public_key, armoured),
+            (KeySecret(names.key_reference, names.public_key.namespace), said),
+            sink,
+            adopt=wanted.adopt,
+        ),
+    ]
     if names.policy is not None:
         changes.append(publish_policy(names.policy, sink, adopt=wanted.adopt))
     return replace(done, changes=tuple(changes))
@@ -135,9 +144,17 @@ def store_signing_key(
     """
     alias = wanted.alias
     run = _Run(wanted, kms, keyring, reference)
+    successor = None if wanted.is_successor else find_or_none(kms, str(alias.successor))
+    if successor is not None:
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"kms://{alias} is being replaced by {successor.id}",
+                hint=f"Go on with `imgsec keys rotate {alias}` (or `renew`) until it is done.",
+            )
+        )
     # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
-    orphan = _find(kms, alias.public) or _find(kms, alias.revocation)
-    if orphan is not None and _find(kms, str(alias)) is None:
+    orphan = find_or_none(kms, alias.public) or find_or_none(kms, alias.revocation)
+    if orphan is not None and find_or_none(kms, str(alias)) is None:
         listed = ", ".join(orphan.aliases)
         raise ImgsecError(
             KEY_CONFLICT(f"the KMS has {listed} ({orphan.id}) and no {alias} beside it")
@@ -188,9 +205,10 @@ def _reference_in(sink: ManifestSink, names: ClusterNames) -> KeyReference | Non
 def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     """The stored secret half: found, taken over, or made now; fit to sign in any case."""
     alias = str(run.wanted.alias)
-    found = _find(run.kms, alias)
+    found = find_or_none(run.kms, alias)
     makes_one = isinstance(run.wanted.source, KeyRequest)
-    if found is None and (makes_one or run.reference) and (older := _older_keys(run)):
+    looks_back = not run.wanted.is_successor and (makes_one or run.reference)
+    if found is None and looks_back and (older := _older_keys(run)):
         return _adopted(run, older, now)
     if found is None:
         content, made = _new_key(run, now)
@@ -208,9 +226,10 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
             run.note(alias, "created")
             return stored, made
     stored, payload = run.kms.fetch_key(alias)
+    require_in_use(alias, stored)
     _require_no_other(run, stored)
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
-    _require_fit(key, run.wanted.expected, f"kms://{alias}", now)
+    require_fit(key, run.wanted.expected, f"kms://{alias}", now)
     if isinstance(run.wanted.source, SecretBytes):
         given = run.keyring.import_secret_key(run.wanted.source)
         if given.fingerprint != key.fingerprint:
@@ -228,7 +247,7 @@ def _new_key(run: _Run, now: datetime) -> tuple[SecretBytes, PublicKey]:
     source, expected = run.wanted.source, run.wanted.expected
     if isinstance(source, SecretBytes):
         key = run.keyring.import_secret_key(source)
-        _require_fit(key, expected, "the given key", now)
+        require_fit(key, expected, "the given key", now)
     elif expected is not None:
         raise KeyNotFound(
             KEY_NOT_FOUND(
@@ -239,17 +258,8 @@ def _new_key(run: _Run, now: datetime) -> tuple[SecretBytes, PublicKey]:
         )
     else:
         key = run.keyring.generate_key(source)
-        _require_fit(key, None, "the new key", now)
+        require_fit(key, None, "the new key", now)
     return run.keyring.export_secret_key(key.fingerprint), key
-
-
-def _require_fit(key: PublicKey, expected: Fingerprint | None, where: str, now: datetime) -> None:
-    if expected is not None and key.fingerprint != expected:
-        raise ImgsecError(
-            KEY_FINGERPRINT_MISMATCH(f"{where} is {key.fingerprint}, expected {expected}")
-        )
-    if flaws := key.flaws(now):
-        raise ImgsecError(flaws[0])
 
 
 def _require_no_other(run: _Run, stored: StoredKey) -> None:
@@ -321,7 +331,7 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
         )
     stored, payload = run.kms.fetch_key(chosen.id)
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
-    _require_fit(key, _vouched(run, chosen, key), f"the KMS key {chosen.id}", now)
+    require_fit(key, _vouched(run, chosen, key), f"the KMS key {chosen.id}", now)
     run.kms.add_alias(chosen.id, str(run.wanted.alias))
     run.note(str(run.wanted.alias), "adopted")
     return stored, key
@@ -379,8 +389,8 @@ def _inspected(kms: KeyReader, keyring: Keyring, key_id: str) -> PublicKey | Non
 def _public_half(run: _Run, key: PublicKey) -> StoredKey:
     """The stored public half, made now or found and held against the secret one."""
     alias, public = str(run.wanted.alias), run.wanted.alias.public
-    if _find(run.kms, public) is None:
-        content = SecretBytes(run.keyring.export_public_key(key.fingerprint, armour=False))
+    if find_or_none(run.kms, public) is None:
+        content = SecretBytes(run.keyring.export_public_key(key.fingerprint))
         description = describe("public half", key.fingerprint)
         try:
             stored = run.kms.store_key(
@@ -405,7 +415,7 @@ def _public_half(run: _Run, key: PublicKey) -> StoredKey:
 def _revocation(run: _Run, key: PublicKey) -> None:
     """The stored certificate that can revoke the key: made while its secret half is at hand."""
     alias, said = run.wanted.alias.revocation, describe(_REVOCATION, key.fingerprint)
-    held = _find(run.kms, alias)
+    held = find_or_none(run.kms, alias)
     if held is None:
         content = SecretBytes(run.keyring.make_revocation(key.fingerprint))
         try:
@@ -424,13 +434,6 @@ def _revocation(run: _Run, key: PublicKey) -> None:
             )
         )
     run.note(alias, "unchanged")
-
-
-def _find(kms: KeyReader, name: str) -> StoredKey | None:
-    try:
-        return kms.find_key(name)
-    except KeyNotFound:
-        return None
 
 
 def _require_equal(kms: KeyReader, alias: str, content: SecretBytes) -> None:

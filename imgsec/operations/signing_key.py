@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from imgsec.domain.keys import (
+    PREDECESSOR_SUFFIX,
     PUBLIC_ALIAS_SUFFIX,
+    RETIRED_PREFIX,
+    REVOCATION_ALIAS_SUFFIX,
+    REVOKED_PREFIX,
+    SUCCESSOR_SUFFIX,
     Fingerprint,
+    KeyAlias,
     KeyLocation,
     PublicKey,
     SecretBytes,
@@ -21,7 +27,15 @@ from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.ports import KeyReader, Keyring, SecretSource, StoredKey
-from imgsec.reasons import INVALID_OPTION, KEY_FINGERPRINT_MISMATCH, KEY_MALFORMED, KEY_NOT_FOUND
+from imgsec.reasons import (
+    INVALID_OPTION,
+    KEY_FINGERPRINT_MISMATCH,
+    KEY_MALFORMED,
+    KEY_MOVING,
+    KEY_NOT_FOUND,
+    KEY_RETIRED,
+    KEY_REVOKED,
+)
 
 _MALFORMED_HINTS = {
     "file": "Put one exported OpenPGP key into the file, binary or armoured.",
@@ -32,6 +46,7 @@ _MALFORMED_HINTS = {
 DESCRIPTION_PREFIX = "imgsec "
 _DESCRIPTION = "imgsec {part}, OpenPGP fingerprint {fingerprint}"
 _PUBLIC_HALF = "imgsec public half"
+_TRANSITION = (SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +91,9 @@ def load_signing_key(
     public_half: bytes | None = None
     if location.scheme == "kms":
         kms = shelf.require_kms(location)
-        stored, payload = kms.fetch_key(location.name)
+        with moving_is_not_missing(location.name, kms):
+            stored, payload = kms.fetch_key(location.name)
+        require_in_use(location.name, stored)
         if expected is None:
             public_half = fetch_public_half(location.name, stored, kms)
             notes = (Note("held-against-stored-public-half", "no fingerprint was given"),)
@@ -90,21 +107,33 @@ def load_signing_key(
         key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     if public_half is not None:
         expected = _fingerprint_of(public_half, key, keyring)
+    require_fit(key, expected, str(location), now)
+    return key, (*notes, *expiry_notes(now, key))
+
+
+def require_fit(key: PublicKey, expected: Fingerprint | None, where: str, now: datetime) -> None:
+    """Raises `ImgsecError` unless it is the expected key and may sign.
+
+    (key-fingerprint-mismatch, key-unusable, key-expired, key-revoked)
+    """
     if expected is not None and key.fingerprint != expected:
         raise ImgsecError(
-            KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")
+            KEY_FINGERPRINT_MISMATCH(f"{where} is {key.fingerprint}, expected {expected}")
         )
     if flaws := key.flaws(now):
         raise ImgsecError(flaws[0])
-    return key, (*notes, *expiry_notes(key, now))
 
 
-def expiry_notes(key: PublicKey, now: datetime) -> tuple[Note, ...]:
-    """A warning while there is time left to renew or replace the key."""
-    if key.expires is None or not key.is_expiring(now):
-        return ()
-    text = f"key {key.fingerprint} ends on {key.expires:%Y-%m-%d}, in {key.days_left(now)} days"
-    return (Note("key-expiring", text),)
+def expiry_notes(now: datetime, *keys: PublicKey) -> tuple[Note, ...]:
+    """A warning while there is time left to renew or replace a key."""
+    return tuple(
+        Note(
+            "key-expiring",
+            f"key {key.fingerprint} ends on {key.expires:%Y-%m-%d}, in {key.days_left(now)} days",
+        )
+        for key in keys
+        if key.expires is not None and key.is_expiring(now)
+    )
 
 
 @contextmanager
@@ -122,18 +151,64 @@ def _malformed_at(location: KeyLocation) -> Iterator[None]:
 
 def _fingerprint_of(public_half: bytes, key: PublicKey, keyring: Keyring) -> Fingerprint:
     """The fingerprint of a stored public half; without asking gpg where it is the key's own."""
-    if public_half == keyring.export_public_key(key.fingerprint, armour=False):
+    if public_half == keyring.export_public_key(key.fingerprint):
         return key.fingerprint
     return keyring.inspect_public_key(unwrapped(public_half)).fingerprint
 
 
-def load_public_key(
-    location: KeyLocation, shelf: KeyShelf, keyring: Keyring, *, expected: Fingerprint | None
-) -> PublicKey:
-    """Import a public key into the keyring. Never asks the KMS for a secret payload.
+def require_in_use(requested: str, stored: StoredKey) -> None:
+    """Raises `ImgsecError` (key-moving, key-retired, key-revoked) for a key that must not sign.
 
-    A key from the web is taken by its fingerprint only. Raises `ImgsecError` (invalid-option,
-    key-fingerprint-mismatch, key-malformed) and `KeyNotFound`.
+    requested: the alias or id that was asked for. The KMS tells by further aliases what became of a
+    key, since it can change nothing else of one.
+    """
+    if requested + PREDECESSOR_SUFFIX in stored.aliases:
+        raise ImgsecError(KEY_MOVING(f"the alias {requested} is about to leave {stored.id}"))
+    for alias in filter(is_key_name, stored.aliases):
+        if alias.startswith(REVOKED_PREFIX):
+            text = f"key {alias.removeprefix(REVOKED_PREFIX)} ({stored.id}) is revoked"
+            raise ImgsecError(KEY_REVOKED(text))
+        if alias.startswith(RETIRED_PREFIX):
+            text = f"key {alias.removeprefix(RETIRED_PREFIX)} ({stored.id}) has been replaced"
+            raise ImgsecError(KEY_RETIRED(text))
+
+
+def find_or_none(kms: KeyReader, name: str) -> StoredKey | None:
+    """The key of that alias or id, without its payload; None where the KMS knows none."""
+    try:
+        return kms.find_key(name)
+    except KeyNotFound:
+        return None
+
+
+@contextmanager
+def moving_is_not_missing(requested: str, kms: KeyReader) -> Iterator[None]:
+    """An alias that no key has at the moment, since it moves, is not unknown.
+
+    Raises `ImgsecError` (key-moving).
+    """
+    try:
+        yield
+    except KeyNotFound:
+        try:
+            successor = kms.find_key(requested + SUCCESSOR_SUFFIX)
+        except KeyNotFound:
+            pass
+        else:
+            text = f"the alias {requested} is on its way to {successor.id}"
+            raise ImgsecError(KEY_MOVING(text)) from None
+        raise
+
+
+def load_public_keys(
+    location: KeyLocation, shelf: KeyShelf, keyring: Keyring, *, expected: Fingerprint | None
+) -> tuple[PublicKey, ...]:
+    """Import the public keys whose signatures count; a secret payload is never asked of the KMS.
+
+    Several are published while one key replaces another, in the KMS too; with an expected
+    fingerprint it is that one. A key from the web is taken by its fingerprint only. Raises
+    `ImgsecError` (invalid-option, key-fingerprint-mismatch, key-malformed, key-moving) and
+    `KeyNotFound`.
     """
     if location.scheme == "https" and expected is None:
         raise ImgsecError(
@@ -143,17 +218,79 @@ def load_public_key(
             )
         )
     if location.scheme == "kms":
-        kms = shelf.require_kms(location)
-        content = fetch_public_half(location.name, kms.find_key(location.name), kms)
+        keys = _public_keys_in_kms(location, shelf.require_kms(location), keyring)
     else:
         content = shelf.files.read_public_key(location)
+        with _malformed_at(location):
+            keys = keyring.import_public_keys(unwrapped(content))
+    if expected is None:
+        return keys
+    if chosen := tuple(key for key in keys if key.fingerprint == expected):
+        return chosen
+    listed = ", ".join(str(key.fingerprint) for key in keys)
+    raise ImgsecError(KEY_FINGERPRINT_MISMATCH(f"{location} holds {listed}, expected {expected}"))
+
+
+def _public_keys_in_kms(
+    location: KeyLocation, kms: KeyReader, keyring: Keyring
+) -> tuple[PublicKey, ...]:
+    """The key's public half; and its predecessor's, as long as that is still published."""
+    name = location.name
+    with moving_is_not_missing(name, kms):
+        stored = kms.find_key(name)
+    if name + PREDECESSOR_SUFFIX in stored.aliases:
+        require_in_use(name, stored)
     with _malformed_at(location):
-        key = keyring.import_public_key(unwrapped(content))
-    if expected is not None and key.fingerprint != expected:
-        raise ImgsecError(
-            KEY_FINGERPRINT_MISMATCH(f"{location} holds {key.fingerprint}, expected {expected}")
+        keys = [load_public_half(name, stored, kms, keyring)]
+        if name + SUCCESSOR_SUFFIX in stored.aliases:
+            with suppress(KeyNotFound):
+                predecessor = kms.find_key(name + PREDECESSOR_SUFFIX)
+                keys.append(load_public_half(name, predecessor, kms, keyring))
+    return tuple(dict.fromkeys(keys))
+
+
+def load_public_half(
+    requested: str, stored: StoredKey, kms: KeyReader, keyring: Keyring
+) -> PublicKey:
+    """Import the public half of a stored key; a revoked one with its certificate.
+
+    requested: as for `fetch_public_half`. Raises `KeyNotFound` and (key-malformed).
+    """
+    key = import_public_half(fetch_public_half(requested, stored, kms), keyring)
+    mark = KeyAlias.revoked(key.fingerprint)
+    is_marked = not {str(mark), mark.public}.isdisjoint(stored.aliases)
+    return _revoked(key, stored, kms, keyring) if is_marked else key
+
+
+def _revoked(key: PublicKey, stored: StoredKey, kms: KeyReader, keyring: Keyring) -> PublicKey:
+    """The key of the keyring with its revocation, if the certificate is still there."""
+    try:
+        return keyring.revoke_key(key.fingerprint, fetch_revocation(stored, kms))
+    except KeyNotFound:
+        return replace(key, is_revoked=True)
+
+
+def fetch_revocation(stored: StoredKey, kms: KeyReader) -> bytes:
+    """The certificate that lies beside a signing key. Raises `KeyNotFound`."""
+    for name in filter(is_key_name, stored.aliases):
+        try:
+            return kms.fetch_key(name + REVOCATION_ALIAS_SUFFIX)[1].reveal()
+        except KeyNotFound:
+            continue
+    raise KeyNotFound(
+        KEY_NOT_FOUND(
+            f"the KMS key {stored.id} has no revocation certificate beside it",
+            hint="Run `imgsec setup-signing-keys` for its alias, which makes one.",
         )
-    return key
+    )
+
+
+def import_public_half(content: bytes, keyring: Keyring) -> PublicKey:
+    """Import a public half as it is stored. Raises `ImgsecError` (key-malformed) for several."""
+    keys = keyring.import_public_keys(unwrapped(content))
+    if len(keys) != 1:
+        raise ImgsecError(KEY_MALFORMED(f"it holds {len(keys)} public keys"))
+    return keys[0]
 
 
 def read_published_key(location: KeyLocation, shelf: KeyShelf, keyring: Keyring) -> bytes:
@@ -163,8 +300,8 @@ def read_published_key(location: KeyLocation, shelf: KeyShelf, keyring: Keyring)
     """
     if location.scheme != "kms":
         return shelf.files.read_public_key(location)
-    key = load_public_key(location, shelf, keyring, expected=None)
-    return keyring.export_public_key(key.fingerprint, armour=True)
+    keys = load_public_keys(location, shelf, keyring, expected=None)
+    return keyring.export_block([key.fingerprint for key in keys])
 
 
 def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> bytes:
@@ -174,7 +311,8 @@ def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> byte
     public half, whatever it ends in: its payload would be the secret.
     """
     bases = [name for name in stored.aliases if is_key_name(name)]
-    bases.sort(key=lambda name: name != requested)
+    # While an alias moves, the name of a public half may still lead to the other key's.
+    bases.sort(key=lambda name: (not name.endswith(_TRANSITION), name != requested))
     names = [base + PUBLIC_ALIAS_SUFFIX for base in bases]
     candidates = [name for name in names if name not in stored.aliases]
     if not bases and stored.description.startswith(_PUBLIC_HALF):

@@ -3,23 +3,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, VerifiedImage
-from imgsec.domain.signature import SimpleSigningPayload
+from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.ports import Keyring, Registry
-from imgsec.reasons import KEY_EXPIRED, KEY_REVOKED, KEY_UNUSABLE, SIGNATURE_MISSING, Reason
+from imgsec.reasons import (
+    KEY_EXPIRED,
+    KEY_REVOKED,
+    KEY_UNUSABLE,
+    SIGNATURE_MISSING,
+    SIGNATURE_UNTRUSTED,
+    Reason,
+)
 
 
 def verify_image(
-    image: ImageReference, key: PublicKey, registry: Registry, keyring: Keyring, *, now: datetime
+    image: ImageReference,
+    keys: Sequence[PublicKey],
+    registry: Registry,
+    keyring: Keyring,
+    *,
+    now: datetime,
 ) -> ImageReport:
-    """Whether the image carries a signature of this key for this name.
+    """Whether the image carries a signature of one of these keys for this name.
 
     A tag is resolved once; what was verified is ``repository@digest``. A signature of a revoked or
     ended key does not count, although gpg calls it valid and Portieris ignores the end date. Nor
@@ -27,32 +39,38 @@ def verify_image(
     """
     manifest = registry.fetch_manifest(image.require_version())
     canonical = image.at(manifest.digest)
-    if key.is_revoked:
-        return ImageReport(image, because(KEY_REVOKED(f"key {key.fingerprint} is revoked")))
-    if key.expires is not None and key.expires <= now:
-        ended = f"key {key.fingerprint} ended on {key.expires:%Y-%m-%d}"
-        return ImageReport(image, because(KEY_EXPIRED(ended)))
-    if key.is_short:
-        weak = f"key {key.fingerprint} is {key.algorithm}, too short to prove anything"
-        return ImageReport(image, because(KEY_UNUSABLE(weak)))
-    found = check_signatures(
-        canonical, registry.fetch_signatures(canonical), keyring, key.fingerprint
-    )
+    spent = {key.fingerprint: reason for key in keys if (reason := _spent(key, now))}
+    counting = [key.fingerprint for key in keys if key.fingerprint not in spent]
+    if not counting:
+        return ImageReport(image, because(*spent.values()))
+    found = check_signatures(canonical, registry.fetch_signatures(canonical), keyring, *counting)
     if isinstance(found, Verdict):
-        return ImageReport(image, found)
+        return ImageReport(image, because(*found.reasons, *spent.values()))
     return ImageReport(image, passed(), found)
 
 
+def _spent(key: PublicKey, now: datetime) -> Reason | None:
+    """Why no signature of this key counts any more; None if they do."""
+    if key.is_revoked:
+        return KEY_REVOKED(f"key {key.fingerprint} is revoked")
+    if key.expires is not None and key.expires <= now:
+        return KEY_EXPIRED(f"key {key.fingerprint} ended on {key.expires:%Y-%m-%d}")
+    if key.is_short:
+        text = f"key {key.fingerprint} is {key.algorithm}, too short to prove anything"
+        return KEY_UNUSABLE(text)
+    return None
+
+
 def check_signatures(
-    image: ImageReference, signatures: Iterable[bytes], keyring: Keyring, signer: Fingerprint
+    image: ImageReference, signatures: Iterable[bytes], keyring: Keyring, *signers: Fingerprint
 ) -> VerifiedImage | Verdict:
     """The first signature that counts for a canonical image, or the verdict why none does.
 
-    One good signature is enough, as for every verifier of simple signing.
+    One good signature by one of these keys is enough, as for every verifier of simple signing.
     """
     reasons: list[Reason] = []
     for signature in signatures:
-        message = keyring.open_message(signature, signer)
+        message = _opened(signature, keyring, signers)
         if isinstance(message, Reason):
             reasons.append(message)
             continue
@@ -68,3 +86,17 @@ def check_signatures(
     if not reasons:
         return because(SIGNATURE_MISSING(f"{image} carries no signature"))
     return because(*dict.fromkeys(reasons))
+
+
+def _opened(
+    signature: bytes, keyring: Keyring, signers: Sequence[Fingerprint]
+) -> OpenPGPMessage | Reason:
+    """What the first of the keys that made this signature opens, else what the last one says."""
+    message: OpenPGPMessage | Reason | None = None
+    for signer in signers:
+        message = keyring.open_message(signature, signer)
+        if not isinstance(message, Reason) or message.code != SIGNATURE_UNTRUSTED.code:
+            break
+    if message is None:
+        raise ValueError("a signature is checked against at least one key")
+    return message

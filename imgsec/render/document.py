@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgsec import __version__
 from imgsec.domain.report import (
@@ -19,6 +19,9 @@ from imgsec.domain.report import (
 )
 from imgsec.domain.verdict import Verdict
 from imgsec.domain.vulnerability import Finding, ScanReport
+
+if TYPE_CHECKING:  # only one command rotates
+    from imgsec.domain.rotation import KeySide, Rotation
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -40,6 +43,8 @@ def report_document(report: Report, exit_code: int) -> Document:
         document["changes"] = [
             {"target": change.target, "state": change.state} for change in report.changes
         ]
+    if report.rotation is not None:
+        document["rotation"] = _rotation(report.rotation)
     if report.keys:
         document["keys"] = [_entry(entry) for entry in report.keys]
     if report.checks:
@@ -149,12 +154,33 @@ def _key(key: KeySummary) -> Document:
     }
 
 
+def _rotation(rotation: Rotation) -> Document:
+    def side(key: KeySide | None) -> Document | None:
+        if key is None:
+            return None
+        return {
+            "keyId": key.key_id,
+            "fingerprint": str(key.fingerprint),
+            "expires": _time(key.expires) if key.expires else None,
+        }
+
+    return {
+        "alias": rotation.alias,
+        "stage": str(rotation.stage),
+        "old": side(rotation.old),
+        "new": side(rotation.new),
+        "secrets": list(rotation.secrets),
+        "next": rotation.next_step,
+    }
+
+
 def _entry(entry: KeyEntry) -> Document:
     document: Document = {
         "alias": entry.alias,
         "furtherAliases": list(entry.further_aliases),
         "keyId": entry.key_id,
         "stored": _time(entry.created) if entry.created else None,
+        "state": entry.state or None,
         **_verdict(entry.verdict),
     }
     if (public := entry.public) is not None:

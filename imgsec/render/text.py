@@ -10,7 +10,8 @@ line, and the older ``##[error]`` anywhere in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from imgsec.domain.report import (
     ImageReport,
@@ -21,8 +22,10 @@ from imgsec.domain.report import (
     SignedImage,
     VerifiedImage,
 )
-from imgsec.domain.verdict import Verdict
-from imgsec.reasons import Outcome
+from imgsec.reasons import Outcome, Reason
+
+if TYPE_CHECKING:  # only one command rotates
+    from imgsec.domain.rotation import Rotation
 
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
@@ -43,7 +46,7 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
     """The report in lines without line ends; verbose adds what else the JSON report has."""
     for part in report.images:
         yield f"{part.verdict.outcome.word}: {_subject(part)}"
-        yield from _reasons(part.verdict)
+        yield from _reasons(part.verdict.reasons)
         if verbose:
             yield from _details(part)
     if report.key is not None:
@@ -54,14 +57,26 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
             yield f"  ids in the KMS: {key.key_id}, public half {key.public_key_id}"
     for change in report.changes:
         yield f"{change.state}: {clean(change.target)}"
+    if report.rotation is not None:
+        yield from _rotation_lines(report.rotation)
     yield from _further_parts(report, verbose=verbose)
-    # These parts have said their own reasons.
-    if not (report.images or report.keys or report.verifiers or report.checks):
-        if report.verdict.outcome is not Outcome.PASS:
-            yield f"{report.verdict.outcome.word}: {report.command}"
-        yield from _reasons(report.verdict)
+    unsaid = _unsaid(report)
+    if unsaid or (report.verdict.outcome is not Outcome.PASS and not _has_parts(report)):
+        yield f"{report.verdict.outcome.word}: {report.command}"
+    yield from _reasons(unsaid)
     for note in report.verdict.notes:
         yield f"note: {note.code}: {clean(note.text)}"
+
+
+def _has_parts(report: Report) -> bool:
+    return bool(report.images or report.keys or report.verifiers or report.checks)
+
+
+def _unsaid(report: Report) -> list[Reason]:
+    """The reasons of the whole that no part of it has said."""
+    parts = (report.images, report.keys, report.verifiers, report.checks, report.running)
+    said = {reason for part in parts for one in part for reason in one.verdict.reasons}
+    return [reason for reason in report.verdict.reasons if reason not in said]
 
 
 def _further_parts(report: Report, *, verbose: bool) -> Iterator[str]:
@@ -70,15 +85,27 @@ def _further_parts(report: Report, *, verbose: bool) -> Iterator[str]:
     for check in report.checks:
         word = "ok" if check.verdict.passed else "problem"
         yield f"{word}: {check.name}{': ' if check.found else ''}{clean(check.found)}"
-        yield from _reasons(check.verdict)
+        yield from _reasons(check.verdict.reasons)
     for answer in report.verifiers:
         yield f"{answer.verifier}: {answer.verdict.outcome.word}"
-        yield from _reasons(answer.verdict)
+        yield from _reasons(answer.verdict.reasons)
     for one in report.running:
         if verbose or not one.verdict.passed:
             where = clean(", ".join(one.namespaces))
             yield f"running: {one.verdict.outcome.word}: {clean(one.image)} (in {where})"
-            yield from _reasons(one.verdict)
+            yield from _reasons(one.verdict.reasons)
+
+
+def _rotation_lines(rotation: Rotation) -> Iterator[str]:
+    yield f"rotation of kms://{rotation.alias}: {rotation.stage}"
+    words = ("old", "signs" if rotation.stage == "none" else "new")
+    for word, key in zip(words, (rotation.old, rotation.new), strict=True):
+        if key is not None:
+            ends = f"ends {key.expires:%Y-%m-%d}" if key.expires else "has no end date"
+            yield f"  {word}: {key.fingerprint} ({ends}), id {key.key_id}"
+    if rotation.secrets:
+        yield f"  published: {clean(', '.join(rotation.secrets))}"
+    yield f"  next: {rotation.next_step}"
 
 
 def _key_lines(entry: KeyEntry, *, verbose: bool) -> Iterator[str]:
@@ -88,7 +115,7 @@ def _key_lines(entry: KeyEntry, *, verbose: bool) -> Iterator[str]:
         ends = f"ends {public.expires:%Y-%m-%d}" if public.expires else "has no end date"
         said = f"{public.fingerprint} ({public.algorithm}, {ends})"
     yield f"{entry.verdict.outcome.word}: kms://{clean(entry.alias)} {said}"
-    yield from _reasons(entry.verdict)
+    yield from _reasons(entry.verdict.reasons)
     for place in entry.published or ():
         trusted = ", ".join(map(clean, place.trusted_by)) or "no policy"
         yield f"  published: {clean(place.secret)}, trusted by {trusted}"
@@ -101,7 +128,8 @@ def _key_lines(entry: KeyEntry, *, verbose: bool) -> Iterator[str]:
             if entry.further_aliases
             else ""
         )
-        yield f"  id in the KMS: {entry.key_id}{made}{also}"
+        state = f", {clean(entry.state)}" if entry.state else ""
+        yield f"  id in the KMS: {entry.key_id}{made}{also}{state}"
 
 
 def _subject(part: ImageReport) -> str:
@@ -136,8 +164,8 @@ def _verified(found: VerifiedImage) -> str:
     return f"(signed by {found.signer} on {found.signed_at:%Y-%m-%d})"
 
 
-def _reasons(verdict: Verdict) -> Iterator[str]:
-    for reason in verdict.reasons:
+def _reasons(reasons: Iterable[Reason]) -> Iterator[str]:
+    for reason in reasons:
         yield f"  {reason.code}: {clean(reason.text)}"
         yield f"    hint: {clean(reason.hint)}"
 

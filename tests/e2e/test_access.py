@@ -62,6 +62,23 @@ def test_least_role_is_enough_and_a_lesser_one_is_told_which(
     bench.imgsec(*words, env=with_role(bench, least)).expect(0)
 
 
+@pytest.mark.once
+def test_replacing_a_key_needs_a_writer(bench: Bench) -> None:
+    alias, out = bench.alias(), bench.folder / "out"
+    small = {"IMGSEC_SETUP_SIGNING_KEYS_ALGORITHM": "nistp256"}
+    words = ("--alias", alias, "--repository", "us.icr.io/*", "--render", str(out))
+    made = bench.imgsec("setup-signing-keys", *words, env=small).expect(0).json["key"]
+    at = (alias, "--fingerprint", made["fingerprint"], "--render", str(out))
+    for command in (
+        ("keys", "rotate", *at, "--algorithm", "nistp256"),
+        ("keys", "renew", alias, "--until", "2099-01-01", "--render", str(out)),
+        ("keys", "revoke", *at),
+    ):
+        done = bench.imgsec(*command, env=with_role(bench, "readerplus"))
+        assert done.expect(3, "credential-rejected").json["reasons"][0]["hint"].count("Writer") == 1
+    done = bench.imgsec(*("keys", "revoke", *at), env=with_role(bench, "writer")).expect(0)
+
+
 def _is_row_of(command: str, line: str) -> bool:
     """Whether the row is for this command; one is for several ``keys`` commands."""
     group, _, word = command.partition(" ")

@@ -47,7 +47,7 @@ def test_keys_are_listed_with_where_they_are_published(bench: Bench, key: Signin
 
 def test_one_key_is_shown_by_alias_and_by_id(bench: Bench, key: SigningKey) -> None:
     shown = bench.imgsec("keys", "show", key.alias).expect(0).json["keys"][0]
-    assert shown["fingerprint"] == key.fingerprint
+    assert (shown["fingerprint"], shown["state"]) == (key.fingerprint, "active")
     assert "published" not in shown
     for name in (shown["keyId"], f"kms://{key.alias}"):
         assert bench.imgsec("keys", "show", name).expect(0).json["keys"][0] == shown

@@ -127,6 +127,11 @@ class Cluster:
     drops: str | None = None
     address: str = ""
 
+    def secrets(self, label: str, value: str) -> list[Any]:
+        """Those with this label, of all namespaces."""
+        secrets = [one for path, one in self.objects.items() if "/secrets/" in path]
+        return [one for one in secrets if one["metadata"].get("labels", {}).get(label) == value]
+
 
 def status(code: int, reason: str) -> dict[str, Any]:
     text = f'clusterimagepolicies "x" is {reason.lower()}: no'
@@ -174,6 +179,10 @@ def cluster() -> Iterator[Cluster]:
                 self._answer(200, {"kind": word, "apiVersion": version, "items": held.lists[path]})
             elif path in held.objects:
                 self._answer(200, held.objects[path])
+            elif path == "/api/v1/secrets":
+                (selector,) = parse_qs(urlsplit(self.path).query)["labelSelector"]
+                found = held.secrets(*selector.split("="))
+                self._answer(200, {"kind": "SecretList", "apiVersion": "v1", "items": found})
             else:
                 self._answer(404, status(404, "NotFound"))
 

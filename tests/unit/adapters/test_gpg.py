@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import signal
@@ -19,8 +21,9 @@ from imgsec.adapters.gpg import GpgKeyring, gpg_keyring, judge_status
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, SecretBytes, Subkey
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
+from imgsec.domain.verifiers import armoured_blocks
 from imgsec.reasons import Reason
-from tests.support import Gpg, short_folder
+from tests.support import Gpg, plain_environment, short_folder
 from tests.unit.refusals import refused
 
 CONTENT = b'{"critical": "the signed bytes"}\n'
@@ -69,13 +72,13 @@ def keyring(short: Path) -> Iterator[GpgKeyring]:
 
 def opened(keyring: GpgKeyring, cast: Cast, message: bytes, signer: str) -> str | bytes:
     """The reason code, or the content that counts."""
-    key = keyring.import_public_key(cast.gpg.public(signer))
+    key = keyring.import_public_keys(cast.gpg.public(signer))[0]
     found = keyring.open_message(message, key.fingerprint)
     return found.code if isinstance(found, Reason) else found.content
 
 
 def test_good_signature_gives_content_signer_and_time(keyring: GpgKeyring, cast: Cast) -> None:
-    key = keyring.import_public_key(cast.gpg.public(cast.good))
+    key = keyring.import_public_keys(cast.gpg.public(cast.good))[0]
     message = cast.gpg.sign(CONTENT, cast.good)
     found = keyring.open_message(message, key.fingerprint)
     assert isinstance(found, OpenPGPMessage)
@@ -121,7 +124,7 @@ def test_another_key_is_untrusted(keyring: GpgKeyring, cast: Cast) -> None:
 def test_another_key_in_the_keyring_is_untrusted_all_the_same(
     keyring: GpgKeyring, cast: Cast
 ) -> None:
-    keyring.import_public_key(cast.gpg.public(cast.other))
+    keyring.import_public_keys(cast.gpg.public(cast.other))[0]
     message = cast.gpg.sign(CONTENT, cast.other)
     assert opened(keyring, cast, message, cast.good) == "signature-untrusted"
 
@@ -143,7 +146,7 @@ def test_two_signers_in_one_message_do_not_count(
 
 
 def test_signed_twice_by_one_key_does_not_count(keyring: GpgKeyring, cast: Cast) -> None:
-    keyring.import_public_key(cast.gpg.public(cast.good))
+    keyring.import_public_keys(cast.gpg.public(cast.good))[0]
     once = cast.gpg.sign(CONTENT, cast.good, options=("--compress-algo", "0"))
     nested = cast.gpg.sign(once, cast.good)
     assert opened(keyring, cast, nested, cast.good) != CONTENT
@@ -223,7 +226,7 @@ def test_user_id_that_spells_a_status_line_is_no_status_line(keyring: GpgKeyring
         attacker.run("--allow-freeform-uid", "--quick-generate-key", name, "rsa2048", "sign", "0")
         theirs = attacker.fingerprint("=" + name)
         message = attacker.sign(CONTENT, theirs, options=("--compress-algo", "0"))
-        key = keyring.import_public_key(attacker.public(theirs))
+        key = keyring.import_public_keys(attacker.public(theirs))[0]
         found = keyring.open_message(message, key.fingerprint)
         assert isinstance(found, OpenPGPMessage)  # one good signature, and no second one
         wrong = keyring.open_message(message.replace(b"signed", b"forged"), key.fingerprint)
@@ -309,7 +312,7 @@ def test_secret_key_goes_out_and_comes_in_the_same(
     key = keyring.import_secret_key(SecretBytes(content))
     assert str(key.fingerprint) == cast.good
     assert keyring.export_secret_key(key.fingerprint).reveal() == cast.gpg.secret(cast.good)
-    assert keyring.export_public_key(key.fingerprint, armour=False) == cast.gpg.public(cast.good)
+    assert keyring.export_public_key(key.fingerprint) == cast.gpg.public(cast.good)
 
 
 def test_state_of_a_key_is_read_from_the_key(keyring: GpgKeyring, cast: Cast) -> None:
@@ -341,7 +344,7 @@ def test_junk_is_no_key(keyring: GpgKeyring, content: bytes) -> None:
     with refused("key-malformed"):
         keyring.import_secret_key(SecretBytes(content))
     with refused("key-malformed"):
-        keyring.import_public_key(content)
+        keyring.import_public_keys(content)
     with refused("key-malformed"):
         keyring.inspect_public_key(content)
 
@@ -352,9 +355,82 @@ def test_two_keys_are_not_one(keyring: GpgKeyring, cast: Cast) -> None:
         keyring.import_secret_key(SecretBytes(secret))
     public = cast.gpg.public(cast.good) + cast.gpg.public(cast.other)
     with refused("key-malformed"):
-        keyring.import_public_key(public)
-    with refused("key-malformed"):
         keyring.inspect_public_key(public)
+
+
+def test_several_public_keys_leave_in_one_block(keyring: GpgKeyring, cast: Cast) -> None:
+    keyring.import_public_keys(cast.gpg.public(cast.other))
+    keys = keyring.import_public_keys(cast.gpg.public(cast.good) + cast.gpg.public(cast.p256))
+    assert [str(key.fingerprint) for key in keys] == [cast.good, cast.p256]
+    block = keyring.export_block([key.fingerprint for key in keys])
+    assert len(armoured_blocks(block)) == 1
+    assert keyring.inspect_public_keys(block) == keys
+    for signer in (cast.good, cast.p256):
+        message = cast.gpg.sign(CONTENT, signer)
+        assert not isinstance(keyring.open_message(message, Fingerprint(signer)), Reason)
+
+
+def test_key_that_has_ended_counts_again_with_a_later_end(
+    keyring: GpgKeyring, cast: Cast, tmp_path: Path
+) -> None:
+    """What it signed in its life, for gpgv and for skopeo, which is built with GPGME."""
+    message = cast.gpg.sign(payload(), cast.ended, options=LONG_AGO)
+    key = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.ended)))
+    found = keyring.open_message(message, key.fingerprint)
+    assert isinstance(found, Reason)
+    assert found.code == "key-expired"
+    assert not skopeo_accepts(keyring, cast.ended, message, tmp_path)
+    until = datetime(2099, 1, 31, tzinfo=UTC)
+    assert keyring.extend_key(key.fingerprint, until).expires == until
+    assert isinstance(keyring.open_message(message, key.fingerprint), OpenPGPMessage)
+    assert skopeo_accepts(keyring, cast.ended, message, tmp_path)
+    (public,) = keyring.inspect_public_keys(keyring.export_block([key.fingerprint]))
+    assert public.expires == until
+    with short_folder() as folder:
+        secret = keyring.export_secret_key(key.fingerprint)
+        with gpg_keyring(Tools(), PrivateDir(folder, in_memory=True)) as another:
+            another.import_public_keys(cast.gpg.public(cast.ended))  # the earlier end is not kept
+            assert another.import_secret_key(secret).expires == until
+
+
+def skopeo_accepts(keyring: GpgKeyring, signer: str, message: bytes, folder: Path) -> bool:
+    manifest, signature = folder / "manifest", folder / "signature"
+    manifest.write_text("{}")
+    signature.write_bytes(message)
+    done = subprocess.run(
+        ["skopeo", "standalone-verify", manifest, "r.example/app:1", signer, signature],
+        env=plain_environment(folder, GNUPGHOME=str(keyring.home)),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return done.returncode == 0
+
+
+def payload() -> bytes:
+    """A claim about the manifest ``{}``."""
+    digest = "sha256:" + hashlib.sha256(b"{}").hexdigest()
+    image = {"docker-manifest-digest": digest}
+    identity = {"docker-reference": "r.example/app:1"}
+    critical = {"type": "atomic container signature", "image": image, "identity": identity}
+    return json.dumps({"critical": critical, "optional": {}}).encode()
+
+
+def test_certificate_revokes_the_key_that_it_is_for(keyring: GpgKeyring, cast: Cast) -> None:
+    key = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
+    other = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.p256)))
+    certificate = keyring.make_revocation(key.fingerprint)
+    message = cast.gpg.sign(CONTENT, cast.good)
+    assert isinstance(keyring.open_message(message, key.fingerprint), OpenPGPMessage)
+    for wrong in (b"", b"junk", keyring.make_revocation(other.fingerprint)):
+        with refused("key-malformed"):
+            keyring.revoke_key(key.fingerprint, wrong)
+    assert keyring.revoke_key(key.fingerprint, certificate).is_revoked
+    found = keyring.open_message(message, key.fingerprint)
+    assert isinstance(found, Reason)
+    assert found.code == "key-revoked"
+    (public,) = keyring.inspect_public_keys(keyring.export_block([key.fingerprint]))
+    assert public.is_revoked
 
 
 def test_public_key_is_no_secret_key(keyring: GpgKeyring, cast: Cast) -> None:
@@ -375,7 +451,7 @@ def test_secret_key_never_enters_where_a_public_one_is_expected(
     marker = b"\xca\x03PGP"  # a packet that every reader skips
     for content in (binary, armoured, disguised(armoured), marker + binary):
         with refused("key-malformed"):
-            keyring.import_public_key(content)
+            keyring.import_public_keys(content)
         with refused("key-malformed"):
             keyring.inspect_public_key(content)
     assert not list((keyring.home / "private-keys-v1.d").glob("*"))
@@ -508,6 +584,6 @@ def test_gpgv_that_dies_midway_judges_nothing(short: Path, cast: Cast, ending: s
     script.write_text(f"#!/bin/sh\necho '[GNUPG:] NEWSIG' >&\"$2\"\n{ending}\n")
     script.chmod(0o755)
     with gpg_keyring(Tools(tools), PrivateDir(short, in_memory=True)) as keyring:
-        key = keyring.import_public_key(cast.gpg.public(cast.good))
+        key = keyring.import_public_keys(cast.gpg.public(cast.good))[0]
         with refused("tool-failed"):
             keyring.open_message(cast.gpg.sign(CONTENT, cast.good), key.fingerprint)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 from imgsec.adapters._process import Tools
@@ -63,3 +64,14 @@ def test_key_is_made_with_the_passphrase_and_leaves_with_it(short: Path) -> None
     counts = re.findall(r"protect count: (\d+)", packets)
     assert counts
     assert min(map(int, counts)) > 65536  # gpg's own, by the machine's speed
+
+
+def test_protected_key_gets_a_later_end(short: Path) -> None:
+    content = protected_key(short, PASSPHRASE)
+    given = SecretBytes(PASSPHRASE.encode())
+    until = datetime(2099, 1, 31, tzinfo=UTC)
+    with gpg_keyring(Tools(), PrivateDir(short, in_memory=True), passphrase=given) as keyring:
+        key = keyring.import_secret_key(content)
+        assert keyring.extend_key(key.fingerprint, until).expires == until
+        content = keyring.export_secret_key(key.fingerprint)
+    assert imported(short, content, PASSPHRASE).expires == until

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint
 from imgsec.domain.kubernetes import (
     is_ours,
     key_reference_document,
+    key_secret_document,
     policy_document,
-    public_key_document,
 )
 from imgsec.domain.policy import (
     ImagePolicy,
-    KeyNames,
+    KeyReference,
     KeySecret,
     Namespace,
     ObjectName,
@@ -104,18 +103,12 @@ def test_one_pattern_cannot_be_signed_and_unchecked() -> None:
 
 
 def test_secrets_have_the_names_that_older_pipelines_read() -> None:
-    names = KeyNames(
-        public_key=SECRET,
-        key_reference=ObjectName("portieris-keys"),
-        fingerprint=Fingerprint("AB" * 20),
-        kms_url="https://kms.example",
-        kms_instance="id",
-        kms_key_id="key",
-    )
-    public = public_key_document(names, b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
+    said = KeyReference("https://kms.example", "id", "key", "AB" * 20)
+    public = key_secret_document(SECRET, b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n")
     assert (public["kind"], public["type"]) == ("Secret", "Opaque")
     assert base64.b64decode(public["data"]["key"]) == b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
-    reference = key_reference_document(names)
+    name = KeySecret(ObjectName("portieris-keys"), SECRET.namespace)
+    reference = key_reference_document(name, said)
     assert reference["metadata"]["name"] == "portieris-keys"
     assert reference["metadata"]["namespace"] == "portieris"
     assert {

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes
-from imgsec.domain.kubernetes import is_ours
+from imgsec.domain.kubernetes import holds_public_key, is_ours
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import Change
 from imgsec.domain.signature import OpenPGPMessage
@@ -23,6 +23,7 @@ from imgsec.reasons import (
     KEY_CONFLICT,
     KEY_MALFORMED,
     KEY_NOT_FOUND,
+    KEY_REVOKED,
     NOT_ASSESSED,
     OUTPUT_UNWRITABLE,
     SIGNATURE_INVALID,
@@ -134,35 +135,67 @@ class FakeSigner:
             held.append(message(image.tagged_name, digest, signer))
 
 
+_SECRET, _PUBLIC = b"\x95secret ", b"\x99public "
+_BEGIN = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+_END = b"\n-----END PGP PUBLIC KEY BLOCK-----\n"
+
+
 @dataclass
 class FakeKeyring:
-    """Keys whose export is ``secret FINGERPRINT`` or ``public FINGERPRINT``."""
+    """Keys whose export is ``secret KEY`` or ``public KEY,KEY``, armoured between gpg's own lines.
+
+    KEY is the fingerprint, the end date if it is not the usual one, and an r for a revoked key.
+    """
 
     next_key: Fingerprint = SIGNER
     made: list[KeyRequest] = field(default_factory=list)
     flawed: dict[str, Any] = field(default_factory=dict)
+    held: dict[Fingerprint, PublicKey] = field(default_factory=dict)
+    now: datetime | None = None  # for keys that are made; None for the usual dates
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
         self.made.append(request)
-        return public_key(self.next_key, **self.flawed)
+        dates = {}
+        if self.now is not None:
+            dates = {"created": self.now, "expires": self.now + timedelta(request.valid_days)}
+        return self._hold(public_key(self.next_key, **{**dates, **self.flawed}))
 
     def import_secret_key(self, content: SecretBytes) -> PublicKey:
-        return self._read(content.reveal(), b"\x95secret ")
+        (key,) = self._read(content.reveal(), _SECRET)
+        return self._hold(key)
 
-    def import_public_key(self, content: bytes) -> PublicKey:
-        return self._read(content, b"\x99public ")
+    def import_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
+        return tuple(map(self._hold, self._read(content, _PUBLIC)))
 
     def inspect_public_key(self, content: bytes) -> PublicKey:
-        return self._read(content, b"\x99public ")
+        (key,) = self._read(content, _PUBLIC)
+        return key
+
+    def inspect_public_keys(self, content: bytes) -> tuple[PublicKey, ...]:
+        return self._read(content, _PUBLIC)
 
     def export_secret_key(self, fingerprint: Fingerprint) -> SecretBytes:
-        return SecretBytes(b"\x95secret " + str(fingerprint).encode())
+        return SecretBytes(_SECRET + self._text(fingerprint))
 
-    def export_public_key(self, fingerprint: Fingerprint, *, armour: bool) -> bytes:
-        return (b"armour " if armour else b"\x99public ") + str(fingerprint).encode()
+    def export_public_key(self, fingerprint: Fingerprint) -> bytes:
+        return _PUBLIC + self._text(fingerprint)
+
+    def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
+        held = [key for key in self.held if key in fingerprints]
+        return _BEGIN + _PUBLIC + b",".join(map(self._text, held or fingerprints)) + _END
+
+    def extend_key(self, fingerprint: Fingerprint, until: datetime) -> PublicKey:
+        self.held[fingerprint] = replace(self.held[fingerprint], expires=until)
+        return self.held[fingerprint]
 
     def make_revocation(self, fingerprint: Fingerprint) -> bytes:
         return b"revokes " + str(fingerprint).encode()
+
+    def revoke_key(self, fingerprint: Fingerprint, certificate: bytes) -> PublicKey:
+        if certificate != self.make_revocation(fingerprint):
+            raise ImgsecError(KEY_MALFORMED("it revokes another key"))
+        self.held[fingerprint] = replace(self.held[fingerprint], is_revoked=True)
+        return self.held[fingerprint]
 
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         who, colon, content = message.partition(b":")
@@ -170,13 +203,39 @@ class FakeKeyring:
             return SIGNATURE_INVALID("junk")
         if who != str(signer).encode():
             return SIGNATURE_UNTRUSTED("another key")
+        if signer in self.held and self.held[signer].is_revoked:
+            return KEY_REVOKED("it is revoked")
         return OpenPGPMessage(content, signer, NOW)
 
-    def _read(self, content: bytes, kind: bytes) -> PublicKey:
+    def _hold(self, key: PublicKey) -> PublicKey:
+        """As gpg does, the later end date and a revocation stay."""
+        if (before := self.held.get(key.fingerprint)) is not None:
+            ends = [one.expires for one in (before, key) if one.expires is not None]
+            is_revoked = before.is_revoked or key.is_revoked
+            key = replace(key, expires=max(ends, default=None), is_revoked=is_revoked)
+        self.held[key.fingerprint] = key
+        return key
+
+    def _text(self, fingerprint: Fingerprint) -> bytes:
+        key = self.held.get(fingerprint) or public_key(fingerprint)
+        usual = key.expires == public_key().expires and not key.is_revoked
+        end = f"{key.expires:%Y-%m-%d}" if key.expires else ""
+        more = "" if usual else f"|{end}|{'r' if key.is_revoked else ''}"
+        return f"{fingerprint}{more}".encode()
+
+    def _read(self, content: bytes, kind: bytes) -> tuple[PublicKey, ...]:
+        content = content.removeprefix(_BEGIN).removesuffix(b"\n").removesuffix(_END.rstrip())
         if not content.startswith(kind):
             raise ImgsecError(KEY_MALFORMED("it is no such key"))
-        fingerprint = Fingerprint.parse(content.removeprefix(kind).decode())
-        return public_key(fingerprint, **self.flawed)
+        return tuple(map(self._key, content.removeprefix(kind).decode().split(",")))
+
+    def _key(self, text: str) -> PublicKey:
+        fingerprint, *more = text.split("|")
+        changes = dict(self.flawed)
+        if more:
+            ends = datetime.fromisoformat(more[0]).replace(tzinfo=UTC) if more[0] else None
+            changes |= {"expires": ends, "is_revoked": more[1] == "r"}
+        return public_key(Fingerprint.parse(fingerprint), **changes)
 
 
 @dataclass
@@ -256,32 +315,6 @@ class FakeKms:
 
 
 @dataclass
-class FakeSink:
-    """Remembers what was published."""
-
-    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
-    is_ready: bool = True
-    on_publish: Callable[[], None] = lambda: None
-
-    def require_ready(self) -> None:
-        if not self.is_ready:
-            raise ImgsecError(OUTPUT_UNWRITABLE("it takes nothing"))
-
-    def fetch(self, kind: str, name: str, _: str | None) -> dict[str, Any] | None:
-        return self.documents.get(f"{kind}/{name}")
-
-    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
-        name = f"{document['kind']}/{document['metadata']['name']}"
-        before = self.documents.get(name)
-        if before is not None and not is_ours(before) and not adopt:
-            raise ImgsecError(FOREIGN_OBJECT(name))
-        self.on_publish()
-        self.documents[name] = document
-        state = "unchanged" if before == document else "updated" if before else "created"
-        return Change(name, state)
-
-
-@dataclass
 class FakeClock:
     """Time passes only by sleeping."""
 
@@ -302,6 +335,112 @@ class FakeClock:
     def backoff(self) -> Iterator[float]:
         while True:
             yield 10.0
+
+
+@dataclass
+class FakeVault:
+    """Key objects with several names each, and a name that is taken away stays taken for a while.
+
+    step: called before and after each change, as a moment at which others look. wait_seconds: how
+    long a name that was taken away is nobody's, by the clock.
+    """
+
+    clock: FakeClock
+    wait_seconds: float = 300.0
+    step: Callable[[], None] = lambda: None
+    keys: dict[str, tuple[StoredKey, SecretBytes]] = field(default_factory=dict)
+    leaving: dict[str, float] = field(default_factory=dict)
+
+    address = ("https://kms.example", "instance")
+
+    def find_key(self, name: str) -> StoredKey:
+        return self._held(name)[0]
+
+    def fetch_key(self, name: str) -> tuple[StoredKey, SecretBytes]:
+        return self._held(name)
+
+    def list_keys(self) -> Iterator[StoredKey]:
+        yield from [stored for stored, _ in self.keys.values()]
+
+    def store_key(
+        self, alias: str, content: SecretBytes, *, name: str, description: str
+    ) -> StoredKey:
+        self._require_free(alias)
+        self.step()
+        stored = StoredKey(f"id-{len(self.keys)}", (alias,), name, description, NOW)
+        self.keys[stored.id] = stored, content
+        self.step()
+        return stored
+
+    def add_alias(self, key_id: str, alias: str) -> None:
+        stored, content = self.keys[key_id]
+        if alias in stored.aliases:
+            return
+        self._require_free(alias)
+        assert len(stored.aliases) < 5
+        self.step()
+        self.keys[key_id] = replace(stored, aliases=(*stored.aliases, alias)), content
+        self.step()
+
+    def remove_alias(self, key_id: str, alias: str) -> None:
+        stored, content = self.keys[key_id]
+        if alias not in stored.aliases:
+            return
+        self.step()
+        left = tuple(name for name in stored.aliases if name != alias)
+        self.keys[key_id] = replace(stored, aliases=left), content
+        self.leaving[alias] = self.clock.at + self.wait_seconds
+        self.step()
+
+    @property
+    def names(self) -> dict[str, str]:
+        """All aliases, and the keys that have them."""
+        return {name: stored.id for stored, _ in self.keys.values() for name in stored.aliases}
+
+    def _require_free(self, alias: str) -> None:
+        if alias in self.names or self.leaving.get(alias, 0) > self.clock.at:
+            raise KeyExists(KEY_CONFLICT(f"{alias} is taken"))
+
+    def _held(self, name: str) -> tuple[StoredKey, SecretBytes]:
+        key_id = self.names.get(name, name)
+        if key_id not in self.keys:
+            raise KeyNotFound(KEY_NOT_FOUND(f"no {name}"))
+        return self.keys[key_id]
+
+
+@dataclass
+class FakeSink:
+    """Remembers what was published."""
+
+    documents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    is_ready: bool = True
+    on_publish: Callable[[], None] = lambda: None
+    after_publish: Callable[[], None] = lambda: None
+
+    def require_ready(self) -> None:
+        if not self.is_ready:
+            raise ImgsecError(OUTPUT_UNWRITABLE("it takes nothing"))
+
+    def fetch(self, kind: str, name: str, _: str | None) -> dict[str, Any] | None:
+        return self.documents.get(f"{kind}/{name}")
+
+    def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        held = self.documents.values()
+        return tuple(one for one in held if is_ours(one) and holds_public_key(one))
+
+    def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
+        return tuple(one for one in self.documents.values() if one["kind"] == kind)
+
+    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
+        name = f"{document['kind']}/{document['metadata']['name']}"
+        before = self.documents.get(name)
+        if before is not None and not is_ours(before) and not adopt:
+            raise ImgsecError(FOREIGN_OBJECT(name))
+        self.on_publish()
+        self.documents[name] = document
+        self.after_publish()
+        state = "unchanged" if before == document else "updated" if before else "created"
+        return Change(name, state)
 
 
 @dataclass

@@ -221,7 +221,7 @@ def test_run_that_is_killed_after_any_step_is_finished_by_the_next(moment: int) 
     assert set(set_up(kms, keyring, sink)[1]) == {"unchanged"}
 
 
-STEPS = 15  # calls of KMS and sink in a first run
+STEPS = 16  # calls of KMS and sink in a first run
 
 
 # --- A key that exists already --------------------------------------------------------------------

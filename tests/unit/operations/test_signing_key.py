@@ -9,7 +9,7 @@ import pytest
 
 from imgsec.domain.keys import Fingerprint, KeyLocation, PublicKey, SecretBytes
 from imgsec.errors import KeyNotFound
-from imgsec.operations.signing_key import KeyShelf, load_public_key, load_signing_key
+from imgsec.operations.signing_key import KeyShelf, load_public_keys, load_signing_key
 from tests.unit.operations.fakes import NOW, OTHER_SIGNER, SIGNER, FakeKeyring, FakeKms
 from tests.unit.refusals import refused
 
@@ -46,7 +46,7 @@ def sign(
 
 
 def verify(where: KeyLocation, shelf: KeyShelf, expected: Fingerprint | None = None) -> Fingerprint:
-    return load_public_key(where, shelf, FakeKeyring(), expected=expected).fingerprint
+    return load_public_keys(where, shelf, FakeKeyring(), expected=expected)[0].fingerprint
 
 
 def test_key_is_held_against_the_fingerprint_that_was_given() -> None:

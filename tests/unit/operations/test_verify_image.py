@@ -23,7 +23,7 @@ NAME = "r.example/team/app:1"
 
 def verify(registry: FakeRegistry, text: str = NAME, **key: Any) -> ImageReport:
     return verify_image(
-        ImageReference.parse(text), public_key(**key), registry, FakeKeyring(), now=NOW
+        ImageReference.parse(text), [public_key(**key)], registry, FakeKeyring(), now=NOW
     )
 
 
@@ -108,3 +108,18 @@ def test_registry_without_a_store_is_undecided() -> None:
     registry.offers_signatures = False
     with refused("signature-store-missing"):
         verify(registry)
+
+
+def test_one_of_several_keys_is_enough() -> None:
+    registry, image = signed("untrusted")
+    both = [public_key(), public_key(OTHER_SIGNER)]
+    report = verify_image(image, both, registry, FakeKeyring(), now=NOW)
+    assert isinstance(report.found, VerifiedImage)
+    assert report.found.signer == OTHER_SIGNER
+
+
+def test_spent_key_beside_a_good_one_counts_no_more_and_is_said() -> None:
+    registry, image = signed("untrusted")
+    both = [public_key(), public_key(OTHER_SIGNER, is_revoked=True)]
+    report = verify_image(image, both, registry, FakeKeyring(), now=NOW)
+    assert codes(report) == ["signature-untrusted", "key-revoked"]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Secrets that hold public keys: find them, and change what they hold as one block."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from imgsec.domain.keys import Fingerprint, PublicKey, unwrapped
+from imgsec.domain.kubernetes import key_secret_document
+from imgsec.domain.policy import KeySecret, Namespace, ObjectName
+from imgsec.domain.report import Change
+from imgsec.domain.verifiers import PublishedKeys, Verifier, armoured_blocks, judge_key
+from imgsec.errors import ImgsecError
+from imgsec.ports import Keyring, ManifestSink, PublishedReader
+from imgsec.reasons import KEY_UNREADABLE, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedSecret:
+    """A Secret with public keys. content: as it is published; keys: all that can be read of it."""
+
+    document: dict[str, Any]
+    content: bytes
+    keys: tuple[PublicKey, ...]
+
+    @property
+    def name(self) -> str:
+        """``NAMESPACE/NAME``."""
+        metadata = self.document["metadata"]
+        return f"{metadata.get('namespace', '')}/{metadata['name']}".removeprefix("/")
+
+    @property
+    def fingerprints(self) -> tuple[Fingerprint, ...]:
+        return tuple(dict.fromkeys(key.fingerprint for key in self.keys))
+
+
+def find_published(published: PublishedReader, keyring: Keyring) -> tuple[PublishedSecret, ...]:
+    """The Secrets of ours that hold public keys. One that nobody can read holds none."""
+    found = []
+    for document in published.list_key_secrets():
+        try:
+            content = base64.b64decode(document["data"]["key"], validate=True)
+        except (TypeError, ValueError):
+            content = b""
+        found.append(PublishedSecret(document, content, _readable(content, keyring)))
+    return tuple(found)
+
+
+def _readable(content: bytes, keyring: Keyring) -> tuple[PublicKey, ...]:
+    try:
+        return keyring.inspect_public_keys(content)
+    except ImgsecError:
+        return ()
+
+
+def republish(
+    secret: PublishedSecret,
+    fingerprints: Sequence[Fingerprint],
+    sink: ManifestSink,
+    keyring: Keyring,
+    *,
+    now: datetime,
+) -> Change:
+    """Let a Secret hold these keys of the keyring, in one block.
+
+    Raises `ImgsecError` (key-unreadable) if a verifier that reads a key today would not read it
+    then, and what the sink raises.
+    """
+    content = keyring.export_block(fingerprints)
+    held = set(secret.fingerprints)
+    require_readable(content, [one for one in fingerprints if one not in held], keyring, now=now)
+    for fingerprint in held & set(fingerprints):
+        lost = _unread(content, fingerprint, keyring, now)
+        if lost and set(lost) - set(_unread(secret.content, fingerprint, keyring, now)):
+            raise ImgsecError(lost[0])
+    metadata = secret.document["metadata"]
+    name = KeySecret(
+        ObjectName.parse(str(metadata["name"])),
+        Namespace.parse(str(metadata.get("namespace", ""))),
+    )
+    return sink.publish(key_secret_document(name, content))
+
+
+def require_readable(
+    content: bytes, signers: Iterable[Fingerprint], keyring: Keyring, *, now: datetime
+) -> None:
+    """Raises `ImgsecError` (key-unreadable) if a verifier would not read one of these keys."""
+    for signer in signers:
+        if lost := _unread(content, signer, keyring, now):
+            raise ImgsecError(lost[0])
+
+
+def _unread(
+    content: bytes, signer: Fingerprint, keyring: Keyring, now: datetime
+) -> tuple[Reason, ...]:
+    """Why verifiers do not read this key as it is published; nothing else that they say of it."""
+    keys = read_published(content, keyring)
+    reasons = [
+        reason
+        for verifier in Verifier
+        for reason in judge_key(verifier, signer, keys, now).reasons
+        if reason.code == KEY_UNREADABLE.code
+    ]
+    return tuple(dict.fromkeys(reasons))
+
+
+def read_published(content: bytes, keyring: Keyring) -> PublishedKeys:
+    """The keys of a key file or of a Secret's data key, block by block.
+
+    Raises `ImgsecError` (key-malformed).
+    """
+    blocks = armoured_blocks(content)
+    read = [keyring.inspect_public_keys(block) for block in blocks or (unwrapped(content),)]
+    every = tuple(key for keys in read for key in keys)
+    return PublishedKeys(len(blocks), read[0] if blocks else (), every)

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give a signing key a later end date, everywhere where its public half is published.
+
+GPGME's verifiers refuse all that an ended key ever signed; with a later end date in their copy they
+accept it again. The fingerprint stays, so that nothing is signed anew. A stored key cannot be
+changed in the KMS: the renewed one is stored beside it, and takes its names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from imgsec.domain.keys import KeyAlias, PublicKey, SecretBytes, unwrapped
+from imgsec.domain.policy import KeySecret
+from imgsec.domain.report import Change, KeySummary
+from imgsec.domain.verdict import Note
+from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.operations.published_keys import find_published, republish
+from imgsec.operations.setup_signing_keys import SetUp, Wanted, store_signing_key
+from imgsec.operations.signing_key import load_public_half
+from imgsec.operations.succession import (
+    Pair,
+    Site,
+    find_pair,
+    mark_predecessor,
+    move_alias,
+    read_reference,
+    require_named,
+    switch_to,
+    tidy_up,
+)
+from imgsec.reasons import INVALID_OPTION, KEY_CONFLICT, KEY_REVOKED, KEY_UNPUBLISHED
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What is to be renewed, and until when; reference: the Secret that names the signing key."""
+
+    alias: KeyAlias
+    reference: KeySecret
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The key as it is now, and what the run did."""
+
+    key: PublicKey
+    summary: KeySummary
+    changes: tuple[Change, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(slots=True)
+class _Run:
+    renewal: Renewal
+    site: Site
+    changes: list[Change] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def renew_key(renewal: Renewal, site: Site) -> Renewed:
+    """Let the key end on a later date; one that ends then or later is left alone.
+
+    A run that was cut short is finished, with the end date that it chose. Raises `ImgsecError`
+    (key-conflict while the key is being replaced, key-moving, key-unpublished, key-revoked,
+    invalid-option and what the ports raise).
+    """
+    run = _Run(renewal, site)
+    site.place.require_ready()
+    pair = find_pair(renewal.alias, site.kms)
+    require_named(read_reference(renewal.reference, site.place), renewal.reference, pair)
+    key = _the_one_key(run, pair)
+    if pair.new is None and key.expires is None:
+        raise ImgsecError(INVALID_OPTION(f"the key {key.fingerprint} has no end date"))
+    if pair.new is None and key.expires is not None and key.expires >= renewal.until:
+        run.notes.append(
+            Note("nothing-to-do", f"{key.fingerprint} ends on {key.expires:%Y-%m-%d} anyway")
+        )
+        return _renewed(run, key)
+    if pair.new is None or str(renewal.alias) not in pair.new.aliases:
+        done = _store(run, pair, key)
+        key = done.key
+        _publish(run, done)
+        pair = find_pair(renewal.alias, site.kms)
+        run.changes += move_alias(renewal.alias, site)
+    if pair.old is not None:
+        text = f"the KMS key {pair.old.id} has the earlier end date, and can be deleted"
+        run.notes.append(Note("earlier-copy-left", text))
+    tidy_up(renewal.alias, None, site.kms)
+    return _renewed(run, key)
+
+
+def _renewed(run: _Run, key: PublicKey) -> Renewed:
+    alias, kms = run.renewal.alias, run.site.kms
+    summary = KeySummary(
+        alias=str(alias),
+        key_id=kms.find_key(str(alias)).id,
+        public_key_id=kms.find_key(alias.public).id,
+        fingerprint=key.fingerprint,
+        algorithm=key.algorithm,
+        expires=key.expires,
+    )
+    return Renewed(key, summary, tuple(run.changes), tuple(run.notes))
+
+
+def _the_one_key(run: _Run, pair: Pair) -> PublicKey:
+    """The public half that both stored keys share. Raises `ImgsecError` (key-conflict)."""
+    site, alias = run.site, str(run.renewal.alias)
+    keys: list[PublicKey] = []
+    for stored in (pair.old, pair.new):
+        if stored is None:
+            continue
+        try:
+            keys.append(load_public_half(alias, stored, site.kms, site.keyring))
+        except KeyNotFound:
+            if pair.new is None:
+                raise
+            continue  # a run was cut short while it stored the one or let go of the other
+        if keys[-1].is_revoked:
+            raise ImgsecError(KEY_REVOKED(f"key {keys[-1].fingerprint} is revoked"))
+    if len({key.fingerprint for key in keys}) != 1:
+        raise _being_replaced(alias)
+    return keys[-1]
+
+
+def _being_replaced(alias: str) -> ImgsecError:
+    return ImgsecError(
+        KEY_CONFLICT(
+            f"kms://{alias} is being replaced by another key",
+            hint=f"Finish that first: imgsec keys rotate {alias}",
+        )
+    )
+
+
+def _store(run: _Run, pair: Pair, key: PublicKey) -> SetUp:
+    """The renewed key under the successor's names: found there, or made from the stored one."""
+    site, alias = run.site, run.renewal.alias
+    stored = pair.new or pair.old
+    if stored is None:
+        raise AssertionError("find_pair finds one key at least")
+    content = SecretBytes(unwrapped(site.kms.fetch_key(stored.id)[1].reveal()))
+    if site.keyring.import_secret_key(content).fingerprint != key.fingerprint:
+        raise _being_replaced(str(alias))
+    if pair.new is None:
+        site.keyring.extend_key(key.fingerprint, run.renewal.until)
+        content = site.keyring.export_secret_key(key.fingerprint)
+    done = store_signing_key(
+        Wanted(alias.successor, content, expected=key.fingerprint, is_successor=True),
+        kms=site.kms,
+        keyring=site.keyring,
+        now=site.clock.now(),
+    )
+    run.changes += done.changes
+    return done
+
+
+def _publish(run: _Run, done: SetUp) -> None:
+    """The public half with its later end date, everywhere; then the Secret that names the key."""
+    site, fingerprint = run.site, done.key.fingerprint
+    secrets = [
+        one for one in find_published(site.place, site.keyring) if fingerprint in one.fingerprints
+    ]
+    if not secrets:
+        raise ImgsecError(KEY_UNPUBLISHED(f"no Secret here holds the public half of {fingerprint}"))
+    for secret in secrets:
+        site.keyring.import_public_keys(secret.content)
+        run.changes.append(
+            republish(secret, secret.fingerprints, site.place, site.keyring, now=site.clock.now())
+        )
+    mark_predecessor(run.renewal.alias, find_pair(run.renewal.alias, site.kms), site)
+    run.changes.append(
+        switch_to(done.summary.key_id, fingerprint, run.renewal.reference, site.kms, site.place)
+    )

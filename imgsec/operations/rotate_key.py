@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replace a signing key by a new one, with an overlap in which both are trusted.
+
+Every run reads off the KMS and off what is published how far the rotation is, and goes on from
+there as far as it may: publish both halves, switch, move the alias, sign again, retire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from imgsec.domain.keys import (
+    Fingerprint,
+    KeyAlias,
+    KeyRequest,
+    PublicKey,
+    SecretBytes,
+    unwrapped,
+)
+from imgsec.domain.policy import KeySecret
+from imgsec.domain.reference import ImageReference
+from imgsec.domain.report import Change, ImageReport, RunningImage
+from imgsec.domain.rotation import KeySide, Rotation, Stage, When, stage_of
+from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
+from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.operations.preview_policy import images_that_need
+from imgsec.operations.published_keys import PublishedSecret, find_published, republish
+from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
+from imgsec.operations.sign_image import sign_image
+from imgsec.operations.signing_key import (
+    find_or_none,
+    load_public_half,
+    require_fit,
+)
+from imgsec.operations.succession import (
+    Pair,
+    Site,
+    find_pair,
+    has_moved,
+    mark_predecessor,
+    move_alias,
+    read_reference,
+    require_named,
+    switch_to,
+    tidy_up,
+)
+from imgsec.operations.verify_image import verify_image
+from imgsec.ports import (
+    KeyReader,
+    Keyring,
+    StoredKey,
+)
+from imgsec.reasons import (
+    INVALID_OPTION,
+    KEY_CONFLICT,
+    KEY_FINGERPRINT_MISMATCH,
+    KEY_MOVING,
+    KEY_UNPUBLISHED,
+    RUNNING_IMAGES_REFUSED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RotationPlan:
+    """What is to be done, and from when.
+
+    replaced: the key that is to go; where it is gone, nothing is to be done, and never a second
+    rotation is begun. reference: the Secret that names the signing key. switch, retire: None for
+    not in this run. images: what must stay deployable without the old key.
+    """
+
+    alias: KeyAlias
+    replaced: Fingerprint
+    reference: KeySecret
+    request: KeyRequest
+    switch: When | None = None
+    retire: When | None = None
+    images: tuple[ImageReference, ...] = ()
+    accept_lockout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """Where the rotation stands after the run, and what the run did."""
+
+    rotation: Rotation
+    verdict: Verdict
+    changes: tuple[Change, ...] = ()
+    images: tuple[ImageReport, ...] = ()
+    running: tuple[RunningImage, ...] = ()
+
+
+@dataclass(slots=True)
+class _View:
+    """The state of a rotation, as it was just seen."""
+
+    pair: Pair
+    old: PublicKey | None
+    new: PublicKey | None
+    secrets: tuple[PublishedSecret, ...]
+    stage: Stage
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one run did so far."""
+
+    plan: RotationPlan
+    site: Site
+    changes: list[Change] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    images: tuple[ImageReport, ...] = ()
+    running: tuple[RunningImage, ...] = ()
+
+
+def show_rotation(alias: KeyAlias, reference: KeySecret, site: Site) -> Rotation:
+    """How far the rotation of a key is. Reads public halves and metadata only."""
+    return _rotation(alias, _look(alias, reference, site))
+
+
+def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
+    """Go on with the rotation as far as the plan allows; every step that is done stays done.
+
+    Undecided (key-moving) while the alias is on its way; refused if the old key cannot be retired
+    yet. Raises `ImgsecError` (key-conflict, key-unpublished, key-unreadable, invalid-option and
+    what the ports raise).
+    """
+    run = _Run(plan, site)
+    site.place.require_ready()
+    view = _look_now(run)
+    verdict = passed()
+    if _is_over(run, view):
+        note = Note("nothing-to-do", f"{plan.replaced} has been replaced already")
+        return Rotated(_rotation(plan.alias, view), passed(note))
+    if plan.retire and not (plan.images or site.cluster or plan.accept_lockout):
+        raise ImgsecError(
+            INVALID_OPTION(
+                "--retire needs to know what must stay deployable",
+                hint="Name the images with --resign-from FILE, or work on the cluster (--apply).",
+            )
+        )
+    if view.stage in (Stage.NONE, Stage.MADE, Stage.PUBLISHED):
+        view = _prepared(run, view)
+    if plan.images:
+        run.images = _signed_again(run, view)
+        verdict = all_of(part.verdict for part in run.images)
+    try:
+        if view.stage is Stage.PUBLISHED and _may(run, plan.switch, "the switch"):
+            run.changes.append(_switch(run, view))
+            view = _look_now(run)
+        if view.stage is Stage.SWITCHING:
+            run.changes += move_alias(plan.alias, site)
+            view = _look_now(run)
+        if view.stage is Stage.SWITCHED and _may(run, plan.retire, "the retirement"):
+            verdict = _retirable(run, view, verdict)
+            if verdict.passed:
+                run.changes += _unpublish(run, view)
+                view = _look_now(run)
+        if view.stage is Stage.RETIRING:
+            _tidy_up(run)
+            view = _look_now(run)
+    except ImgsecError as error:
+        if error.reason.code != KEY_MOVING.code:
+            raise
+        verdict = all_of([*([] if verdict.passed else [verdict]), because(error.reason)])
+        view = _look_now(run)
+    verdict = Verdict(verdict.outcome, verdict.reasons, (*verdict.notes, *run.notes))
+    rotation = _rotation(plan.alias, view)
+    return Rotated(rotation, verdict, tuple(run.changes), run.images, run.running)
+
+
+# --- Where it stands ------------------------------------------------------------------------------
+
+
+def _look_now(run: _Run) -> _View:
+    return _look(run.plan.alias, run.plan.reference, run.site)
+
+
+def _look(alias: KeyAlias, reference: KeySecret, site: Site) -> _View:
+    kms, keyring, place = site.kms, site.keyring, site.place
+    pair = find_pair(alias, kms)
+    named = require_named(read_reference(reference, place), reference, pair)
+    old = _public(alias, pair.old, kms, keyring)
+    try:
+        new = _public(alias, pair.new, kms, keyring)
+    except KeyNotFound:  # a run was cut short between storing its halves
+        new = None
+    if old is not None and new is not None and old.fingerprint == new.fingerprint:
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"kms://{alias} is being renewed",
+                hint=f"Finish that first: imgsec keys renew {alias}",
+            )
+        )
+    own = {key.fingerprint for key in (old, new) if key is not None}
+    secrets = tuple(one for one in find_published(place, keyring) if own & set(one.fingerprints))
+    if not secrets:
+        listed = " or ".join(map(str, own))
+        raise ImgsecError(KEY_UNPUBLISHED(f"no Secret here holds the public half of {listed}"))
+    stage = Stage.NONE
+    if pair.new is not None:
+        stage = stage_of(
+            old_is_published=any(old and old.fingerprint in one.fingerprints for one in secrets),
+            new_is_published=all(new and new.fingerprint in one.fingerprints for one in secrets),
+            new_is_named=named == pair.new.id,
+            alias_has_moved=named == pair.new.id and has_moved(alias, kms),
+            old_is_retired=_is_retired(pair.old, old),
+        )
+    return _View(pair, old, new, secrets, stage)
+
+
+def _public(
+    alias: KeyAlias, stored: StoredKey | None, kms: KeyReader, keyring: Keyring
+) -> PublicKey | None:
+    if stored is None:
+        return None
+    return load_public_half(str(alias), stored, kms, keyring)
+
+
+def _is_retired(stored: StoredKey | None, key: PublicKey | None) -> bool:
+    if stored is None or key is None:
+        return True
+    return str(KeyAlias.retired(key.fingerprint)) in stored.aliases
+
+
+def _is_over(run: _Run, view: _View) -> bool:
+    """Whether the key that is to go was retired before, and its names are tidied up.
+
+    Raises `ImgsecError` (key-fingerprint-mismatch) if it is not the one that is being replaced.
+    """
+    wanted, old = run.plan.replaced, view.old
+    if old is not None and old.fingerprint == wanted:
+        return False
+    is_retired = find_or_none(run.site.kms, str(KeyAlias.retired(wanted))) is not None
+    if is_retired and (view.stage is Stage.NONE or old is None):
+        return view.stage is Stage.NONE
+    held = old or view.new
+    text = f"the key {wanted} is to be replaced, and kms://{run.plan.alias} is"
+    raise ImgsecError(KEY_FINGERPRINT_MISMATCH(f"{text} {held.fingerprint if held else 'none'}"))
+
+
+def _rotation(alias: KeyAlias, view: _View) -> Rotation:
+    def side(stored: StoredKey | None, key: PublicKey | None) -> KeySide | None:
+        return KeySide(stored.id, key.fingerprint, key.expires) if stored and key else None
+
+    old, new = side(view.pair.old, view.old), side(view.pair.new, view.new)
+    if view.stage is Stage.NONE:
+        old, new = None, old
+    return Rotation(
+        str(alias),
+        view.stage,
+        old=old,
+        new=new,
+        secrets=tuple(one.name for one in view.secrets),
+    )
+
+
+def _may(run: _Run, when: When | None, what: str) -> bool:
+    """Whether a stage may be entered now; one that is to come is noted."""
+    if when is None:
+        return False
+    if not when.is_due(run.site.clock.now()):
+        run.notes.append(Note("not-yet-due", f"{what} is due on {when}"))
+        return False
+    return True
+
+
+# --- The stages -----------------------------------------------------------------------------------
+
+
+def _prepared(run: _Run, view: _View) -> _View:
+    """Make the new key, or find it and prove that it can sign; publish it beside the old one."""
+    site, plan = run.site, run.plan
+    _import_published(view.secrets, site.keyring)  # first: it comes first in the block
+    done = store_signing_key(
+        Wanted(plan.alias.successor, plan.request, is_successor=True),
+        kms=site.kms,
+        keyring=site.keyring,
+        now=site.clock.now(),
+    )
+    run.changes += done.changes
+    for secret in view.secrets:
+        wanted = dict.fromkeys([*secret.fingerprints, done.key.fingerprint])
+        run.changes.append(_republished(run, secret, wanted))
+    return _look_now(run)
+
+
+def _import_published(secrets: Iterable[PublishedSecret], keyring: Keyring) -> None:
+    for secret in secrets:
+        keyring.import_public_keys(secret.content)
+
+
+def _republished(run: _Run, secret: PublishedSecret, wanted: Iterable[Fingerprint]) -> Change:
+    site = run.site
+    return republish(secret, list(wanted), site.place, site.keyring, now=site.clock.now())
+
+
+def _both(view: _View) -> tuple[StoredKey, PublicKey]:
+    """The new key, which is there once it was made."""
+    if view.pair.new is None or view.new is None:
+        raise AssertionError(f"no new key at the stage {view.stage}")
+    return view.pair.new, view.new
+
+
+def _switch(run: _Run, view: _View) -> Change:
+    stored, key = _both(view)
+    site = run.site
+    mark_predecessor(run.plan.alias, view.pair, site)
+    return switch_to(stored.id, key.fingerprint, run.plan.reference, site.kms, site.place)
+
+
+def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
+    """A signature of the new key for each image that one of the two keys vouches for already."""
+    stored, new = _both(view)
+    site = run.site
+    registry, signer = site.signing()
+    _, payload = site.kms.fetch_key(stored.id)
+    key = site.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    require_fit(key, new.fingerprint, f"the KMS key {stored.id}", site.clock.now())
+    keys = [key for key in (new, view.old) if key is not None]
+    found = []
+    for number, image in enumerate(run.plan.images, start=1):
+        site.progress(f"signing again: {image} ({number} of {len(run.plan.images)})")
+        try:
+            report = verify_image(image, keys, registry, site.keyring, now=site.clock.now())
+            if report.verdict.passed:
+                report = sign_image(
+                    image,
+                    new.fingerprint,
+                    registry=registry,
+                    keyring=site.keyring,
+                    tool=signer,
+                    clock=site.clock,
+                )
+        except ImgsecError as error:
+            report = ImageReport(image, because(error.reason))
+        found.append(report)
+    return tuple(found)
+
+
+def _retirable(run: _Run, view: _View, images: Verdict) -> Verdict:
+    """Whether everything that must stay deployable is signed by the new key."""
+    if run.plan.accept_lockout:
+        return passed()
+    if run.site.cluster is not None:
+        _, new = _both(view)
+        registry, _ = run.site.signing()
+
+        def verify(image: ImageReference) -> Verdict:
+            now = run.site.clock.now()
+            return verify_image(image, [new], registry, run.site.keyring, now=now).verdict
+
+        names = {one.name for one in view.secrets}
+        run.running = images_that_need(names, run.site.cluster, verify)
+        if bad := [one for one in run.running if not one.verdict.passed]:
+            text = f"{len(bad)} of {len(run.running)} running images need the old key"
+            hint = "Sign them again: --resign-from FILE. Or say --accept-lockout."
+            images = because(RUNNING_IMAGES_REFUSED(text, hint=hint), *images.reasons)
+    return images
+
+
+def _unpublish(run: _Run, view: _View) -> list[Change]:
+    """Publish what is left without the old key."""
+    _import_published(view.secrets, run.site.keyring)
+    gone = view.old.fingerprint if view.old is not None else None
+    return [
+        _republished(run, secret, [one for one in secret.fingerprints if one != gone])
+        for secret in view.secrets
+        if gone in secret.fingerprints
+    ]
+
+
+def _tidy_up(run: _Run) -> None:
+    """Give the old key the name of a retired one, and take away the names of the rotation."""
+    plan = run.plan
+    tidy_up(plan.alias, KeyAlias.retired(plan.replaced), run.site.kms)
+    run.changes.append(Change(f"kms://{KeyAlias.retired(plan.replaced)}", "retired"))

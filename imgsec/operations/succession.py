@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One stored key takes the place of another: what rotating and renewing have in common.
+
+The KMS cannot change a stored key, so the successor is stored beside it as NAME-next; then the
+alias moves. Taking an alias from a key needs up to five minutes (ten in HPCS), in which no other
+key can get it. The predecessor is marked as NAME-old before that, so that no reader takes it for
+the key of that name; NAME-next goes last, and says until then that the move is not over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from imgsec.domain.keys import Fingerprint, KeyAlias
+from imgsec.domain.kubernetes import key_reference_document, key_reference_of
+from imgsec.domain.policy import KeyReference, KeySecret
+from imgsec.domain.report import Change
+from imgsec.errors import ImgsecError, KeyExists
+from imgsec.operations.signing_key import find_or_none
+from imgsec.ports import (
+    AliasMover,
+    Clock,
+    ClusterReader,
+    KeyReader,
+    Keyring,
+    ManifestSink,
+    PublishedReader,
+    Registry,
+    Signer,
+    StoredKey,
+)
+from imgsec.reasons import KEY_CONFLICT, KEY_MOVING, KEY_NOT_FOUND, KEY_UNPUBLISHED
+
+Progress = Callable[[str], None]
+
+
+class PublishingPlace(ManifestSink, PublishedReader, Protocol):
+    """A folder or a cluster: where public halves are published and found again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a key is changed. cluster: None where only files are at hand.
+
+    signing: opens registry and signer, which most runs do not need; wait_seconds: for an alias.
+    """
+
+    kms: AliasMover
+    keyring: Keyring
+    place: PublishingPlace
+    clock: Clock
+    signing: Callable[[], tuple[Registry, Signer]]
+    progress: Progress
+    wait_seconds: float
+    cluster: ClusterReader | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two keys. old: None once its names are gone; new: None until it is made."""
+
+    old: StoredKey | None
+    new: StoredKey | None
+
+
+def find_pair(alias: KeyAlias, kms: KeyReader) -> Pair:
+    """Both keys, by their aliases. Raises `ImgsecError` (key-not-found, key-conflict)."""
+    new = find_or_none(kms, str(alias.successor))
+    held = find_or_none(kms, str(alias))
+    old = find_or_none(kms, str(alias.predecessor))
+    if new is None:
+        if old is not None:
+            text = f"the KMS has {alias.predecessor} ({old.id}) and no {alias.successor}"
+            raise ImgsecError(KEY_CONFLICT(text))
+        if held is None:
+            raise ImgsecError(KEY_NOT_FOUND(f"the KMS has no key {alias}"))
+        return Pair(held, None)
+    is_moved = held is None or held.id == new.id
+    return Pair(old if is_moved else held, new)
+
+
+def has_moved(alias: KeyAlias, kms: KeyReader) -> bool:
+    """Whether all of the successor's parts have the alias's own names, and nothing else does."""
+    for name, following in zip(alias.parts, alias.successor.parts, strict=True):
+        held, target = find_or_none(kms, name), find_or_none(kms, following)
+        if target is not None and (held is None or held.id != target.id):
+            return False
+    return True
+
+
+def require_named(said: KeyReference | None, where: KeySecret, pair: Pair) -> str:
+    """The id of the key that the Secret names, which must be one of the two.
+
+    Raises `ImgsecError` (key-unpublished, key-conflict).
+    """
+    if said is None:
+        raise ImgsecError(
+            KEY_UNPUBLISHED(
+                f"there is no Secret {where.namespace}/{where.name} that names the signing key"
+            )
+        )
+    known = [key.id for key in (pair.old, pair.new) if key is not None]
+    if said.kms_key_id not in known:
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"the Secret {where.namespace}/{where.name} names the key"
+                f" {said.kms_key_id or 'none'}, and the KMS has {', '.join(known)} here"
+            )
+        )
+    return said.kms_key_id
+
+
+def read_reference(where: KeySecret, sink: ManifestSink) -> KeyReference | None:
+    """What the Secret that names the signing key says now, whoever wrote it."""
+    held = sink.fetch("Secret", str(where.name), str(where.namespace))
+    return key_reference_of(held) if held is not None else None
+
+
+def switch_to(
+    key_id: str, fingerprint: Fingerprint, where: KeySecret, kms: AliasMover, sink: ManifestSink
+) -> Change:
+    """Let the Secret name the new key: id and fingerprint together, which is what makes it safe."""
+    said = KeyReference(*kms.address, key_id, str(fingerprint))
+    return sink.publish(key_reference_document(where, said))
+
+
+def mark_predecessor(alias: KeyAlias, pair: Pair, site: Site) -> None:
+    """Let whoever asks for the alias see that it is about to move: from here on it is undecided.
+
+    Before anything is signed by the successor, which nobody finds under the alias yet.
+    """
+    if pair.old is not None and str(alias) in pair.old.aliases:
+        deadline = site.clock.monotonic() + site.wait_seconds
+        _add_when_free(str(alias.predecessor), pair.old.id, site, deadline)
+
+
+def move_alias(alias: KeyAlias, site: Site) -> tuple[Change, ...]:
+    """Give the alias, and those of what belongs to it, to the successor; done already is done.
+
+    The public half goes before the secret one, so that whoever finds the new key under its name
+    finds its public half as well. Raises `ImgsecError` (key-moving) if the KMS has not freed an
+    alias in time.
+    """
+    kms, deadline = site.kms, site.clock.monotonic() + site.wait_seconds
+    leaving: list[tuple[str, StoredKey, str]] = []
+    coming: list[tuple[str, str]] = []
+    rows = zip(alias.parts, alias.predecessor.parts, alias.successor.parts, strict=True)
+    for name, preceding, following in rows:
+        target, held = find_or_none(kms, following), find_or_none(kms, name)
+        if target is None or (held is not None and held.id == target.id):
+            continue  # an older key has no certificate
+        coming.append((name, target.id))
+        if held is not None:
+            leaving.append((name, held, preceding))
+    for _, held, preceding in leaving:  # all of them first: each is found by its new name then
+        _add_when_free(preceding, held.id, site, deadline)
+    for name, held, _ in leaving:
+        kms.remove_alias(held.id, name)
+    for name, key_id in sorted(coming, key=lambda one: one[0] == str(alias)):
+        _add_when_free(name, key_id, site, deadline)
+    return (Change(f"kms://{alias}", "moved" if coming else "unchanged"),)
+
+
+def _add_when_free(name: str, key_id: str, site: Site, deadline: float) -> None:
+    for wait in site.clock.backoff():
+        try:
+            site.kms.add_alias(key_id, name)
+        except KeyExists:
+            left = deadline - site.clock.monotonic()
+            if left <= wait:
+                break
+            site.progress(f"waiting until the KMS frees the alias {name} ({left:.0f} s left)")
+            site.clock.sleep(wait)
+        else:
+            return
+    raise ImgsecError(KEY_MOVING(f"the KMS has not freed the alias {name} yet"))
+
+
+def tidy_up(alias: KeyAlias, spent: KeyAlias | None, kms: AliasMover) -> None:
+    """Take the names of the move away again; NAME-next of the secret half goes last.
+
+    spent: what the predecessor's parts are called from now on; None for nothing.
+    """
+    preceding = alias.predecessor.parts
+    held = [find_or_none(kms, name) for name in preceding]
+    if spent is not None:
+        for key, name in zip(held, spent.parts, strict=True):
+            if key is not None:
+                kms.add_alias(key.id, name)
+    for key, name in reversed(list(zip(held, preceding, strict=True))):
+        if key is not None:
+            kms.remove_alias(key.id, name)
+    for name in reversed(alias.successor.parts):
+        key = find_or_none(kms, name)
+        if key is not None:
+            kms.remove_alias(key.id, name)
