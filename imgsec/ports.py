@@ -181,11 +181,23 @@ class Scanner(Protocol):
         """The state of the assessment now; an image not yet known is UNSCANNED."""
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectId:
+    """Which Kubernetes object: namespace None for one of the whole cluster."""
+
+    kind: str
+    name: str
+    namespace: str | None = None
+
+
 class ManifestSink(Protocol):
     """Takes rendered Kubernetes objects: a folder or a cluster."""
 
-    def require_ready(self) -> None:
-        """Fail before the work instead of after it. Raises (output-unwritable, tool-missing)."""
+    def require_ready(self, *names: ObjectId, adopt: bool = False) -> None:
+        """Fail before the work instead of after it: what is to be published could be.
+
+        Raises (output-unwritable, tool-missing, foreign-object).
+        """
 
     def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
         """The object of that name as it is now, whoever made it; None where there is none."""

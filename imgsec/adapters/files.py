@@ -77,6 +77,18 @@ def write_file(path: str | Path, content: bytes) -> None:
         ) from None
 
 
+def require_space(folder: Path, size: int) -> None:
+    """Raises `ImgsecError` (output-unwritable) if no file of so many bytes can be made there."""
+    try:
+        with tempfile.TemporaryFile(prefix=".imgsec-", dir=folder) as file:
+            file.write(b"\0" * size)
+            file.flush()
+    except OSError as error:
+        raise ImgsecError(
+            OUTPUT_UNWRITABLE(f"{shown(str(folder))} cannot be written: {error.strerror}")
+        ) from None
+
+
 def update_file(path: str, content: bytes) -> str:
     """Let the file hold this: created, updated or unchanged. Raises (output-unwritable)."""
     require_writable(path)

@@ -17,6 +17,7 @@ from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.kubernetes import MANAGED_BY, holds_public_key, is_ours
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
+from imgsec.ports import ObjectId
 from imgsec.reasons import (
     CLUSTER_UNREACHABLE,
     FIELD_DROPPED,
@@ -88,9 +89,13 @@ class Kubectl:
             **proxy_variables(),
         }
 
-    def require_ready(self) -> None:
-        """See `imgsec.ports.ManifestSink`. The cluster itself is asked when there is something."""
+    def require_ready(self, *names: ObjectId, adopt: bool = False) -> None:
+        """See `imgsec.ports.ManifestSink`. The cluster itself is asked about objects only."""
         self._tools.find("kubectl")
+        for one in names:
+            held = self.fetch(one.kind, one.name, one.namespace)
+            if held is not None and not is_ours(held) and not adopt:
+                raise ImgsecError(_foreign(_target(one.kind, one.name, one.namespace)))
 
     def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
         """See `imgsec.ports.ManifestSink`. Raises as `publish` does."""
@@ -170,12 +175,11 @@ class Kubectl:
         """
         metadata = document["metadata"]
         namespace = metadata.get("namespace")
-        resource = f"{_RESOURCES[document['kind']]}/{metadata['name']}"
-        target = "/".join(filter(None, [namespace, resource]))
+        target = _target(document["kind"], metadata["name"], namespace)
         before = self.fetch(document["kind"], metadata["name"], namespace)
         force = before is not None and not is_ours(before)
         if force and not adopt:
-            raise ImgsecError(FOREIGN_OBJECT(f"{target} exists and was not made by imgsec"))
+            raise ImgsecError(_foreign(target))
         content = json.dumps(document)
 
         def apply(*, dry_run: bool) -> dict[str, Any]:
@@ -211,6 +215,14 @@ class Kubectl:
         except ValueError:
             raise ImgsecError(CLUSTER_UNREACHABLE("kubectl printed no JSON")) from None
         return document if isinstance(document, dict) else {}
+
+
+def _target(kind: str, name: str, namespace: str | None) -> str:
+    return "/".join(filter(None, [namespace, f"{_RESOURCES[kind]}/{name}"]))
+
+
+def _foreign(target: str) -> Reason:
+    return FOREIGN_OBJECT(f"{target} exists and was not made by imgsec")
 
 
 def _content(document: dict[str, Any]) -> dict[str, Any]:

@@ -7,14 +7,22 @@ import os
 from pathlib import Path
 from typing import Any
 
-from imgsec.adapters.files import load_yaml, read_file, require_writable, write_file
+from imgsec.adapters.files import (
+    load_yaml,
+    read_file,
+    require_space,
+    require_writable,
+    write_file,
+)
 from imgsec.domain.kubernetes import holds_public_key, is_ours
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
+from imgsec.ports import ObjectId
 from imgsec.reasons import FOREIGN_OBJECT, INPUT_UNREADABLE, OUTPUT_UNWRITABLE
 
 MANIFEST_FILE_MAX_BYTES = 1 * 2**20
+_SPACE_BYTES = 64 * 1024  # more than all that set-up writes
 
 
 class FolderSink:
@@ -23,14 +31,18 @@ class FolderSink:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def require_ready(self) -> None:
-        """See `imgsec.ports.ManifestSink`. Makes nothing: the folder may be still to be made."""
+    def require_ready(self, *names: ObjectId, adopt: bool = False) -> None:
+        """See `imgsec.ports.ManifestSink`. Nothing stays: the folder may be still to be made."""
         folder = self._folder.absolute()
         present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
         if not present.is_dir():
             raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} is not a folder"))
         if not os.access(present, os.W_OK | os.X_OK):
             raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} cannot be written"))
+        require_space(present, _SPACE_BYTES)
+        for one in names if present == folder else ():
+            metadata = {"name": one.name, "namespace": one.namespace}
+            self._held({"kind": one.kind, "metadata": metadata}, adopt=adopt)
 
     def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
         """See `imgsec.ports.ManifestSink`. Another object in the file is no such object."""
@@ -75,20 +87,25 @@ class FolderSink:
             raise ImgsecError(
                 OUTPUT_UNWRITABLE(f"the folder {shown(str(self._folder))}: {error.strerror}")
             ) from None
-        require_writable(str(path))
-        if not path.exists():
-            write_file(path, content)
-            return Change(str(path), "created")
-        present = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
+        present = self._held(document, adopt=adopt)
         if present == content:
             return Change(str(path), "unchanged")
-        held = load_yaml(present, str(path))
+        write_file(path, content)
+        return Change(str(path), "created" if present is None else "updated")
+
+    def _held(self, document: dict[str, Any], *, adopt: bool) -> bytes | None:
+        """What the object's file holds; None where there is none. Raises (foreign-object)."""
+        path = self._folder / file_name(document)
+        require_writable(str(path))
+        if not path.exists():
+            return None
+        content = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
+        held = load_yaml(content, str(path))
         if not is_ours(held) and not adopt:
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
         if _identity(held) != _identity(document):
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
-        write_file(path, content)
-        return Change(str(path), "updated")
+        return content
 
 
 def file_name(document: dict[str, Any]) -> str:

@@ -119,6 +119,8 @@ class RegistryClient:
             max_bytes=SIGNATURE_LIST_MAX_BYTES,
         )
         if answer.status == _NOT_FOUND:
+            if not _said(answer):  # a proxy's page, or another service's: nobody said "none"
+                raise ImgsecError(answer.malformed("neither signatures nor a registry's error"))
             return ()
         if answer.status != _OK:
             raise ImgsecError(self._failure(image, answer))

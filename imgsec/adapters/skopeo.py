@@ -13,7 +13,7 @@ from imgsec.adapters.registry_auth import Credential
 from imgsec.domain.keys import Fingerprint, SecretBytes
 from imgsec.domain.reference import ImageReference
 from imgsec.errors import ImgsecError
-from imgsec.reasons import KEY_UNUSABLE, PUSHED_UNSIGNED, Reason
+from imgsec.reasons import KEY_UNUSABLE, PERMISSION_DENIED, PUSHED_UNSIGNED, Reason
 
 SIGN_SECONDS = 300.0
 # Found in skopeo's words at or after the moment when the manifest was pushed (skopeo 1.8 to 1.22).
@@ -23,6 +23,9 @@ _NO_USABLE_KEY = (
     *(b"Inappropriate ioctl", b"Bad passphrase", b"No pinentry"),
     *(b"No secret key", b"Unusable secret key"),
 )
+
+# A registry's words, which skopeo repeats (distribution's error codes).
+_NOT_ALLOWED = (b"unauthorized:", b"denied:", b"authentication required")
 
 
 def sign_argv(
@@ -140,4 +143,9 @@ def _failure(completed: Completed, image: ImageReference) -> Reason:
         )
     if any(words in completed.stderr for words in _AFTER_PUSH):
         return PUSHED_UNSIGNED(f"{image} is not signed: {completed.message}")
+    if any(words in completed.stderr for words in _NOT_ALLOWED):
+        return PERMISSION_DENIED(
+            f"{image} is not signed, the registry refused: {completed.message}",
+            hint="Signing needs a credential that may push (at icr.io, the role Writer).",
+        )
     return completed.failure()

@@ -180,6 +180,8 @@ class RepositoryPattern:
             raise _refuse_pattern(text, "it needs a registry host, a slash and a path")
         if not _PATTERN_HOST.fullmatch(host) or host.strip("*.") == "":
             raise _refuse_pattern(text, "its host is not a host name, with * for a part")
+        if not re.search(r"[.:]", host) and host != "localhost":
+            raise _refuse_pattern(text, f"{host} is no registry host; write the host in front")
         if "*" in host.partition(":")[0].removeprefix("*."):
             raise _refuse_pattern(
                 text,

@@ -9,6 +9,7 @@ keys have a name and no alias, and its Secret says which one signs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -28,7 +29,15 @@ from imgsec.operations.signing_key import (
     require_fit,
     require_in_use,
 )
-from imgsec.ports import ClusterReader, KeyReader, Keyring, KeyWriter, ManifestSink, StoredKey
+from imgsec.ports import (
+    ClusterReader,
+    KeyReader,
+    Keyring,
+    KeyWriter,
+    ManifestSink,
+    ObjectId,
+    StoredKey,
+)
 from imgsec.reasons import (
     EXISTING_KEY_FOUND,
     INVALID_OPTION,
@@ -88,6 +97,7 @@ class _Run:
     kms: KeyWriter
     keyring: Keyring
     reference: KeyReference | None
+    before_making: Callable[[], None]
     changes: list[Change] = field(default_factory=list)
 
     def note(self, alias: str, state: str) -> None:
@@ -111,7 +121,12 @@ def setup_signing_keys(
     """
     sink.require_ready()
     done = store_signing_key(
-        wanted, kms=kms, keyring=keyring, reference=_reference_in(sink, names), now=now
+        wanted,
+        kms=kms,
+        keyring=keyring,
+        reference=_reference_in(sink, names),
+        before_making=lambda: sink.require_ready(*_objects(names), adopt=wanted.adopt),
+        now=now,
     )
     said = KeyReference(*kms.address, done.summary.key_id, str(done.key.fingerprint))
     armoured = keyring.export_block([done.key.fingerprint])
@@ -136,14 +151,16 @@ def store_signing_key(
     kms: KeyWriter,
     keyring: Keyring,
     reference: KeyReference | None = None,
+    before_making: Callable[[], None] = lambda: None,
     now: datetime,
 ) -> SetUp:
     """The KMS's part of it: both halves under their aliases, made, taken over or found.
 
-    reference: what the Secret that names the signing key says. Raises as `setup_signing_keys`.
+    reference: what the Secret that names the signing key says. before_making: the last word before
+    there is a key that was not there. Raises as `setup_signing_keys`.
     """
     alias = wanted.alias
-    run = _Run(wanted, kms, keyring, reference)
+    run = _Run(wanted, kms, keyring, reference, before_making)
     successor = None if wanted.is_successor else find_or_none(kms, str(alias.successor))
     if successor is not None:
         raise ImgsecError(
@@ -192,6 +209,17 @@ def warnings(secret: KeySecret, cluster: ClusterReader | None) -> tuple[Note, ..
     return (Note(code, text),) if editors else ()
 
 
+def _objects(names: ClusterNames) -> list[ObjectId]:
+    """What set-up is going to publish."""
+    namespace = str(names.public_key.namespace)
+    secrets = [names.public_key.name, names.key_reference]
+    found = [ObjectId("Secret", str(name), namespace) for name in secrets]
+    if (policy := names.policy) is not None:
+        where = str(policy.namespace) if policy.namespace else None
+        found.append(ObjectId(str(policy.kind), str(policy.name), where))
+    return found
+
+
 def _reference_in(sink: ManifestSink, names: ClusterNames) -> KeyReference | None:
     """What the Secret that names the signing key says now, whoever wrote it."""
     namespace = str(names.public_key.namespace)
@@ -211,6 +239,7 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     if found is None and looks_back and (older := _older_keys(run)):
         return _adopted(run, older, now)
     if found is None:
+        run.before_making()
         content, made = _new_key(run, now)
         try:
             stored = run.kms.store_key(

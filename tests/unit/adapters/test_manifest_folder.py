@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 import yaml
 
 from imgsec.adapters.manifest_folder import FolderSink
+from imgsec.ports import ObjectId
 from tests.unit.refusals import refused
 
 POLICY = {
@@ -115,3 +118,35 @@ def test_folder_that_may_not_be_written_is_noticed_first(
     monkeypatch.setattr(os, "access", lambda *_: False)
     with refused("output-unwritable"):
         FolderSink(tmp_path / "a" / "b").require_ready()
+
+
+OBJECT = ObjectId("ClusterImagePolicy", "signed")
+
+
+def test_folder_is_ready_for_what_it_can_take(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "to" / "be" / "made"):
+        FolderSink(folder).require_ready(OBJECT)
+    assert list(tmp_path.iterdir()) == []
+    FolderSink(tmp_path).publish(POLICY)
+    FolderSink(tmp_path).require_ready(OBJECT)
+
+
+def test_what_could_not_be_published_is_noticed_beforehand(tmp_path: Path) -> None:
+    path = tmp_path / "signed.clusterimagepolicy.yaml"
+    path.write_text("kind: Pod")
+    with refused("foreign-object"):
+        FolderSink(tmp_path).require_ready(OBJECT)
+    path.unlink()
+    path.mkdir()
+    with refused("output-unwritable"):
+        FolderSink(tmp_path).require_ready(OBJECT)
+
+
+def test_full_disk_is_noticed_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    with refused("output-unwritable") as reasons:
+        FolderSink(tmp_path).require_ready()
+    assert "No space left" in reasons[0].text

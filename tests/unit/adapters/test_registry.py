@@ -286,7 +286,11 @@ def test_signatures_of_another_kind_are_passed_over() -> None:
 
 
 def test_nothing_there_is_unsigned_and_trouble_is_not() -> None:
-    assert signatures(status=404) == ()
+    said = json.dumps({"errors": [{"code": "NAME_UNKNOWN", "message": "no"}]}).encode()
+    assert signatures(status=404, body=said) == ()
+    for page in (b"", b"<html>not here</html>", b"{}", b'{"signatures": []}'):
+        with refused("answer-malformed"):
+            signatures(status=404, body=page)
     for status in (401, 403, 429, 500):
         with refused(
             "credential-rejected", "permission-denied", "rate-limited", "service-unreachable"

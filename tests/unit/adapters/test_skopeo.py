@@ -83,6 +83,8 @@ def test_skopeo_sees_our_files_and_nothing_else(
         ('msg="creating signature: No secret key"', "key-unusable"),
         ('msg="writing signatures: denied"', "pushed-unsigned"),
         ('msg="uploading signature to /x: unauthorized"', "pushed-unsigned"),
+        ('msg="writing blob: uploading: denied: requested access"', "permission-denied"),
+        ('msg="initiating blob upload: unauthorized: authentication"', "permission-denied"),
         ('msg="pinging container registry: connection refused"', "tool-failed"),
         ("", "tool-failed"),
     ],

@@ -153,6 +153,8 @@ def test_meant_pattern_is_taken_as_it_is(text: str) -> None:
         "*",
         "*/*",
         "reg.example*",
+        "team/*",
+        "team/app",
         "reg.example*/team/*",
         "*icr.io/team/*",
         "a*.icr.io/team/*",

@@ -16,7 +16,7 @@ from imgsec.domain.report import Change
 from imgsec.domain.signature import OpenPGPMessage
 from imgsec.domain.vulnerability import ScanReport
 from imgsec.errors import ImageNotFound, ImgsecError, KeyExists, KeyNotFound
-from imgsec.ports import Manifest, StoredKey
+from imgsec.ports import Manifest, ObjectId, StoredKey
 from imgsec.reasons import (
     FOREIGN_OBJECT,
     IMAGE_NOT_FOUND,
@@ -417,9 +417,12 @@ class FakeSink:
     on_publish: Callable[[], None] = lambda: None
     after_publish: Callable[[], None] = lambda: None
 
-    def require_ready(self) -> None:
+    def require_ready(self, *names: ObjectId, adopt: bool = False) -> None:
         if not self.is_ready:
             raise ImgsecError(OUTPUT_UNWRITABLE("it takes nothing"))
+        held = [self.documents.get(f"{one.kind}/{one.name}") for one in names]
+        if not adopt and not all(is_ours(one) for one in held if one is not None):
+            raise ImgsecError(FOREIGN_OBJECT("it is somebody else's"))
 
     def fetch(self, kind: str, name: str, _: str | None) -> dict[str, Any] | None:
         return self.documents.get(f"{kind}/{name}")

@@ -94,6 +94,16 @@ def test_sink_that_takes_nothing_is_noticed_before_anything_is_made() -> None:
     assert keyring.made == []
 
 
+@pytest.mark.parametrize("name", ["Secret/public", "ClusterImagePolicy/policy"])
+def test_somebody_elses_object_is_noticed_before_a_key_is_made(name: str) -> None:
+    kms, keyring = FakeKms(), FakeKeyring()
+    kind, _, named = name.partition("/")
+    sink = FakeSink({name: {"kind": kind, "metadata": {"name": named}}})
+    with refused("foreign-object"):
+        set_up(kms, keyring, sink)
+    assert (kms.keys, keyring.made) == ({}, [])
+
+
 def test_pattern_that_is_given_twice_stands_once_in_the_policy() -> None:
     twice = (RepositoryPattern("r.example/*"),) * 2
     policy = ImagePolicy(ObjectName("p"), PolicyKind.CLUSTER, twice, SECRET)
