@@ -42,6 +42,7 @@ from imgsec.reasons import (
     EXISTING_KEY_FOUND,
     INVALID_OPTION,
     KEY_CONFLICT,
+    KEY_MOVING,
     KEY_NOT_FOUND,
     KEY_STORE_MISMATCH,
 )
@@ -254,7 +255,7 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
             _require_equal(run.kms, alias, content)
             run.note(alias, "created")
             return stored, made
-    stored, payload = run.kms.fetch_key(alias)
+    stored, payload = _fetch_held(run.kms, alias)
     require_in_use(alias, stored)
     _require_no_other(run, stored)
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
@@ -431,7 +432,7 @@ def _public_half(run: _Run, key: PublicKey) -> StoredKey:
             _require_equal(run.kms, public, content)
             run.note(public, "created")
             return stored
-    stored, payload = run.kms.fetch_key(public)
+    stored, payload = _fetch_held(run.kms, public)
     half = run.keyring.inspect_public_key(unwrapped(payload.reveal()))
     if half.fingerprint != key.fingerprint:
         raise ImgsecError(
@@ -463,6 +464,15 @@ def _revocation(run: _Run, key: PublicKey) -> None:
             )
         )
     run.note(alias, "unchanged")
+
+
+def _fetch_held(kms: KeyReader, alias: str) -> tuple[StoredKey, SecretBytes]:
+    """What an alias names that is not free. Raises `ImgsecError` (key-moving) if that is nothing."""
+    try:
+        return kms.fetch_key(alias)
+    except KeyNotFound:
+        text = f"the KMS has no key {alias}, and does not let another have that alias yet"
+        raise ImgsecError(KEY_MOVING(text)) from None
 
 
 def _require_equal(kms: KeyReader, alias: str, content: SecretBytes) -> None:

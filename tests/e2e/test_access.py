@@ -65,12 +65,11 @@ def test_least_role_is_enough_and_a_lesser_one_is_told_which(
 @pytest.mark.once
 def test_replacing_a_key_needs_a_writer(bench: Bench) -> None:
     alias, out = bench.alias(), bench.folder / "out"
-    small = {"IMGSEC_SETUP_SIGNING_KEYS_ALGORITHM": "nistp256"}
     words = ("--alias", alias, "--repository", "us.icr.io/*", "--render", str(out))
-    made = bench.imgsec("setup-signing-keys", *words, env=small).expect(0).json["key"]
+    made = bench.imgsec("setup-signing-keys", *words).expect(0).json["key"]
     at = (alias, "--fingerprint", made["fingerprint"], "--render", str(out))
     for command in (
-        ("keys", "rotate", *at, "--algorithm", "nistp256"),
+        ("keys", "rotate", *at),
         ("keys", "renew", alias, "--until", "2099-01-01", "--render", str(out)),
         ("keys", "revoke", *at),
     ):

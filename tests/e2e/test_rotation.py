@@ -20,10 +20,6 @@ from tests.support import Ended
 
 SECRET = "portieris-image-signing-public-key.secret.yaml"
 REFERENCE = "portieris-keys.secret.yaml"
-SMALL = {
-    "IMGSEC_SETUP_SIGNING_KEYS_ALGORITHM": "nistp256",
-    "IMGSEC_KEYS_ROTATE_ALGORITHM": "nistp256",
-}
 
 
 @dataclass
@@ -40,7 +36,7 @@ class Cluster:
         return f"secret:{self.folder / SECRET}"
 
     def keys(self, *words: str | Path, **options: Any) -> Ended:
-        return self.bench.imgsec("keys", *words, "--render", self.folder, env=SMALL, **options)
+        return self.bench.imgsec("keys", *words, "--render", self.folder, **options)
 
     def rotate(self, *words: str | Path) -> Ended:
         return self.keys("rotate", self.alias, "--fingerprint", self.first, *words)
@@ -100,7 +96,7 @@ class Cluster:
 def cluster(bench: Bench) -> Cluster:
     alias, out = bench.alias(), bench.folder / "out"
     run = ("setup-signing-keys", "--alias", alias, "--repository", f"{bench.sandbox.registry}/*")
-    made = bench.imgsec(*run, "--render", out, env=SMALL).expect(0).json["key"]
+    made = bench.imgsec(*run, "--render", out).expect(0).json["key"]
     return Cluster(bench, alias, out, made["fingerprint"])
 
 
@@ -145,7 +141,7 @@ def test_rotation_from_the_first_run_to_the_retired_key(cluster: Cluster) -> Non
     done = cluster.rotate("--retire", "now", "--resign-from", images).expect(0)
     assert [note["code"] for note in done.json["notes"]] == ["nothing-to-do"]
     run = ("setup-signing-keys", "--alias", alias, "--repository", f"{bench.sandbox.registry}/*")
-    done = bench.imgsec(*run, "--render", cluster.folder, env=SMALL).expect(0)
+    done = bench.imgsec(*run, "--render", cluster.folder).expect(0)
     assert {change["state"] for change in done.json["changes"]} == {"unchanged"}
     assert bench.leftovers() == []
 
@@ -157,7 +153,7 @@ def test_rotation_that_is_ended_while_the_alias_moves_is_finished(cluster: Clust
     before = cluster.sign()
     cluster.rotate().expect(0)
     words = ("rotate", cluster.alias, "--fingerprint", cluster.first, "--switch", "now")
-    running = bench.imgsec.start("keys", *words, "--render", cluster.folder, env=SMALL)
+    running = bench.imgsec.start("keys", *words, "--render", cluster.folder)
     assert running.stderr is not None
     line = running.stderr.readline()
     assert "waiting until the KMS frees the alias" in line
@@ -219,7 +215,7 @@ def test_renewed_key_keeps_its_signatures(cluster: Cluster) -> None:
         "--repository",
         f"{bench.sandbox.registry}/*",
     )
-    done = bench.imgsec(*run, "--render", cluster.folder, env=SMALL).expect(0).json
+    done = bench.imgsec(*run, "--render", cluster.folder).expect(0).json
     assert {change["state"] for change in done["changes"]} == {"unchanged"}
 
 

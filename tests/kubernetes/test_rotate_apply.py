@@ -14,10 +14,6 @@ from tests.kubernetes.test_setup_apply import BINDINGS, PUBLIC, REFERENCE, pod
 from tests.support import Ended
 
 pytestmark = pytest.mark.once
-SMALL = {
-    "IMGSEC_SETUP_SIGNING_KEYS_ALGORITHM": "nistp256",
-    "IMGSEC_KEYS_ROTATE_ALGORITHM": "nistp256",
-}
 
 
 class Site:
@@ -36,7 +32,7 @@ class Site:
         cluster.lists[f"{GROUP}/clusterimagepolicies"] = [cluster.objects[POLICY]]
 
     def run(self, *words: str) -> Ended:
-        return self.bench.imgsec(*words, "--kubeconfig", self.kubeconfig, env=SMALL)
+        return self.bench.imgsec(*words, "--kubeconfig", self.kubeconfig)
 
     def key(self, command: str, *words: str) -> Ended:
         more = (self.alias, "--fingerprint", self.fingerprint, "--apply")
