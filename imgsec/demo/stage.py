@@ -30,7 +30,10 @@ from imgsec.reasons import (
 from imgsec.sandbox.lifecycle import Options, running_sandbox
 
 STEP_SECONDS = 120.0
-_TOOLS = ("skopeo", "buildah", "gpg", "gpgv", "docker-registry")
+_TOOLS = (
+    *("skopeo", "buildah", "gpg", "gpg-agent", "gpg-connect-agent", "gpgconf", "gpgv"),
+    "docker-registry",
+)
 # What a user, or a pipeline that the demo runs in, has set for real runs of these commands.
 _MEANT_FOR_OTHERS = (
     *("IMGSEC_", "VAULT_", "GITHUB_", "SIGNATURE_FINGERPRINT", "IBM_CLOUD_APIKEY"),

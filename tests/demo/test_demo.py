@@ -112,7 +112,9 @@ def test_demo_takes_nothing_from_the_users_environment_and_writes_nothing_there(
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("tool", ["skopeo", "buildah", "gpg", "gpgv", "docker-registry"])
+@pytest.mark.parametrize(
+    "tool", ["skopeo", "buildah", "gpg", "gpg-connect-agent", "gpgv", "docker-registry"]
+)
 def test_broken_tool_fails_the_demo_and_is_named(tmp_path: Path, tool: str) -> None:
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -159,4 +161,5 @@ def test_missing_tool_is_a_missing_part(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 3
-    assert "skopeo, buildah, gpg, gpgv, docker-registry" in done.stderr
+    missing = "skopeo, buildah, gpg, gpg-agent, gpg-connect-agent, gpgconf, gpgv, docker-registry"
+    assert missing in " ".join(done.stderr.split())
