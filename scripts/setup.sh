@@ -8,6 +8,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+system="" # the machine's root folder; tests put a folder of their own here
+policy=$system/usr/sbin/policy-rc.d
+policy_marker="# Made by imgsec's scripts/setup.sh for as long as it installs packages."
+# It exists from before docker-registry is installed until the package is whole and its service off.
+registry_guard=$system/etc/systemd/system/docker-registry.service.d/imgsec-setup.conf
+
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
 # Stop with the exit code that imgsec uses for a wrong question.
@@ -16,31 +22,60 @@ refuse() {
   exit 2
 }
 
+# at_the_end COMMAND - run it when the script ends, however; a signal waits for what runs just now.
+at_the_end() {
+  # shellcheck disable=SC2064 # it is meant to be expanded now
+  trap "$1" EXIT
+  trap 'exit 130' INT
+  trap 'exit 143' HUP TERM
+}
+
+nothing_at_the_end() { trap - EXIT HUP INT TERM; }
+
 # require_packages PROGRAM:PACKAGE... - install the packages whose program is missing.
 require_packages() {
-  local pair missing=()
-  for pair in "$@"; do
-    has_program "${pair%%:*}" || missing+=("${pair##*:}")
-  done
-  find_python >/dev/null || missing+=(python3 python3-venv)
-  [ ${#missing[@]} -gt 0 ] || return 0
-  [ -e /etc/debian_version ] && command -v apt-get >/dev/null ||
+  local missing
+  find_missing "$@"
+  [ ${#missing[@]} -gt 0 ] || is_unfinished || return 0
+  [ -e "$system/etc/debian_version" ] && command -v apt-get >/dev/null ||
     refuse "missing: ${missing[*]} (Debian's package names). This is not Debian, so install them" \
       "yourself, or run the demo in a container: see README.md."
-  [ "$(id -u)" = 0 ] ||
+  if [ "$(id -u)" != 0 ]; then
+    ! is_unfinished || refuse "an installation by root did not come to its end yet: wait for it," \
+      "or run this as root once."
     refuse "missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}"
-  say "installing ${missing[*]}"
-  install_packages "${missing[@]}"
+  fi
+  if [ ${#missing[@]} -gt 0 ] || is_unfinished; then install_packages "${missing[@]}"; fi
+}
+
+# Put into the caller's `missing` what is to be installed.
+find_missing() {
+  local pair package
+  missing=()
+  for pair in "$@"; do
+    package=${pair##*:}
+    if has_program "${pair%%:*}" && ! is_half_installed "$package"; then continue; fi
+    [[ " ${missing[*]} " == *" $package "* ]] || missing+=("$package")
+  done
+  find_python >/dev/null || missing+=(python3 python3-venv)
 }
 
 # The folders of the system only: imgsec itself never searches PATH for its tools.
 has_program() {
   local folder
   for folder in /usr/bin /bin /usr/local/bin /usr/sbin /usr/local/sbin /sbin; do
-    [ -x "$folder/$1" ] && return 0
+    [ -x "$system$folder/$1" ] && return 0
   done
   return 1
 }
+
+# A package that was only unpacked has its program, and enables its service when apt-get goes on.
+is_half_installed() { [ "$1" = docker-registry ] && [ -e "$registry_guard" ]; }
+
+# Whether a run was killed before it could clean up.
+is_unfinished() { [ -e "$registry_guard" ] || is_policy_ours; }
+
+is_policy_ours() { grep -qsxF "$policy_marker" "$policy"; }
 
 # quietly WHAT COMMAND... - keep what it prints for the case that it fails.
 quietly() {
@@ -56,39 +91,71 @@ quietly() {
 }
 
 install_packages() {
-  local guarded=""
-  # docker-registry starts a service on all interfaces as soon as it is installed; nothing may
-  # start while we install, and that one never.
-  if [ ! -e /usr/sbin/policy-rc.d ]; then
-    guarded=yes
-    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
-    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
-    chmod 755 /usr/sbin/policy-rc.d
-  fi
-  quietly "apt-get update" apt-get update
-  DEBIAN_FRONTEND=noninteractive quietly "installing $*" \
-    apt-get install --yes --no-install-recommends "$@"
-  case " $* " in *" docker-registry "*) disable_registry_service ;; esac
-  if [ -n "$guarded" ]; then
-    rm -f /usr/sbin/policy-rc.d
-    trap - EXIT
+  local what="installing ${*:-what an earlier run left}" repair=()
+  if is_unfinished; then repair=(--fix-broken --no-remove); fi
+  export DEBIAN_FRONTEND=noninteractive
+  say "$what"
+  at_the_end end_installation
+  forbid_services "$@"
+  # Until this was done, apt-get refuses all work; what it could not do, apt-get then can.
+  [ ${#repair[@]} = 0 ] || attempt undisturbed dpkg --configure -a || true
+  quietly "apt-get update" undisturbed apt-get update
+  quietly "$what" undisturbed apt-get install --yes --no-install-recommends "${repair[@]}" "$@"
+  end_installation
+  forget_registry_guard
+  nothing_at_the_end
+}
+
+# Ended halfway, apt-get would leave a dpkg that goes on without us. Ctrl-C it handles well.
+undisturbed() (
+  trap '' HUP TERM
+  exec "$@"
+)
+
+# docker-registry starts a service on all interfaces as soon as it is installed; nothing may start
+# while we install, and that one never. Somebody else's policy stays as it is.
+forbid_services() {
+  case " $* " in *" docker-registry "*)
+    mkdir -p "${registry_guard%/*}"
+    printf '%s\n' '# Made by scripts/setup.sh of imgsec, which takes it away with its next success.' \
+      '[Unit]' "ConditionPathExists=!$registry_guard" >"$registry_guard"
+    ;;
+  esac
+  if [ ! -e "$policy" ]; then
+    printf '%s\n' '#!/bin/sh' "$policy_marker" 'exit 101' >"$policy.new"
+    chmod 755 "$policy.new"
+    mv "$policy.new" "$policy" # in one step, so that it never lies there without its marker
   fi
 }
 
-disable_registry_service() {
-  if command -v systemctl >/dev/null; then
-    systemctl disable --now docker-registry.service >/dev/null 2>&1 ||
-      systemctl disable docker-registry.service >/dev/null 2>&1 || true
+end_installation() {
+  if [ -e "$registry_guard" ]; then
+    disable_registry_service
+    has_program docker-registry || forget_registry_guard # it was not even unpacked
   fi
-  if command -v update-rc.d >/dev/null; then
-    update-rc.d docker-registry disable >/dev/null 2>&1 || true
-  fi
+  if is_policy_ours; then rm -f "$policy"; fi
 }
+
+disable_registry_service() {
+  attempt systemctl disable --now docker-registry.service ||
+    attempt systemctl disable docker-registry.service || true
+  attempt update-rc.d docker-registry disable || true
+  attempt "$system/etc/init.d/docker-registry" stop || true # where there is no systemd
+}
+
+forget_registry_guard() {
+  [ -e "$registry_guard" ] || return 0
+  rm -f "$registry_guard"
+  attempt rmdir "${registry_guard%/*}" || true
+  attempt systemctl daemon-reload || true
+}
+
+attempt() { "$@" >/dev/null 2>&1; }
 
 # Print the first Python that is new enough and can make virtual environments.
 find_python() {
   local candidate
-  for candidate in "${PYTHON:-}" python3.11 python3 /usr/bin/python3; do
+  for candidate in "${PYTHON:-}" python3.11 python3 "$system/usr/bin/python3"; do
     [ -n "$candidate" ] || continue
     if "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
       >/dev/null 2>&1; then
