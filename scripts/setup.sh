@@ -22,6 +22,17 @@ refuse() {
   exit 2
 }
 
+# lock FILE - keep other runs out until unlock. What we start holds it too, so that the next run
+# also waits for the apt-get of one that was killed.
+lock() {
+  exec 9>>"$1"
+  flock -n 9 && return 0
+  say "waiting for another run that installs things here"
+  flock 9
+}
+
+unlock() { exec 9>&-; }
+
 # at_the_end COMMAND - run it when the script ends, however; a signal waits for what runs just now.
 at_the_end() {
   # shellcheck disable=SC2064 # it is meant to be expanded now
@@ -45,7 +56,10 @@ require_packages() {
       "or run this as root once."
     refuse "missing: ${missing[*]}. Run as root: apt-get install ${missing[*]}"
   fi
+  lock "$system/run/imgsec-setup.lock"
+  find_missing "$@" # another run may have installed them meanwhile
   if [ ${#missing[@]} -gt 0 ] || is_unfinished; then install_packages "${missing[@]}"; fi
+  unlock
 }
 
 # Put into the caller's `missing` what is to be installed.
@@ -117,7 +131,7 @@ undisturbed() (
 forbid_services() {
   case " $* " in *" docker-registry "*)
     mkdir -p "${registry_guard%/*}"
-    printf '%s\n' '# Made by scripts/setup.sh of imgsec, which takes it away with its next success.' \
+    printf '%s\n' '# Made by scripts/setup.sh of imgsec; its next success removes it.' \
       '[Unit]' "ConditionPathExists=!$registry_guard" >"$registry_guard"
     ;;
   esac
@@ -169,22 +183,38 @@ find_python() {
 # require_venv NAME... - a .venv with requirements/NAME.txt, and imgsec itself in editable form.
 # Several names mean: any of these will do, and the first is made if none is there.
 require_venv() {
-  local name stamp python
+  has_venv "$@" && return 0
+  lock .venv.lock
+  has_venv "$@" || make_venv "$1" # another run may have made it meanwhile
+  unlock
+}
+
+has_venv() {
+  local name
   for name in "$@"; do
     [ -e ".venv/$(stamp_of "$name")" ] && return 0
   done
-  name=$1
-  stamp=$(stamp_of "$name")
-  python=$(find_python) || refuse "no Python 3.11 or newer with venv was found; PYTHON can name one"
-  say "making .venv with $("$python" --version) and requirements/$name.txt"
-  trap 'rm -rf .venv' EXIT # half of one is worse than none
-  quietly "making .venv" "$python" -m venv --clear .venv
+  return 1
+}
+
+make_venv() {
+  local name=$1 python
+  if has_venv demo test; then
+    # A demo may be running in it. test.txt has all of demo.txt, so nothing there changes.
+    say "adding requirements/$name.txt to .venv"
+  else
+    python=$(find_python) ||
+      refuse "no Python 3.11 or newer with venv was found; PYTHON can name one"
+    say "making .venv with $("$python" --version) and requirements/$name.txt"
+    at_the_end 'rm -rf .venv' # half of one is worse than none
+    quietly "making .venv" "$python" -m venv --clear .venv
+  fi
   quietly "installing requirements/$name.txt" .venv/bin/python -m pip install \
     --disable-pip-version-check --require-hashes --requirement "requirements/$name.txt"
-  quietly "installing imgsec" .venv/bin/python -m pip install \
+  [ -e .venv/bin/imgsec ] || quietly "installing imgsec" .venv/bin/python -m pip install \
     --disable-pip-version-check --no-deps --no-build-isolation --editable .
-  touch ".venv/$stamp"
-  trap - EXIT
+  touch ".venv/$(stamp_of "$name")"
+  nothing_at_the_end
 }
 
 # A stamp changes with what is asked for and with the place, so that an older .venv, or one that was

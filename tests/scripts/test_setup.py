@@ -161,6 +161,11 @@ def wait_for(happened: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+def next_line(process: subprocess.Popen[str]) -> str:
+    assert process.stderr
+    return process.stderr.readline()
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     machine = Machine(tmp_path)
@@ -391,3 +396,107 @@ def test_policy_of_somebody_else_stays(machine: Machine, fails: bool) -> None:
     assert machine.run("demo")[0] == (3 if fails else 0)
     assert machine.policy.read_text() == theirs
     assert_registry_is_off(machine)
+
+
+# --- .venv, and two runs at once ------------------------------------------------------------------
+
+
+def test_second_of_two_runs_waits_for_the_packages_and_says_so(machine: Machine) -> None:
+    machine.lose("docker-registry")
+    machine.close("apt-get")
+    first = machine.start("demo")
+    machine.wait_until_at("apt-get")
+    second = machine.start("demo")
+    assert "waiting for another run" in next_line(second)
+    machine.open("apt-get")
+    for run in (first, second):
+        code, said = ended(run)
+        assert code == 0, said
+    assert machine.called("apt-get install") == 1
+    assert machine.called("venv --clear") == 1
+
+
+def test_second_of_two_runs_waits_for_the_venv_and_says_so(machine: Machine) -> None:
+    machine.close("pip")
+    first = machine.start("demo")
+    machine.wait_until_at("pip")
+    second = machine.start("demo")
+    assert "waiting for another run" in next_line(second)
+    machine.open("pip")
+    for run in (first, second):
+        code, said = ended(run)
+        assert code == 0, said
+    assert machine.called("venv --clear") == 1
+    assert machine.called("--requirement") == 1
+    assert machine.called("imgsec demo") == 2
+
+
+def test_run_waits_for_the_apt_get_of_a_killed_one(machine: Machine) -> None:
+    machine.lose("docker-registry")
+    machine.close("apt-get")
+    killed = machine.start("demo")
+    machine.wait_until_at("apt-get")
+    killed.kill()  # this process only
+    second = machine.start("demo")
+    assert "waiting for another run" in next_line(second)
+    machine.open("apt-get")
+    assert ended(second)[0] == 0
+    assert_registry_is_off(machine)
+    assert not machine.policy.exists()
+
+
+def test_nobody_waits_for_a_demo_that_runs_and_its_venv_stays(machine: Machine) -> None:
+    machine.close("work")
+    demo = machine.start("demo")
+    machine.wait_until_at("work")
+    place = machine.clone / ".venv/bin/imgsec"
+    before = place.stat()
+    tests = machine.start("test")
+    wait_for(lambda: machine.called("tox run") == 1)
+    assert machine.called("venv --clear") == 1
+    assert place.stat() == before
+    machine.open("work")
+    code, said = ended(tests)
+    assert code == 0
+    assert "waiting" not in said
+    assert ended(demo)[0] == 0
+
+
+def test_what_the_tests_need_changes_nothing_that_the_demo_needs() -> None:
+    def pins(name: str) -> set[str]:
+        lines = (ROOT / "requirements" / name).read_text().splitlines()
+        return {re.split(r"[ ;]", line)[0] for line in lines if "==" in line}
+
+    assert pins("demo.txt") < pins("test.txt")
+
+
+def test_changed_requirements_make_a_new_venv(machine: Machine) -> None:
+    assert machine.run("test")[0] == 0
+    for name in ("demo", "test"):
+        with (machine.clone / f"requirements/{name}.txt").open("a") as file:
+            file.write("# changed\n")
+    assert machine.run("demo")[0] == 0
+    assert machine.called("venv --clear") == 2
+
+
+def test_failed_installation_into_a_demos_venv_leaves_it_whole(machine: Machine) -> None:
+    assert machine.run("demo")[0] == 0
+    (machine.root / "pip-fails").touch()
+    code, said = machine.run("test")
+    assert code == 3
+    assert "installing requirements/test.txt failed" in said
+    assert machine.run("demo")[0] == 0
+    assert machine.called("venv --clear") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_half_a_venv_is_made_anew(machine: Machine, number: signal.Signals) -> None:
+    machine.close("pip")
+    stopped = machine.start("demo")
+    machine.wait_until_at("pip")
+    os.killpg(stopped.pid, number)
+    assert ended(stopped)[0] != 0
+    assert (machine.clone / ".venv").exists() is (number == signal.SIGKILL)
+    machine.open("pip")
+    assert machine.run("demo")[0] == 0
+    assert machine.called("venv --clear") == 2
