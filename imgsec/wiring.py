@@ -216,12 +216,18 @@ class World:
         return f"a token of the account {account}" if account else "a token without an account"
 
     def notes(self) -> tuple[Note, ...]:
-        """What the verdict must record of this run: a key that touched a disk."""
+        """What the verdict must record: a key that touched a disk, a run that was killed before."""
         opened = self.__dict__.get("_directory")
-        if opened is None or opened.in_memory:
+        if opened is None:
             return ()
-        where = opened.path.parent
-        return (Note("key-not-in-memory", f"the private directory lay on disk: {where}"),)
+        where, notes = opened.path.parent, []
+        if not opened.in_memory:
+            text = f"the private directory lay on disk: {where}"
+            notes.append(Note("key-not-in-memory", text))
+        if opened.swept:
+            text = f"removed {opened.swept} private directories of runs that were killed: {where}"
+            notes.append(Note("cleaned-up", text))
+        return tuple(notes)
 
     @cached_property
     def _directory(self) -> PrivateDir:

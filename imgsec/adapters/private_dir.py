@@ -39,10 +39,14 @@ _MEMORY_FILESYSTEMS = ("tmpfs", "ramfs")
 
 @dataclass(frozen=True, slots=True)
 class PrivateDir:
-    """An open private directory. in_memory: it lies on memory-backed storage."""
+    """An open private directory. in_memory: it lies on memory-backed storage.
+
+    swept: how many directories of dead runs were removed before it was made.
+    """
 
     path: Path
     in_memory: bool
+    swept: int = 0
 
     def folder(self, name: str) -> Path:
         """A folder in it, made when missing, mode 0700. Raises (storage-unavailable)."""
@@ -60,7 +64,7 @@ def private_dir() -> Iterator[PrivateDir]:
     # A dump of this process, or of one that it starts, would hold the key.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     base = _base()
-    sweep(base)
+    swept = sweep(base)
     try:
         unborn = Path(tempfile.mkdtemp(prefix=_UNBORN_PREFIX, dir=base))
         lock = _locked(unborn)
@@ -68,7 +72,7 @@ def private_dir() -> Iterator[PrivateDir]:
     except OSError as error:
         raise ImgsecError(STORAGE_UNAVAILABLE(f"{base} cannot hold the key: {error}")) from error
     try:
-        yield PrivateDir(path, _is_memory(base))
+        yield PrivateDir(path, _is_memory(base), swept)
     finally:
         surely(lambda: _remove(path))
         os.close(lock)

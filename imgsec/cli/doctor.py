@@ -23,9 +23,11 @@ from imgsec.cli.options import (
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
+    DEFAULT_KEY_REFERENCE,
     DEFAULT_KEY_SECRET,
     KeyNamespaceOpt,
     KeySecretOpt,
+    ReferenceOpt,
 )
 from imgsec.config import Settings
 
@@ -46,12 +48,11 @@ class Purpose(StrEnum):
 
 
 _TOOLS = {
-    Purpose.SIGN: ("skopeo", "gpg", "gpgv", "gpg-connect-agent"),
+    Purpose.SIGN: ("skopeo", "gpg", "gpgv", "gpg-agent", "gpg-connect-agent"),
     Purpose.GATE: (),
     Purpose.PUBLISH: ("kubectl",),
     Purpose.SCAN: ("kubectl",),
 }
-_KEY_REFERENCE = "portieris-keys"
 ImageArg = Annotated[
     str | None,
     typer.Argument(metavar="[IMAGE]", help="An image to try registry and advisor with."),
@@ -74,6 +75,7 @@ def doctor(
     key: KeyOpt = None,
     key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
+    key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,
     settings: Settings,
 ) -> Answer:
     """Will it work here? Looks at tools, storage, credentials, roles, key, registry and cluster.
@@ -102,7 +104,9 @@ def doctor(
         if set(wanted) != {Purpose.PUBLISH}:
             looks += _looks_at_services(world, wanted, name, reference)
         if {Purpose.PUBLISH, Purpose.SCAN} & set(wanted):
-            looks += _looks_at_cluster(world, secret, publishes=Purpose.PUBLISH in wanted)
+            publishes = secret if Purpose.PUBLISH in wanted else None
+            named = KeySecret(ObjectName.parse(key_reference_secret), secret.namespace)
+            looks += _looks_at_cluster(world, publishes, named, name)
         checks, verdict = examine(looks)
     return Answer(Report("doctor", verdict, checks=checks))
 
@@ -153,18 +157,20 @@ def _looks_at_services(
 
 
 def _looks_at_cluster(
-    world: World, secret: KeySecret, *, publishes: bool
+    world: World, secret: KeySecret | None, reference: KeySecret, key: str | None
 ) -> Iterator[tuple[str, Look]]:
-    from imgsec.domain.policy import ObjectName
     from imgsec.operations import examine
 
     cluster = world.cluster(dry_run=True)
     yield "cluster", cluster.describe
     yield "Portieris", cluster.describe_policies
-    if not publishes:
+    if secret is None:
         return
+
+    def named() -> str:
+        """Of the key that was asked about, if one was, or of whatever it names."""
+        key_id = world.kms.find_key(key).id if key is not None else None
+        return examine.look_at_reference(reference, cluster, key_id)
+
     yield "public key", lambda: examine.look_at_key_secret(secret, cluster)
-    yield (
-        "key reference",
-        lambda: examine.look_at_reference(ObjectName(_KEY_REFERENCE), secret, cluster, None),
-    )
+    yield "key reference", named

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from imgsec.domain.kubernetes import key_reference_of
-from imgsec.domain.policy import KeySecret, ObjectName
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.policy import KeySecret
+from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import Check
 from imgsec.domain.verdict import Verdict, all_of, because, passed
 from imgsec.errors import ImgsecError
@@ -80,16 +80,18 @@ def look_at_key_secret(secret: KeySecret, sink: ManifestSink) -> str:
     return f"{secret.namespace}/{secret.name} {'is there' if held else 'is not there yet'}"
 
 
-def look_at_reference(
-    name: ObjectName, secret: KeySecret, sink: ManifestSink, key_id: str | None
-) -> str:
+def look_at_reference(where: KeySecret, sink: ManifestSink, key_id: str | None) -> str:
     """The Secret that names the signing key. Raises (key-conflict) if it means another key."""
-    held = sink.fetch("Secret", str(name), str(secret.namespace))
+    name = f"{where.namespace}/{where.name}"
+    held = sink.fetch("Secret", str(where.name), str(where.namespace))
     if held is None:
-        return f"{secret.namespace}/{name} is not there yet"
-    said = key_reference_of(held)
-    if key_id is not None and said.kms_key_id != key_id:
+        return f"{name} is not there yet"
+    said = key_reference_of(held).kms_key_id
+    if key_id is not None and said != key_id:
         raise ImgsecError(
-            KEY_CONFLICT(f"{secret.namespace}/{name} names the key {said.kms_key_id}, not {key_id}")
+            KEY_CONFLICT(
+                f"{name} names the key {shown(said)}, and not {key_id}",
+                hint="Pipelines sign with the key that the Secret names; look with --key at that.",
+            )
         )
-    return f"{secret.namespace}/{name} names the key {said.kms_key_id}"
+    return f"{name} names the key {said or 'none'}"

@@ -45,6 +45,7 @@ from imgsec.reasons import (
     KEY_MOVING,
     KEY_NOT_FOUND,
     KEY_STORE_MISMATCH,
+    KEY_TOO_LARGE,
 )
 
 PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
@@ -251,6 +252,8 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
             )
         except KeyExists:
             pass  # another run was faster
+        except ImgsecError as error:
+            raise _too_large(error, made) from None
         else:
             _require_equal(run.kms, alias, content)
             run.note(alias, "created")
@@ -466,8 +469,21 @@ def _revocation(run: _Run, key: PublicKey) -> None:
     run.note(alias, "unchanged")
 
 
+def _too_large(error: ImgsecError, key: PublicKey) -> ImgsecError:
+    """What makes a key too large for the KMS, and how to make it smaller; other errors as is."""
+    if error.reason.code != KEY_TOO_LARGE.code:
+        return error
+    text = f"{error.reason.text}: its user ids, and what others signed of it, take the room"
+    way = f"gpg --export-options export-minimal --export-secret-keys {key.fingerprint}"
+    if key.subkeys:
+        listed = ", ".join(subkey.algorithm for subkey in key.subkeys)
+        text = f"{error.reason.text}: it has subkeys ({listed}), and signing needs none"
+        way = f"gpg --export-secret-keys {key.fingerprint}!"
+    return ImgsecError(KEY_TOO_LARGE(text, hint=f"Export it smaller, and import that: {way}"))
+
+
 def _fetch_held(kms: KeyReader, alias: str) -> tuple[StoredKey, SecretBytes]:
-    """What an alias names that is not free. Raises `ImgsecError` (key-moving) if that is nothing."""
+    """What an alias names that is not free. Raises `ImgsecError` (key-moving) if nothing."""
     try:
         return kms.fetch_key(alias)
     except KeyNotFound:

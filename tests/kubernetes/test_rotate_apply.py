@@ -95,3 +95,13 @@ def test_foreign_secret_is_left_alone(site: Site) -> None:
     site.key("rotate").expect(3, "key-unpublished")
     del site.cluster.objects[REFERENCE]["metadata"]["labels"]
     site.key("rotate", "--switch", "now").expect(3, "key-unpublished")
+
+
+def test_doctor_sees_a_secret_that_names_another_key(site: Site) -> None:
+    words = ("doctor", "--for", "publish", "--key", site.alias)
+    site.run(*words).expect(0)
+    data = site.cluster.objects[REFERENCE]["data"]
+    data["vault-key-id"] = base64.b64encode(b"null").decode()  # as an older script wrote it
+    done = site.run(*words).expect(1, "key-conflict")
+    (check,) = [one for one in done.json["checks"] if one["name"] == "key reference"]
+    assert "'null'" in check["reasons"][0]["text"]

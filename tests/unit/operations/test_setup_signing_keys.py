@@ -10,6 +10,7 @@ from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, SecretBytes, S
 from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
 from imgsec.domain.reference import RepositoryPattern
 from imgsec.domain.report import KeySummary
+from imgsec.errors import ImgsecError
 from imgsec.operations.setup_signing_keys import (
     PRIVATE_KEY_NAME,
     PUBLIC_KEY_NAME,
@@ -17,6 +18,7 @@ from imgsec.operations.setup_signing_keys import (
     Wanted,
     setup_signing_keys,
 )
+from imgsec.reasons import KEY_TOO_LARGE
 from tests.unit.operations.fakes import (
     NOW,
     OTHER_SIGNER,
@@ -401,6 +403,27 @@ def test_given_key_is_stored_once() -> None:
     assert keyring.made == []
     again, states = set_up(kms, keyring, source=given)
     assert (again.key_id, states[0]) == (summary.key_id, "unchanged")
+
+
+@pytest.mark.parametrize(
+    ("subkeys", "cause", "remedy"),
+    [
+        ((Subkey("rsa4096", can_sign=False),), "it has subkeys (rsa4096)", f" {SIGNER}!"),
+        ((), "its user ids", "export-minimal"),
+    ],
+)
+def test_key_that_is_too_large_is_told_why_and_what_to_do(
+    subkeys: tuple[Subkey, ...], cause: str, remedy: str
+) -> None:
+    def refuse(operation: str, _: str) -> None:
+        if operation == "store":
+            raise ImgsecError(KEY_TOO_LARGE("the key has 8000 bytes, the KMS holds 7500"))
+
+    kms = FakeKms(before=refuse)
+    with refused("key-too-large") as reasons:
+        set_up(kms, FakeKeyring(flawed={"subkeys": subkeys}), source=SecretBytes(secret()))
+    assert cause in reasons[0].text
+    assert remedy in reasons[0].hint
 
 
 def test_given_key_never_replaces_another() -> None:
