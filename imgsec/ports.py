@@ -6,19 +6,19 @@ Every method may raise `ImgsecError`; the reasons that a caller is meant to hand
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
-from imgsec.domain.reference import Digest, ImageReference
-from imgsec.domain.report import Change
-from imgsec.domain.signature import OpenPGPMessage
-from imgsec.reasons import Reason
+if TYPE_CHECKING:  # they stand in signatures only, and every command would load all of them
+    from collections.abc import Iterator, Sequence
+    from datetime import datetime
 
-if TYPE_CHECKING:  # most commands scan nothing
+    from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
+    from imgsec.domain.reference import Digest, ImageReference
+    from imgsec.domain.report import Change
+    from imgsec.domain.signature import OpenPGPMessage
     from imgsec.domain.vulnerability import ScanReport
+    from imgsec.reasons import Reason
 
 
 @dataclass(frozen=True, slots=True)
