@@ -9,11 +9,14 @@ from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ResolvedImage
 from imgsec.errors import ImgsecError
 from imgsec.ports import ConfigReader, ManifestReader, Registry
-from imgsec.reasons import DIGEST_DRIFT
+from imgsec.reasons import DIGEST_DRIFT, NOTHING_CHECKED
 
 
 def resolve_image(image: ImageReference, registry: Registry) -> ResolvedImage:
-    """What the reference names now. Raises `ImgsecError` (tag-required) for a bare one."""
+    """What the reference names now. An index that lists no image is no answer.
+
+    Raises `ImgsecError` (tag-required, nothing-checked).
+    """
     manifest = registry.fetch_manifest(image.require_version())
     canonical = image.at(manifest.digest)
     content = ManifestContent.parse(manifest.content, manifest.media_type)
@@ -22,6 +25,13 @@ def resolve_image(image: ImageReference, registry: Registry) -> ResolvedImage:
         if content.is_index
         else _own_platform(canonical, content, registry)
     )
+    if content.is_index and not platforms:
+        raise ImgsecError(
+            NOTHING_CHECKED(
+                f"{canonical} is an index that lists no image",
+                hint="Push the images that it is to list, and then the index again.",
+            )
+        )
     return ResolvedImage(canonical, manifest.media_type, content.is_index, platforms)
 
 

@@ -53,6 +53,18 @@ def test_artifact_that_is_no_image_has_no_platform() -> None:
     assert resolve_image(ImageReference.parse(NAME), registry).platforms == ()
 
 
+@pytest.mark.parametrize("platforms", [[], ["unknown"]])
+def test_index_that_lists_no_image_is_no_answer(platforms: list[str]) -> None:
+    registry = FakeRegistry()
+    listed = [
+        {"digest": str(Digest.of(b"x")), "platform": {"os": name, "architecture": name}}
+        for name in platforms
+    ]
+    registry.push(NAME, json.dumps({"manifests": listed}).encode())
+    with refused("nothing-checked"):
+        resolve_image(ImageReference.parse(NAME), registry)
+
+
 def test_tag_beside_a_digest_is_kept_and_not_looked_at() -> None:
     registry = FakeRegistry()
     first = registry.push(NAME)
