@@ -15,16 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgsec.errors import ImgsecError
-from imgsec.sandbox.advisor.exemptions import Exemption, Scope
+from imgsec.sandbox.advisor.exemptions import Exemption, ExemptionStore, Scope
 from imgsec.sandbox.advisor.reports import Assessment
 from imgsec.sandbox.advisor.scenario import Scenario
 from imgsec.sandbox.environment import render_shell, sandbox_environment
 from imgsec.sandbox.faults import FaultSwitches, parse_rules
 from imgsec.sandbox.folder import StateFolder, default_directory
-from imgsec.sandbox.front.signatures import StoredSignature
+from imgsec.sandbox.front.signatures import SignatureStore, StoredSignature
 from imgsec.sandbox.identity import Identity
 from imgsec.sandbox.kms.errors import KmsError
 from imgsec.sandbox.kms.requests import NewKey
+from imgsec.sandbox.kms.store import KeyStore
 from imgsec.sandbox.locks import Lock, is_held
 from imgsec.sandbox.tokens import TokenMint
 
@@ -263,6 +264,18 @@ def test_a_lock_is_held_until_its_last_holder_goes(tmp_path: Path) -> None:
     os.close(inherited)
     assert second.acquire(seconds=0)
     second.close()
+
+
+def test_what_a_store_confirms_is_on_the_disk(tmp_path: Path) -> None:
+    stores = (
+        KeyStore(tmp_path / "kms", str, restore_wait=0, alias_wait=0),
+        SignatureStore(tmp_path / "signatures"),
+        ExemptionStore(tmp_path / "exemptions"),
+    )
+    for store in stores:
+        (level,) = store._db.execute("PRAGMA synchronous").fetchone()
+        assert level == 2, store  # FULL
+        store.close()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ TYPES: dict[str, tuple[str, str]] = {  # identifier: display name, pattern of an
 }
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL;
+PRAGMA synchronous = FULL; -- under WAL, less is not safe at power loss
 CREATE TABLE IF NOT EXISTS exemption (
     position INTEGER PRIMARY KEY,
     issue_type TEXT NOT NULL,

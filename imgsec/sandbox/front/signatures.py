@@ -66,7 +66,7 @@ class SignatureStore:
         self._db.executescript(
             """
             PRAGMA journal_mode = WAL;
-            PRAGMA synchronous = NORMAL;
+            PRAGMA synchronous = FULL; -- under WAL, less is not safe at power loss
             CREATE TABLE IF NOT EXISTS signature (
                 position INTEGER PRIMARY KEY,
                 repository TEXT NOT NULL,

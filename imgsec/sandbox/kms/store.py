@@ -29,7 +29,7 @@ PURGE_SCHEDULE = timedelta(days=90)
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
-PRAGMA synchronous = NORMAL;
+PRAGMA synchronous = FULL; -- under WAL, less is not safe at power loss
 PRAGMA foreign_keys = ON;
 CREATE TABLE IF NOT EXISTS key (
     position INTEGER PRIMARY KEY,
@@ -100,7 +100,7 @@ class Key:
 
 
 class KeyStore:
-    """The keys of one instance."""
+    """The keys of one instance; each change is complete and durable, or did not happen."""
 
     def __init__(
         self, path: Path, crn: Callable[[str], str], *, restore_wait: int, alias_wait: int
