@@ -40,8 +40,18 @@ def render_all(image: str) -> dict[str, str]:
     comment = "The rights of the service account that publishes the policy."
     files[_RIGHTS] = render_yaml("sample.yaml.j2", publisher_rights(), comment)
     folder, introduction = f"pipelines/{plans.PIPELINE}", plans.PIPELINE_INTRODUCTION
-    files |= _folder(folder, pipeline_document(tasks), image, introduction, (plans.API_KEY,))
+    pipeline = pipeline_document(tasks)
+    files |= _folder(folder, pipeline, image, introduction, _pipeline_secrets(pipeline))
     return files
+
+
+def _pipeline_secrets(pipeline: Document) -> list[MountedSecret]:
+    """Those of its stages that a param of the Pipeline names; the others keep their defaults."""
+    params = {param["name"] for param in pipeline["spec"]["params"]}
+    mounted = dict.fromkeys(
+        secret for plan in plans.TASKS if plan.command in plans.STAGES for secret in plan.secrets
+    )
+    return [secret for secret in mounted if secret.name_param in params]
 
 
 def _folder(

@@ -150,6 +150,11 @@ def lint_readme(text: str, document: Document) -> list[str]:
                 problems.append(f"readme-default: {name} has the default {default!r}")
             if heading == "Parameters" and ("default" in item) == ("| required |" in cells):
                 problems.append(f"readme-default: {name}")
+    named = {item["name"] for item in document["spec"].get("params", [])}
+    mounted = {name for name in named if name.endswith("-secret") and f"{name}-key" in named}
+    listed = set(re.findall(r"^\| param `([^`]+)` \| param `\1-key` \|", text, re.MULTILINE))
+    if listed != mounted:
+        problems.append(f"readme-table: Secrets shows {listed}, declared are {mounted}")
     return problems
 
 

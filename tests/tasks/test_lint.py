@@ -266,6 +266,7 @@ def test_a_run_that_cannot_start_is_noticed(rule: str, name: str, change: Change
         ("readme-table", "| `kms-instance` |", "| `kms-instanze` |"),
         ("readme-table", "| `verdict` |", "verdict"),
         ("readme-table", "## Workspaces", "## Places"),
+        ("readme-table", "| param `passphrase-secret` |", "| param `password-secret` |"),
         ("readme-default", "| `600` |", "| `60` |"),
         ("readme-default", "| string | required |", "| string | empty |"),
     ],
