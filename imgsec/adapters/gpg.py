@@ -24,6 +24,7 @@ from imgsec.adapters._cleanup import surely
 from imgsec.adapters._process import Tools, pipe_with, run, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes, Subkey
+from imgsec.domain.reference import shown
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
@@ -62,12 +63,12 @@ _BINARY_DOCUMENT = "00"  # RFC 4880, 5.2.1: the class of a signature over a bina
 
 
 class GpgKeyring:
-    """A keyring in a private home; end its agent with `end_agent` before the home goes away."""
+    """A keyring in a private home. `start` before use, and `end_agent` before the home goes away.
+
+    Even if the start fails: gpg runs in it for the first time, and may hang.
+    """
 
     def __init__(self, tools: Tools, home: Path, *, passphrase: SecretBytes | None = None) -> None:
-        import gnupg
-        import sh  # noqa: F401 - before there is a key: cut short by a signal, it would stay half
-
         # At DEBUG it writes the first bytes of every key that it imports.
         logging.getLogger("gnupg").disabled = True
         if len(str(home)) > GPG_HOME_MAX_CHARS:
@@ -84,6 +85,12 @@ class GpgKeyring:
             "LC_ALL": "C.UTF-8",
         }
         self._started: list[Any] = []
+
+    def start(self) -> None:
+        """Let gpg say which one it is. Raises `ImgsecError` (tool-missing, tool-failed)."""
+        import gnupg
+        import sh  # noqa: F401 - before there is a key: cut short by a signal, it would stay half
+
         started = self._started
 
         class Gnupg(gnupg.GPG):  # type: ignore[misc]
@@ -94,12 +101,15 @@ class GpgKeyring:
                     started.append(super()._open_subprocess(*arguments, **options))
                 return started[-1]
 
-        self._gpg: Any = Gnupg(
-            gnupghome=str(home),
-            gpgbinary=str(tools.find("gpg")),
-            options=["--no-tty", "--pinentry-mode", "loopback"],
-            env=self._environment,
-        )
+        try:
+            self._gpg: Any = Gnupg(
+                gnupghome=str(self.home),
+                gpgbinary=str(self._tools.find("gpg")),
+                options=["--no-tty", "--pinentry-mode", "loopback"],
+                env=self._environment,
+            )
+        except (OSError, ValueError) as error:  # it cannot be run; it ended with an error
+            raise ImgsecError(TOOL_FAILED(f"gpg does not start: {shown(str(error))}")) from None
         self._gpg.encoding = "latin-1"
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
@@ -354,13 +364,15 @@ def gpg_keyring(
 ) -> Iterator[GpgKeyring]:
     """A keyring in the private directory for the life of the block; its agent is ended after.
 
-    Raises what `GpgKeyring.end_agent` does, unless the block itself was left by an exception.
+    Raises what `GpgKeyring.start` does; and what `GpgKeyring.end_agent` does, unless the block
+    itself was left by an exception.
     """
     try:
         keyring = GpgKeyring(tools, directory.folder("gpg"), passphrase=passphrase)
     except OSError as error:
         raise ImgsecError(STORAGE_UNAVAILABLE(f"gpg's home: {error.strerror}")) from None
     try:
+        keyring.start()
         yield keyring
     except BaseException:
         with suppress(ImgsecError):

@@ -77,6 +77,15 @@ def importing(bench: Bench) -> Iterator[Trap]:
 
 
 @pytest.fixture
+def starting(bench: Bench) -> Iterator[Trap]:
+    """gpg stays once it said which one it is."""
+    made = trap(bench.folder, "gpg", "*--list-config*")
+    holder = os.open(made.ready, os.O_RDWR)
+    yield made
+    os.close(holder)
+
+
+@pytest.fixture
 def generating(bench: Bench) -> Iterator[Trap]:
     """gpg stays once the key is made."""
     made = trap(bench.folder, "gpg", "*--gen-key*|*--generate-key*")
@@ -155,6 +164,23 @@ def test_signal_while_the_key_is_imported_leaves_nothing(
     assert not [form for form in key.traces() if form in (stdout + stderr).encode()]
     signed(bench, key, name)
     assert len(bench.signatures(name, digest)) == 1
+
+
+@pytest.mark.parametrize(("words", "code"), [((), 143), (("--timeout", "5"), 3)])
+def test_gpg_that_hangs_at_its_first_call_does_not_outlive_the_run(
+    bench: Bench, key: SigningKey, starting: Trap, words: tuple[str, ...], code: int
+) -> None:
+    process = bench.imgsec.start(
+        *("verify-image", f"{bench.sandbox.registry}/team/app:1", "--key", key.location),
+        *("--tools-dir", starting.folder, *words),
+    )
+    tool = starting.await_ready(process)
+    if not words:
+        process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert bench.leftovers() == []
+    await_end(tool)
 
 
 def test_key_is_in_no_argument_and_no_environment_of_a_child(

@@ -488,6 +488,17 @@ def test_too_long_home_is_refused_before_gpg_fails_on_it(tmp_path: Path) -> None
         GpgKeyring(Tools(), home)
 
 
+@pytest.mark.parametrize(("script", "mode"), [("#!/bin/sh\nexit 9\n", 0o755), ("", 0o644)])
+def test_gpg_that_does_not_work_is_told(short: Path, script: str, mode: int) -> None:
+    tools = short / "tools"
+    tools.mkdir()
+    (tools / "gpg").write_text(script)
+    (tools / "gpg").chmod(mode)
+    keyring = gpg_keyring(Tools(tools), PrivateDir(short, in_memory=True))
+    with refused("tool-failed"), keyring:
+        pass
+
+
 def test_agent_ends_with_the_keyring(short: Path, cast: Cast) -> None:
     with gpg_keyring(Tools(), PrivateDir(short, in_memory=True)) as keyring:
         keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.good)))
