@@ -152,7 +152,7 @@ class Http:
         for wait in itertools.islice(waits(), READ_ATTEMPTS - 1 if repeatable else 0):
             try:
                 return self._send(request, repeatable, max_bytes)
-            except _BrokenOff:
+            except BrokenOff:
                 time.sleep(wait)
         return self._send(request, repeatable, max_bytes)
 
@@ -175,10 +175,12 @@ class Http:
         except (requests.RequestException, HTTPError, OSError) as error:
             raise ImgsecError(unreachable(where, error)) from error
         with response:
-            return Answer(response.status_code, response.headers, _read(response, max_bytes), where)
+            return Answer(
+                response.status_code, response.headers, read_body(response, max_bytes), where
+            )
 
 
-class _BrokenOff(ImgsecError):
+class BrokenOff(ImgsecError):
     """The connection ended in the middle of an answer."""
 
 
@@ -246,7 +248,7 @@ def patience(wait: float, headers: Mapping[str, str]) -> float:
     return float(min(int(asked), RETRY_AFTER_MAX_SECONDS))
 
 
-def _read(response: requests.Response, max_bytes: int) -> bytes:
+def read_body(response: requests.Response, max_bytes: int) -> bytes:
     """The body, against the limits of size and time. Raises `ImgsecError`.
 
     By `read1`, which gives what has come; `read` would wait until a piece is full.
@@ -262,7 +264,7 @@ def _read(response: requests.Response, max_bytes: int) -> bytes:
             if time.monotonic() > deadline:
                 raise ImgsecError(TIMEOUT(f"{where} did not end its answer in time"))
     except (requests.RequestException, HTTPError, OSError) as error:
-        raise _BrokenOff(SERVICE_UNREACHABLE(f"{where} broke off its answer")) from error
+        raise BrokenOff(SERVICE_UNREACHABLE(f"{where} broke off its answer")) from error
     return bytes(content)
 
 

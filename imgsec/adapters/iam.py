@@ -4,24 +4,28 @@
 The authenticators are those of ``ibm-cloud-sdk-core``, nothing else of it: its service base logs
 key payloads at DEBUG and repeats creates. What it lacks is added here: token calls are repeated
 (it never does), each time with a fresh authenticator, since a failed one makes the next caller wait
-a minute; redirects are not followed, for a 307 would repeat the API key to another host.
+a minute; redirects are not followed, for a 307 would repeat the API key to another host; answers
+are read against the limits of all others.
 """
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imgsec.adapters._http import (
     ATTEMPTS,
     CONNECT_SECONDS,
     READ_SECONDS,
+    BrokenOff,
     patience,
+    read_body,
     unreachable,
     waits,
 )
@@ -39,6 +43,11 @@ from imgsec.reasons import (
     SERVICE_UNREACHABLE,
 )
 
+if TYPE_CHECKING:
+    import requests
+
+_ANSWER_MAX_BYTES = 256 * 1024  # ours; an answer with two tokens has about 5 KB
+_UNREADABLE = (ValueError, OverflowError, RecursionError)  # what hostile JSON and tokens lead to
 _MULTIPLE_CHOICES, _BAD_REQUEST, _SERVER_ERROR = 300, 400, 500
 
 
@@ -111,7 +120,7 @@ class IamTokens:
             part = self._token().split(".")[1]
             claims = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
             account = claims["account"]["bss"]
-        except (IndexError, KeyError, TypeError, ValueError):
+        except (IndexError, KeyError, TypeError, ValueError, RecursionError):
             return None
         is_one = isinstance(account, str) and re.fullmatch(r"[0-9A-Za-z-]{1,64}", account)
         return account if is_one else None
@@ -168,7 +177,12 @@ class IamTokens:
                 raise ImgsecError(reason) from None  # the cause holds the request
             time.sleep(wait)
             return None
-        except (jwt.PyJWTError, KeyError, TypeError, AttributeError):
+        except BrokenOff as error:
+            if wait is None:
+                raise ImgsecError(error.reason) from None  # likewise
+            time.sleep(wait)
+            return None
+        except (jwt.PyJWTError, KeyError, TypeError, AttributeError, *_UNREADABLE):
             raise ImgsecError(ANSWER_MALFORMED(f"{self._service} gave no usable token")) from None
         except Exception as error:
             if type(error) is not Exception:
@@ -179,7 +193,7 @@ class IamTokens:
             raise ImgsecError(
                 INPUT_UNREADABLE(f"no service account token could be read {where}")
             ) from None
-        if not isinstance(token, str) or not token.isascii() or any(c.isspace() for c in token):
+        if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise ImgsecError(ANSWER_MALFORMED(f"{self._service} gave no usable token"))
         return token
 
@@ -210,6 +224,7 @@ class IamTokens:
         config: dict[str, Any] = {
             "timeout": (CONNECT_SECONDS, READ_SECONDS),
             "allow_redirects": False,
+            "hooks": {"response": _read_within_limits},
         }
         # Named even where it is the usual one, or the environment could replace it.
         config["verify"] = self._ca_file or DEFAULT_CA_BUNDLE_PATH
@@ -217,6 +232,16 @@ class IamTokens:
         if at_home or is_loopback(self._service.authority):
             config["proxies"] = {"http": None, "https": None, "all": None}
         return config
+
+
+def _read_within_limits(response: requests.Response, **_: Any) -> None:
+    """Read the body before requests does, which has no limit, and leave it in its place.
+
+    Raises `ImgsecError` (answer-too-large, timeout, service-unreachable).
+    """
+    with response:
+        body = read_body(response, _ANSWER_MAX_BYTES)
+    response.raw = io.BytesIO(body)
 
 
 def _profile(name: str) -> dict[str, str]:
@@ -228,8 +253,8 @@ def _reason(url: object, error: Any) -> Any:
     """The reason for an unsuccessful status; IAM says in errorCode what was wrong."""
     try:
         body = error.http_response.json()
-        said = f"{body['errorCode']}: {shown(str(body['errorMessage']))}"
-    except (ValueError, KeyError, TypeError):
+        said = shown(f"{body['errorCode']}: {body['errorMessage']}")
+    except (KeyError, TypeError, *_UNREADABLE):
         said = "no reason given"
     text = f"{url} answered {error.status_code} ({said})"
     if error.status_code == 429:

@@ -21,7 +21,7 @@ from imgsec.adapters.iam import (
 )
 from imgsec.domain.hosts import MetadataUrl, ServiceUrl
 from imgsec.domain.keys import SecretBytes
-from tests.unit.adapters.servers import Script, Server, closed_port, raw, reply
+from tests.unit.adapters.servers import Script, Server, closed_port, raw, reply, trickle
 from tests.unit.refusals import refused
 
 API_KEY = "sEcReT-api-key"
@@ -68,7 +68,13 @@ def test_api_key_is_exchanged_once_for_a_token() -> None:
     assert parse_qs(request.body.decode())["apikey"] == [API_KEY]
 
 
-@pytest.mark.parametrize("trouble", [reply(500), reply(503), reply(429), raw(), raw(b"HTTP/1.1 2")])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        *(reply(500), reply(503), reply(429), raw(), raw(b"HTTP/1.1 2")),
+        raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{"),
+    ],
+)
 def test_passing_trouble_is_waited_out(trouble: Script) -> None:
     _, count = ask(trouble, trouble, granted())
     assert count == 3
@@ -92,7 +98,7 @@ def test_attempts_have_an_end() -> None:
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_rejected_key_is_not_tried_again_and_not_shown(status: int) -> None:
     body = {"errorCode": "BXNIM0415E", "errorMessage": f"not found\n{'x' * 500}"}
-    for content in (body, b"<html>"):
+    for content in (body, b"<html>", b"[" * 200_000):
         with Server([reply(status, content)]) as server:
             with refused("credential-rejected") as reasons:
                 tokens(server.url).authorization("us.icr.io")
@@ -105,11 +111,16 @@ def test_rejected_key_is_not_tried_again_and_not_shown(status: int) -> None:
     "answer",
     [
         reply(200, b"<html>"),
+        reply(200, b"[" * 200_000),
+        reply(200, b"1" * 5000),
         reply(200, {}),
         reply(200, []),
         reply(200, {"access_token": 1}),
         granted("opaque"),
         granted("a.b.c"),
+        granted("\ud800"),
+        granted(token() + "\0"),
+        granted(jwt.encode({"iat": 0, "exp": 10**400}, "k" * 32)),
         granted(jwt.encode({}, "k" * 32)),
         granted(jwt.encode({"iat": "x", "exp": "y"}, "k" * 32)),
     ],
@@ -117,6 +128,12 @@ def test_rejected_key_is_not_tried_again_and_not_shown(status: int) -> None:
 def test_what_is_no_token_is_malformed(answer: Script) -> None:
     with refused("answer-malformed"):
         ask(answer)
+
+
+@pytest.mark.parametrize("status", [b"200 OK", b"400 Bad Request"])
+def test_answer_without_end_is_cut_short(status: bytes) -> None:
+    with refused("answer-too-large"):
+        ask(trickle(b"HTTP/1.1 " + status + b"\r\n\r\n", b" " * 2**16))
 
 
 @pytest.mark.parametrize("status", [302, 307, 308])
@@ -215,6 +232,12 @@ def test_metadata_service_that_is_away_or_refuses_is_told() -> None:
 def test_identity_is_asked_for_at_the_link_local_address_only(text: str) -> None:
     with refused("invalid-option"):
         MetadataUrl.parse(text)
+
+
+def test_metadata_service_with_no_usable_identity_is_malformed() -> None:
+    with Server([reply(200, {"access_token": "\ud800"})]) as server, refused("answer-malformed"):
+        credential = VpcInstance(MetadataUrl.parse(server.url))
+        tokens("https://iam.cloud.ibm.com", credential).authorization("us.icr.io")
 
 
 def test_given_token_is_used_as_it_is_and_for_its_own_hosts_only() -> None:
