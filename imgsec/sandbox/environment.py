@@ -13,19 +13,23 @@ from imgsec.sandbox.folder import StateFolder
 from imgsec.sandbox.identity import Identity
 
 _NO_PROXY = ("127.0.0.1", "localhost")
-# They name a credential or a key of somewhere else, and would be used in the sandbox; imgsec takes
-# an empty one for one that is not set.
+# They name a credential, a key or a service of somewhere else, and would be used in the sandbox; or
+# they take what is thrown away here to the user's cluster. imgsec takes an empty one for one that
+# is not set. A test holds this against the options of all commands.
 _ELSEWHERE = (
-    "IMGSEC_API_KEY",
-    "IBM_CLOUD_APIKEY",
-    "IMGSEC_IAM_PROFILE",
-    "IMGSEC_CR_TOKEN_FILE",
-    "IMGSEC_KMS_KEY_RING",
-    "IMGSEC_SIGN_IMAGE_KEY",
-    "VAULT_KEY_ID",
-    "IMGSEC_SIGN_IMAGE_FINGERPRINT",
-    "IMGSEC_VERIFY_IMAGE_FINGERPRINT",
-    "SIGNATURE_FINGERPRINT",
+    *("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY", "IMGSEC_IAM_TOKEN_FILE"),
+    *("IMGSEC_IAM_PROFILE", "IMGSEC_CR_TOKEN_FILE"),
+    *("IMGSEC_VPC_INSTANCE", "IMGSEC_VPC_METADATA_URL"),
+    *("IMGSEC_KMS_KEY_RING", "IMGSEC_PASSPHRASE_FILE", "IMGSEC_PASSPHRASE_FD"),
+    *("VAULT_KEY_ID", "IMGSEC_SIGN_IMAGE_KEY", "IMGSEC_VERIFY_IMAGE_KEY", "IMGSEC_DOCTOR_KEY"),
+    *("SIGNATURE_FINGERPRINT", "IMGSEC_SIGN_IMAGE_FINGERPRINT", "IMGSEC_VERIFY_IMAGE_FINGERPRINT"),
+    *("IMGSEC_SETUP_SIGNING_KEYS_FINGERPRINT", "IMGSEC_SETUP_SIGNING_KEYS_IMPORT_KEY"),
+    *("IMGSEC_SETUP_SIGNING_KEYS_ADOPT_KEY", "IMGSEC_KEYS_IMPORT_FINGERPRINT"),
+    *("IMGSEC_KEYS_CHECK_KEY", "IMGSEC_KEYS_CHECK_FINGERPRINT", "IMGSEC_KEYS_COPY_FINGERPRINT"),
+    *("IMGSEC_KEYS_COPY_FROM", "IMGSEC_KEYS_COPY_TO", "IMGSEC_KEYS_COPY_TO_API_KEY_FILE"),
+    *("IMGSEC_SETUP_SIGNING_KEYS_APPLY", "IMGSEC_SETUP_SIGNING_KEYS_ENFORCE"),
+    *("IMGSEC_SETUP_SIGNING_KEYS_DRY_RUN", "IMGSEC_PUBLISH_POLICY_APPLY"),
+    *("IMGSEC_PUBLISH_POLICY_DRY_RUN", "IMGSEC_IN_CLUSTER"),
 )
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import requests
 
+from imgsec.cli.app import command_line
 from imgsec.sandbox.lifecycle import Options, Sandbox, running_sandbox
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -67,6 +68,40 @@ class CommandLine:
     @staticmethod
     def argv(*words: str) -> list[str]:
         return [sys.executable, "-m", "imgsec", "sandbox", *words]
+
+
+# The panels of options, and the options, whose variables mean the same in a sandbox: what is shown
+# and where, names and choices, tools; and which cluster, for a command line that says to use it.
+_KEPT_PANELS = ("Output", "Limits", "Policy")
+_KEPT = (
+    *("--alias", "--user-id", "--valid-days", "--algorithm", "--key-reference-secret"),
+    *("--namespace", "--for", "--public", "--binary", "--file", "--manifests"),
+    *("--tools-dir", "--kubeconfig", "--context"),
+)
+
+
+def variables_of_the_real_services() -> set[tuple[str, ...]]:
+    """The variables that a sandbox must answer for; of one option, in the order of reading.
+
+    Out of the commands themselves: a new option is in it until it is named above.
+    """
+    found: set[tuple[str, ...]] = set()
+    for command in _commands(command_line()):
+        for option in command.params:
+            names = [option.envvar] if isinstance(option.envvar, str) else option.envvar
+            kept = option.opts[0] in _KEPT or getattr(option, "rich_help_panel", "") in _KEPT_PANELS
+            if names and not kept:
+                found.add(tuple(names))
+    return found
+
+
+def _commands(group: Any) -> Iterator[Any]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            if name != "sandbox":
+                yield from _commands(command)
+        elif name != "demo":
+            yield command
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -19,17 +20,10 @@ import pytest
 from imgsec.sandbox.lifecycle import find
 from imgsec.sandbox.locks import is_held, wait_until_free
 
-from .conftest import Client, CommandLine
+from .conftest import Client, CommandLine, variables_of_the_real_services
 
-# What a user may have set for the real services.
-REAL = (
-    *("IMGSEC_CA_FILE", "IMGSEC_AUTHFILE", "IMGSEC_API_KEY", "IBM_CLOUD_APIKEY"),
-    *("IMGSEC_API_KEY_FILE", "IMGSEC_IAM_PROFILE", "IMGSEC_CR_TOKEN_FILE", "IMGSEC_IAM_URL"),
-    *("IMGSEC_KMS_URL", "VAULT_URL", "IMGSEC_KMS_INSTANCE", "VAULT_INSTANCE_ID"),
-    *("IMGSEC_KMS_KEY_RING", "IMGSEC_SIGN_IMAGE_KEY", "VAULT_KEY_ID", "IMGSEC_ACCOUNT"),
-    *("IMGSEC_SIGN_IMAGE_FINGERPRINT", "IMGSEC_VERIFY_IMAGE_FINGERPRINT", "SIGNATURE_FINGERPRINT"),
-    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "REGISTRY_AUTH_FILE"),
-)
+# What a user may have set for the real services, besides the options of the commands.
+REAL = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 @pytest.fixture
@@ -227,10 +221,12 @@ def test_run_wins_over_what_is_set_for_the_real_services(
     script = (
         f"{program} setup-signing-keys --alias demo --repository 'r.example/*' --quiet"
         f" --render {tmp_path / 'm'} &&"
+        f" {program} keys check --key kms://demo --quiet && {program} keys list --quiet &&"
         f" {program} sign-image --key kms://demo --output json={verdict}"
         " $IMGSEC_SANDBOX_REGISTRY/team/app:1"
     )
-    hostile = dict.fromkeys(REAL, "/nonexistent/hostile")
+    names = {*REAL, *itertools.chain(*variables_of_the_real_services())}
+    hostile = dict.fromkeys(names, "/nonexistent/hostile")
     done = imgsec("run", "--", "sh", "-c", script, env=hostile)
     assert verdict.exists(), done
     reasons = json.loads(verdict.read_bytes())["reasons"]

@@ -29,6 +29,8 @@ from imgsec.sandbox.kms.store import KeyStore
 from imgsec.sandbox.locks import Lock, is_held
 from imgsec.sandbox.tokens import TokenMint
 
+from .conftest import variables_of_the_real_services
+
 pytestmark = pytest.mark.once
 
 DIGEST = "sha256:" + "a" * 64
@@ -290,6 +292,16 @@ def test_proxy_exceptions_are_extended(before: dict[str, str], after: str) -> No
     identity = Identity.new().at_ports({"registry": 1, "iam": 2, "kms": 3})
     values = sandbox_environment(StateFolder(Path("/x")), identity, before)
     assert values["NO_PROXY"] == values["no_proxy"] == after
+
+
+def test_no_option_is_left_to_what_is_set_for_the_real_services() -> None:
+    identity = Identity.new().at_ports({"registry": 1, "iam": 2, "kms": 3})
+    values = sandbox_environment(StateFolder(Path("/x")), identity, {})
+    found = variables_of_the_real_services()
+    assert ("IMGSEC_KMS_URL", "VAULT_URL") in found
+    for names in found:
+        covered = bool(values.get(names[0])) or all(values.get(name) == "" for name in names)
+        assert covered, f"{names}: set it in imgsec/sandbox/environment.py, or keep it in conftest"
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
