@@ -28,6 +28,7 @@ from imgsec.reasons import (
     UNEXPECTED_OUTCOME,
 )
 from imgsec.sandbox.lifecycle import Options, running_sandbox
+from imgsec.sandbox.locks import Lock
 
 STEP_SECONDS = 120.0
 _TOOLS = (
@@ -57,14 +58,14 @@ class Stage:
 def play(folder: Path, tools_dir: str | None, sandbox_dir: Path | None, say: Say) -> None:
     """Walk the whole story. Raises `ImgsecError` (part-missing, unexpected-outcome and others).
 
-    folder: made or emptied if an earlier demo made it. sandbox_dir: where the sandbox keeps its
-    state; None for a temporary folder.
+    folder: made, or emptied if an earlier demo made it; for one demo at a time. sandbox_dir: where
+    the sandbox keeps its state; None for a temporary folder.
     """
     own_tools = Path(tools_dir).absolute() if tools_dir else None
     tools = Tools(own_tools)
     _require_parts(tools)
-    _make_folder(folder)
     with ExitStack() as stack:
+        stack.callback(_take_folder(folder).close)
         sandbox = stack.enter_context(running_sandbox(sandbox_dir, Options(tools_dir=own_tools)))
         environment = {**_inherited(os.environ), **sandbox.environment}
         if own_tools:
@@ -114,19 +115,36 @@ def _require_parts(tools: Tools) -> None:
         raise ImgsecError(PART_MISSING(f"not installed: {', '.join(missing)}"))
 
 
-def _make_folder(folder: Path) -> None:
-    """Raises `ImgsecError` (foreign-object) over a folder with anything that no demo left."""
-    marker = folder / _MARKER
-    if folder.exists() and not marker.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ImgsecError(FOREIGN_OBJECT(f"{folder} exists and was not made by a demo"))
+def _take_folder(folder: Path) -> Lock:
+    """Make the folder, or empty it if an earlier demo made it. The lock keeps other demos out.
+
+    Raises `ImgsecError` (foreign-object) over a folder with anything that no demo left, and
+    (part-missing) while another one runs in it.
+    """
     try:
-        if marker.exists():
-            for part in ("manifests", "verdicts"):
-                shutil.rmtree(folder / part, ignore_errors=True)
-        (folder / "verdicts").mkdir(parents=True, exist_ok=True)
-        marker.touch()
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {entry.name for entry in folder.iterdir()}
+        if names and _MARKER not in names:
+            raise ImgsecError(
+                FOREIGN_OBJECT(
+                    f"{folder} exists and was not made by a demo",
+                    hint="Name an empty or new folder with --folder.",
+                )
+            )
+        lock = Lock(folder / _MARKER)
+        if not lock.acquire(seconds=0):
+            raise ImgsecError(
+                PART_MISSING(
+                    f"another demo is running in {folder}",
+                    hint="Wait for its end, or name another folder with --folder.",
+                )
+            )
+        for part in ("manifests", "verdicts"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / "verdicts").mkdir(exist_ok=True)
     except OSError as error:
         raise ImgsecError(OUTPUT_UNWRITABLE(f"{folder}: {error.strerror}")) from None
+    return lock
 
 
 def _build_and_push(stage: Stage, image: str) -> None:

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from imgsec.cli.app import command_line
+from imgsec.demo.stage import play
 from imgsec.demo.story import Places, Step, first_steps, later_steps
+from tests.unit.refusals import refused
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 
@@ -95,7 +97,35 @@ def test_folder_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     done = run_demo(tmp_path)
     assert done.returncode == 1
     assert "foreign-object" in done.stderr
+    assert "--folder" in done.stderr
+    assert "--adopt" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_second_demo_at_once_in_the_same_folder_is_told(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "imgsec", "demo", "--folder", str(tmp_path / "d")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert b"A sandbox runs" in first.stdout.readline()
+        second = run_demo(tmp_path / "d")
+        assert second.returncode == 3
+        assert "part-missing: another demo is running in" in second.stderr
+        assert first.poll() is None
+        first.terminate()
+
+
+def test_folder_that_cannot_be_read_is_unwritable(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        with refused("output-unwritable"):
+            play(closed / "d", None, None, print)
+    finally:
+        if is_root:
+            os.seteuid(0)
 
 
 @pytest.mark.once
