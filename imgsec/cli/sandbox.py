@@ -128,9 +128,11 @@ def down(
     from imgsec.sandbox import lifecycle
     from imgsec.sandbox.folder import default_directory
 
-    was_running = lifecycle.down(directory or default_directory(), purge=purge)
+    directory = directory or default_directory()
+    was_running = lifecycle.down(directory, purge=purge)
     word = "stopped" if was_running else "was not running"
-    typer.echo(f"sandbox {word}{', state removed' if purge else ''}", err=True)
+    removed = purge and not directory.exists()
+    typer.echo(f"sandbox {word}{', state removed' if removed else ''}", err=True)
 
 
 @app.command("status")

@@ -155,13 +155,7 @@ class StateFolder:
                     hint="Name a folder of your own with --dir or IMGSEC_SANDBOX_DIR.",
                 )
             )
-        if not self.is_sandbox and not names <= PLACED_BEFOREHAND | self._own_beginnings():
-            raise ImgsecError(
-                FOREIGN_OBJECT(
-                    f"{self.root} holds files that are not a sandbox's.",
-                    hint="Name an empty or new folder with --dir or IMGSEC_SANDBOX_DIR.",
-                )
-            )
+        self._require_own(names)
         try:
             if stat.S_IMODE(found.st_mode) != 0o700:
                 self.root.chmod(0o700)
@@ -174,6 +168,15 @@ class StateFolder:
     def is_sandbox(self) -> bool:
         """True when a sandbox was born here."""
         return self.marker.is_file()
+
+    def _require_own(self, names: set[str]) -> None:
+        if not self.is_sandbox and not names <= PLACED_BEFOREHAND | self._own_beginnings():
+            raise ImgsecError(
+                FOREIGN_OBJECT(
+                    f"{self.root} holds files that are not a sandbox's.",
+                    hint="Name an empty or new folder with --dir or IMGSEC_SANDBOX_DIR.",
+                )
+            )
 
     def _own_beginnings(self) -> frozenset[str]:
         """What a first start leaves when it is killed before the marker is written."""
@@ -215,9 +218,15 @@ class StateFolder:
                 entry.unlink(missing_ok=True)
 
     def purge(self) -> None:
-        """Remove everything."""
-        if self.is_sandbox:
-            shutil.rmtree(self.root, ignore_errors=True)
+        """Remove everything; also what is left of a first start that was killed.
+
+        Raises `ImgsecError` (foreign-object, output-unwritable).
+        """
+        try:
+            self._require_own({entry.name for entry in self.root.iterdir()})
+            shutil.rmtree(self.root)
+        except OSError as error:
+            raise _unwritable(self.root, error) from error
 
 
 def default_directory() -> Path:

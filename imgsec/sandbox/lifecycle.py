@@ -159,16 +159,20 @@ def up(directory: Path, options: Options) -> tuple[Sandbox, bool]:
 
 
 def down(directory: Path, *, purge: bool) -> bool:
-    """End a sandbox and wait until nothing of it is left; False when none was running."""
+    """End a sandbox and wait until nothing of it is left; False when none was running.
+
+    A folder in which none was ever started is left alone.
+    """
     folder = StateFolder(directory.resolve())
-    if not folder.root.is_dir():
+    if not (folder.is_sandbox or folder.command_lock.exists()):
         return False
     with _alone(folder):
         was_running = is_held(folder.family_lock)
         deadline = time.monotonic() + _STOP_LIMIT
-        while is_held(folder.supervisor_lock) and time.monotonic() < deadline:
-            _signal_supervisor(folder, signal.SIGTERM)
-            wait_until_free(folder.supervisor_lock, seconds=1.0)
+        while is_held(folder.family_lock) and time.monotonic() < deadline:
+            if is_held(folder.supervisor_lock):  # not yet, while an `up` that was killed starts it
+                _signal_supervisor(folder, signal.SIGTERM)
+            wait_until_free(folder.family_lock, seconds=1.0)
         if is_held(folder.supervisor_lock):
             _signal_supervisor(folder, signal.SIGKILL)
         if not wait_until_free(folder.family_lock, seconds=5.0):
@@ -228,8 +232,7 @@ def status(directory: Path) -> Status:
 @contextlib.contextmanager
 def _alone(folder: StateFolder) -> Iterator[None]:
     """Keep other commands on the same folder waiting."""
-    if not folder.root.exists():
-        folder.open()
+    folder.open()  # a foreign one gets no lock of ours
     try:
         lock = Lock(folder.command_lock)
         free = lock.acquire(seconds=_START_LIMIT + _STOP_LIMIT)
@@ -298,14 +301,20 @@ def _start(
     temporary: bool,
     interrupted: Callable[[], bool],
 ) -> subprocess.Popen[bytes]:
-    """Start the supervisor and wait for its word. BOUND ties its life to this process."""
-    if not wait_until_free(folder.family_lock, seconds=_STOP_LIMIT):
+    """Start the supervisor and wait for its word. BOUND ties its life to this process.
+
+    It is born with the family's lock, so that whoever comes after a kill of this process knows.
+    """
+    family = Lock(folder.family_lock)
+    if not family.acquire(seconds=_STOP_LIMIT):
+        family.close()
         raise ImgsecError(
             PART_MISSING(f"Processes of an earlier sandbox in {folder.root} do not end.")
         )
     reader, writer = os.pipe()
     argv = [sys.executable, "-P", "-m", "imgsec.sandbox.supervisor"]
     argv += ["--dir", str(folder.root), "--report", str(writer)]
+    argv += ["--family", str(family.descriptor)]
     argv += ["--settings", json.dumps(dict(options.settings))]
     argv += ["--new-ports"] * options.new_ports + ["--lifeline"] * bound
     argv += ["--temporary"] * temporary
@@ -318,7 +327,7 @@ def _start(
                 stderr=log,
                 env=_child_environment(options.tools_dir),
                 cwd="/",
-                pass_fds=(writer,),
+                pass_fds=(writer, family.descriptor),
                 start_new_session=True,
             )
     except OSError as error:
@@ -327,6 +336,7 @@ def _start(
         ) from error
     finally:
         os.close(writer)
+        family.close()
     try:
         _await_report(reader, folder, interrupted)
     except BaseException:
@@ -363,8 +373,8 @@ def _await_running(folder: StateFolder) -> bool:
     One that is still starting, or just ending, is waited for.
     """
     deadline = time.monotonic() + _START_LIMIT
-    while is_held(folder.supervisor_lock):
-        if folder.processes.exists():
+    while is_held(folder.family_lock):
+        if is_held(folder.supervisor_lock) and folder.processes.exists():
             from imgsec.sandbox.probe import answers
 
             identity = Identity.load(folder)

@@ -49,8 +49,11 @@ class _Child:
 class Supervisor:
     """Starts, watches and ends the children."""
 
-    def __init__(self, folder: StateFolder, settings: dict[str, int], *, new_ports: bool) -> None:
+    def __init__(
+        self, folder: StateFolder, settings: dict[str, int], *, family: int, new_ports: bool
+    ) -> None:
         self._folder = folder
+        self._family = family
         self._settings = settings
         self._new_ports = new_ports
         self._children: list[_Child] = []
@@ -65,10 +68,8 @@ class Supervisor:
     def start(self) -> None:
         """Bring everything up. Raises `ImgsecError`; call `stop` in any case."""
         folder = self._folder
-        supervisor, self._family = Lock(folder.supervisor_lock), Lock(folder.family_lock)
-        for lock in (supervisor, self._family):
-            if not lock.acquire(seconds=_LOCK_LIMIT):
-                raise _part("The sandbox in this folder is running already, or still ending.")
+        if not Lock(folder.supervisor_lock).acquire(seconds=_LOCK_LIMIT):
+            raise _part("The sandbox in this folder is running already, or still ending.")
         folder.clear_runtime()
         folder.stop_reason.unlink(missing_ok=True)
         program = _find_registry()
@@ -176,7 +177,7 @@ class Supervisor:
                 stdin=subprocess.PIPE if piped else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if piped else log,
                 stderr=log,
-                pass_fds=(*descriptors, self._family.descriptor),
+                pass_fds=(*descriptors, self._family),
                 cwd="/",
                 preexec_fn=None if piped else die_with_parent(signal.SIGKILL),  # noqa: PLW1509 - no threads
             )
@@ -268,7 +269,8 @@ def _part(text: str, *, hint: str | None = None) -> ImgsecError:
 
 
 def _run(folder: StateFolder, options: argparse.Namespace) -> int:
-    supervisor = Supervisor(folder, json.loads(options.settings), new_ports=options.new_ports)
+    settings = json.loads(options.settings)
+    supervisor = Supervisor(folder, settings, family=options.family, new_ports=options.new_ports)
     reason: Reason | None = None
     ended: str | None = None
     try:
@@ -303,12 +305,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--dir", type=Path, required=True)
     parser.add_argument("--report", type=int, required=True, metavar="FD")
+    parser.add_argument("--family", type=int, required=True, metavar="FD", help="held lock")
     parser.add_argument("--settings", default="{}", metavar="JSON")
     parser.add_argument("--new-ports", action="store_true")
     parser.add_argument("--lifeline", action="store_true", help="end when standard input ends")
     parser.add_argument("--temporary", action="store_true", help="remove the folder at the end")
     options = parser.parse_args()
-    os.set_inheritable(options.report, False)
+    for descriptor in (options.report, options.family):
+        os.set_inheritable(descriptor, False)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # `sandbox run` blocks signals for itself
     os.umask(0o077)
     sys.exit(_run(StateFolder(options.dir), options))

@@ -184,6 +184,22 @@ def test_an_up_that_is_killed_leaves_a_usable_folder(imgsec: CommandLine, state:
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.parametrize("moment", ["command.lock", "logs/supervisor.log"])
+def test_purge_removes_what_an_up_left_that_was_killed(
+    imgsec: CommandLine, state: Path, moment: str
+) -> None:
+    first = imgsec.start("up", "--dir", str(state))
+    while not (state / moment).exists():
+        time.sleep(0.001)
+    first.kill()
+    first.communicate()
+    done = imgsec("down", "--purge", "--dir", str(state))
+    assert done.returncode == 0, done.stderr
+    assert "state removed" in done.stderr
+    assert not state.exists()
+    assert processes_of(state) == set()
+
+
 def test_interrupted_up_leaves_nothing(imgsec: CommandLine, state: Path) -> None:
     first = imgsec.start("up", "--dir", str(state))
     while not is_held(state / "supervisor.lock"):
@@ -279,8 +295,10 @@ def test_a_foreign_folder_is_refused(imgsec: CommandLine, tmp_path: Path) -> Non
     refused = imgsec("up", "--dir", str(tmp_path))
     assert refused.returncode == 1
     assert "foreign-object" in refused.stderr
-    assert imgsec("down", "--purge", "--dir", str(tmp_path)).returncode == 0
-    assert (tmp_path / "thesis.txt").exists()
+    left = imgsec("down", "--purge", "--dir", str(tmp_path))
+    assert left.returncode == 0
+    assert "removed" not in left.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"thesis.txt", "home"}
 
 
 def test_an_unwritable_folder_is_named(imgsec: CommandLine, tmp_path: Path) -> None:
