@@ -39,11 +39,17 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
 def require_writable(path: str) -> None:
     """Fail before the work instead of after it. Raises `ImgsecError` (output-unwritable)."""
     target = Path(path)
-    if target.is_symlink():
+    try:
+        is_link, is_there, is_file = target.is_symlink(), target.exists(), target.is_file()
+    except OSError as error:  # a folder on the way that may not be looked into
+        raise ImgsecError(
+            OUTPUT_UNWRITABLE(f"{shown(path)} cannot be written: {error.strerror}")
+        ) from None
+    if is_link:
         raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} is a link, and links are not followed"))
-    if target.exists() and not target.is_file():
+    if is_there and not is_file:
         raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} is not a regular file"))
-    probe = target if target.exists() else target.absolute().parent
+    probe = target if is_there else target.absolute().parent
     if not os.access(probe, os.W_OK):
         raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(path)} cannot be written"))
 

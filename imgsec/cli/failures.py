@@ -132,7 +132,7 @@ def _formats(arguments: list[str]) -> tuple[str, ...]:
     asked = [after for word, after in pairwise([*arguments, ""]) if word == "--output"]
     asked += [word.partition("=")[2] for word in arguments if word.startswith("--output=")]
     asked = asked or os.environ.get("IMGSEC_OUTPUT", "").split()
-    return tuple(text for text in asked if text == "json" or text.startswith("json="))
+    return tuple(text for text in asked if re.fullmatch(r"json(=.+)?", text))
 
 
 def _complain(text: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from imgsec.cli.lifetime import DeadlineReached, lift_deadline, set_deadline
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Outcome
+from imgsec.reasons import INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Outcome, Reason
 
 if TYPE_CHECKING:  # start-up is paid by every command, --help and --version included
     from imgsec.domain.report import Report
@@ -68,44 +68,78 @@ def finish(
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, because
 
-    try:
-        prepare(outputs)
-        set_deadline(seconds)
-        answer = work()
-        lift_deadline()
-    except ImgsecError as error:
-        answer = Answer(Report(command, because(error.reason)))
-    except DeadlineReached:
-        reason = TIMEOUT(f"the command did not end within {seconds} s")
-        answer = Answer(Report(command, because(reason)))
+    outputs, problems = prepare(outputs)
+    if problems:
+        answer = Answer(Report(command, because(*problems)))
+    else:
+        answer = _worked(command, work, seconds)
     recorded = (*(Note(*note) for note in notes), *answer.report.verdict.notes)
     verdict = replace(answer.report.verdict, notes=tuple(dict.fromkeys(recorded)))
     answer = replace(answer, report=replace(answer.report, verdict=verdict))
     raise typer.Exit(show(answer, outputs))
 
 
-def prepare(outputs: Outputs) -> None:
-    """Refuse impossible outputs before the work, and take away what an earlier run left in them.
+def _worked(command: str, work: Callable[[], Answer], seconds: int) -> Answer:
+    """What comes of the work within its time limit."""
+    from imgsec.domain.report import Report
+    from imgsec.domain.verdict import because
 
-    A run that is killed must not leave another run's verdict behind. Raises `ImgsecError`.
+    try:
+        set_deadline(seconds)
+        answer = work()
+        lift_deadline()
+    except ImgsecError as error:
+        return Answer(Report(command, because(error.reason)))
+    except DeadlineReached:
+        reason = TIMEOUT(f"the command did not end within {seconds} s")
+        return Answer(Report(command, because(reason)))
+    return answer
+
+
+def prepare(outputs: Outputs) -> tuple[Outputs, tuple[Reason, ...]]:
+    """The outputs that are possible, and why the others are not; to be asked before the work.
+
+    Takes away what an earlier run left in them: a run that is killed must not leave another run's
+    verdict behind.
     """
     from imgsec.adapters.files import remove_file, require_writable
     from imgsec.domain.reference import shown
 
+    problems: list[Reason] = []
+
+    def is_possible(target: str | None, *, replaced: bool = True) -> bool:
+        try:
+            if target:
+                require_writable(target)
+                if replaced:
+                    remove_file(target)
+        except ImgsecError as error:
+            problems.append(error.reason)
+            return False
+        return True
+
+    formats = []
     for text in outputs.formats:
         name, equals, path = text.partition("=")
         if name not in _RENDERERS or (equals and not path):
-            raise ImgsecError(
+            problems.append(
                 INVALID_OPTION(f"{shown(text)} is not one of {', '.join(_RENDERERS)} [=FILE]")
             )
-    for target in (outputs.github_output, outputs.github_summary):
-        if target:
-            require_writable(target)
-    reports = (text.partition("=")[2] for text in outputs.formats)
-    for target in (*reports, *outputs.result_files.values()):
-        if target:
-            require_writable(target)
-            remove_file(target)
+        elif is_possible(path):
+            formats.append(text)
+    files = {name: path for name, path in outputs.result_files.items() if is_possible(path)}
+    output, summary = (
+        target if is_possible(target, replaced=False) else None
+        for target in (outputs.github_output, outputs.github_summary)
+    )
+    possible = replace(
+        outputs,
+        formats=tuple(formats),
+        result_files=files,
+        github_output=output,
+        github_summary=summary,
+    )
+    return possible, tuple(problems)
 
 
 def show(answer: Answer, outputs: Outputs) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -70,6 +71,29 @@ def test_usage_error_is_json_where_json_was_asked_for(imgsec: CommandLine) -> No
     imgsec("resolve", "r.example/app:1", "--no-such-option").expect(2, "invalid-option")
     imgsec(*BARE).expect(2, "invalid-reference")
     imgsec(*BARE, env={"IMGSEC_OUTPUT": "json"}).expect(2, "invalid-reference")
+
+
+@pytest.mark.parametrize("words", [(), ("--no-such-option",)])
+def test_output_without_a_file_name_is_one_mistake(
+    imgsec: CommandLine, words: tuple[str, ...]
+) -> None:
+    done = imgsec("resolve", "r.example/app:1", "--output", "json=", *words)
+    done.expect(2, "invalid-option")
+    assert len(done.json["reasons"]) == 1
+
+
+def test_output_that_cannot_be_written_is_told_once_and_where_it_can(
+    imgsec: CommandLine, tmp_path: Path
+) -> None:
+    report, folder = tmp_path / "report.json", str(tmp_path)
+    done = imgsec(
+        *("resolve", "r.example/app:1", "--output", f"json={report}"),
+        env={"GITHUB_OUTPUT": folder, "IMGSEC_RESULT_DIGEST_FILE": "/nonexistent/x"},
+    )
+    done.expect(3, "output-unwritable")
+    assert [folder in reason["text"] for reason in done.json["reasons"]].count(True) == 1
+    assert len(done.json["reasons"]) == 2
+    assert json.loads(report.read_bytes()) == done.json
 
 
 @pytest.mark.parametrize(

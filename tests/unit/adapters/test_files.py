@@ -51,6 +51,20 @@ def test_write_replaces_the_file_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_file_in_a_folder_that_may_not_be_looked_into_is_unwritable(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        with refused("output-unwritable"):
+            require_writable(str(closed / "out"))
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
 UNWRITABLE = ("link", "dangling", "fifo", "folder", "device", "nowhere")
 
 
