@@ -13,7 +13,7 @@ from imgsec.adapters.registry_auth import Credential
 from imgsec.domain.keys import Fingerprint, SecretBytes
 from imgsec.domain.reference import ImageReference
 from imgsec.errors import ImgsecError
-from imgsec.reasons import KEY_UNUSABLE, PERMISSION_DENIED, PUSHED_UNSIGNED, Reason
+from imgsec.reasons import IMAGE_NOT_FOUND, KEY_UNUSABLE, PERMISSION_DENIED, PUSHED_UNSIGNED, Reason
 
 SIGN_SECONDS = 300.0
 # Found in skopeo's words at or after the moment when the manifest was pushed (skopeo 1.8 to 1.22).
@@ -143,6 +143,11 @@ def _failure(completed: Completed, image: ImageReference) -> Reason:
         )
     if any(words in completed.stderr for words in _AFTER_PUSH):
         return PUSHED_UNSIGNED(f"{image} is not signed: {completed.message}")
+    if b"manifest unknown" in completed.stderr:
+        return IMAGE_NOT_FOUND(
+            f"{image} is not signed, the registry hides it: {completed.message}",
+            hint="Try again: a registry may hide a manifest while another run writes it.",
+        )
     if any(words in completed.stderr for words in _NOT_ALLOWED):
         return PERMISSION_DENIED(
             f"{image} is not signed, the registry refused: {completed.message}",

@@ -12,7 +12,7 @@ from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import require_same_digest
 from imgsec.operations.verify_image import check_signatures
 from imgsec.ports import Clock, Keyring, Registry, Signer
-from imgsec.reasons import PUSHED_UNSIGNED
+from imgsec.reasons import IMAGE_NOT_FOUND, PUSHED_UNSIGNED
 
 # Seconds between attempts to read a signature back. A registry may take a moment to show what it
 # has taken: one on an object store, or one in which another run writes the same manifest just now.
@@ -49,7 +49,14 @@ def sign_image(
         )
     )
     if missing := _unsigned(targets, signer, registry, keyring):
-        tool.sign_image(canonical, signer)
+        try:
+            tool.sign_image(canonical, signer)
+        except ImgsecError as error:
+            if error.reason.code != IMAGE_NOT_FOUND.code:
+                raise
+            # We have just read it: another run writes it, and the registry hides it meanwhile.
+            clock.sleep(READ_BACK_WAITS[-1])
+            tool.sign_image(canonical, signer)
         still = _unsigned(tuple(missing), signer, registry, keyring)
         for seconds in READ_BACK_WAITS:
             if not still:

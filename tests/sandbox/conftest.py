@@ -76,6 +76,8 @@ _KEPT_PANELS = ("Output", "Limits", "Policy")
 _KEPT = (
     *("--alias", "--user-id", "--valid-days", "--algorithm", "--key-reference-secret"),
     *("--namespace", "--for", "--public", "--binary", "--file", "--manifests"),
+    *("--switch", "--retire", "--status", "--until"),
+    *("--resign-from", "--check-from", "--images-from"),
     *("--tools-dir", "--kubeconfig", "--context"),
 )
 

@@ -221,9 +221,9 @@ def test_no_text_is_a_token(text: str) -> None:
 def test_a_foreign_folder_is_not_opened_and_not_purged(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").touch()
     folder = StateFolder(tmp_path)
-    with pytest.raises(ImgsecError, match="foreign-object"):
-        folder.open()
-    folder.purge()
+    for attempt in (folder.open, folder.purge):
+        with pytest.raises(ImgsecError, match="foreign-object"):
+            attempt()
     assert (tmp_path / "thesis.txt").exists()
 
 

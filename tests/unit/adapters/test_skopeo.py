@@ -85,6 +85,7 @@ def test_skopeo_sees_our_files_and_nothing_else(
         ('msg="uploading signature to /x: unauthorized"', "pushed-unsigned"),
         ('msg="writing blob: uploading: denied: requested access"', "permission-denied"),
         ('msg="initiating blob upload: unauthorized: authentication"', "permission-denied"),
+        ('msg="reading manifest: manifest unknown"', "image-not-found"),
         ('msg="pinging container registry: connection refused"', "tool-failed"),
         ("", "tool-failed"),
     ],

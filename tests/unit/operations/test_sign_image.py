@@ -7,7 +7,9 @@ import pytest
 
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.errors import ImgsecError
 from imgsec.operations.sign_image import sign_image
+from imgsec.reasons import IMAGE_NOT_FOUND
 from tests.unit.operations.fakes import (
     CONFIG,
     INDEX,
@@ -185,3 +187,22 @@ def test_signature_that_shows_a_moment_later_is_read_back(registry: FakeRegistry
     assert len(clock.slept) == 2
     assert report.found is not None
     assert report.found.image == image
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_manifest_that_another_run_writes_just_now_is_asked_for_once_more(
+    registry: FakeRegistry, tool: FakeSigner, times: int
+) -> None:
+    registry.push(NAME)
+
+    def hide() -> None:
+        if len(tool.signed) <= times:
+            raise ImgsecError(IMAGE_NOT_FOUND("manifest unknown"))
+
+    tool.on_sign = hide
+    if times == 1:
+        assert sign(registry, tool).is_new
+    else:
+        with refused("image-not-found"):
+            sign(registry, tool)
+    assert len(tool.signed) == 2
