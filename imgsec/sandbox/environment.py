@@ -51,6 +51,7 @@ def sandbox_environment(
         "IMGSEC_SANDBOX_REGISTRY": identity.registry,
         "IMGSEC_SANDBOX_CR_TOKEN_FILE": str(folder.cr_token),
         "IMGSEC_SANDBOX_PROFILE_ID": identity.profile_id,
+        "IMGSEC_SANDBOX_SECOND_KMS_INSTANCE": identity.second_kms_instance,
         "IMGSEC_IAM_URL": identity.url("iam"),
         "IMGSEC_KMS_URL": identity.url("kms"),
         "IMGSEC_KMS_INSTANCE": identity.kms_instance,

@@ -95,6 +95,11 @@ class Identity:
         return replace(self, settings=replace(self.settings, **changes))
 
     @property
+    def second_kms_instance(self) -> str:
+        """An instance of the key service beside the first, to bring keys to."""
+        return str(uuid.uuid5(uuid.UUID(self.kms_instance), "second"))
+
+    @property
     def registry(self) -> str:
         """Host and port, as image names carry them."""
         return f"{LOOPBACK}:{self.ports['registry']}"

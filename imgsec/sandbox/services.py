@@ -36,17 +36,21 @@ def main() -> None:
     keys, mint = KeyRing.load(folder), TokenMint.load(folder)
     exemptions = ExemptionStore(folder.database("advisor"))
 
-    def crn(key_id: str) -> str:
-        where = f"{identity.region}:a/{identity.account}:{identity.kms_instance}"
-        return f"crn:v1:bluemix:public:kms:{where}:key:{key_id}"
+    def store(name: str, instance: str) -> KeyStore:
+        def crn(key_id: str) -> str:
+            where = f"{identity.region}:a/{identity.account}:{instance}"
+            return f"crn:v1:bluemix:public:kms:{where}:key:{key_id}"
 
-    settings = identity.settings
-    store = KeyStore(
-        folder.database("kms"),
-        crn,
-        restore_wait=settings.restore_wait,
-        alias_wait=settings.alias_wait,
-    )
+        settings = identity.settings
+        return KeyStore(
+            folder.database(name),
+            crn,
+            restore_wait=settings.restore_wait,
+            alias_wait=settings.alias_wait,
+        )
+
+    instances = {"kms": identity.kms_instance, "kms-second": identity.second_kms_instance}
+    stores = {instance: store(name, instance) for name, instance in instances.items()}
 
     def service(name: str, app: App, error_body: ErrorBody) -> Service:
         return Service(name, app, folder, error_body, identity.id)
@@ -65,7 +69,7 @@ def main() -> None:
         ),
         Listener(
             options.kms,
-            service("kms", kms.KeyProtect(identity, store, mint).app, kms.error_body),
+            service("kms", kms.KeyProtect(identity, stores, mint).app, kms.error_body),
             certificate,
         ),
         Listener(options.advisor, service("va", va, advisor.error_body), None),
@@ -73,7 +77,8 @@ def main() -> None:
     try:
         asyncio.run(serve(listeners))
     finally:
-        store.close()
+        for opened in stores.values():
+            opened.close()
         exemptions.close()
 
 

@@ -261,6 +261,29 @@ def test_key_is_copied_under_another_alias(bench: Bench, key: SigningKey) -> Non
 
 
 @pytest.mark.once
+def test_key_is_brought_to_another_instance(bench: Bench, key: SigningKey) -> None:
+    host = bench.sandbox.identity.url("kms").removeprefix("https://")
+    instance = bench.sandbox.environment["IMGSEC_SANDBOX_SECOND_KMS_INSTANCE"]
+    alias = bench.alias()
+    run = ("keys", "copy", "--from", key.location, "--to", f"kms://{host}/{instance}/{alias}")
+    done = bench.imgsec(*run).expect(0)
+    assert [one["state"] for one in done.json["changes"]] == ["created"] * 3
+    assert bench.keys(alias) == {}, "the first instance has no such key"
+    there = ("--kms-instance", instance)
+    shown = bench.imgsec("keys", "show", alias, *there).expect(0).json["keys"][0]
+    assert (shown["fingerprint"], shown["keyId"]) == (key.fingerprint, done.json["key"]["keyId"])
+    name, _ = bench.push(bench.repository())
+    bench.imgsec("sign-image", name, "--key", f"kms://{alias}", *there).expect(0)
+    bench.imgsec("verify-image", name, "--key", key.location).expect(0)
+    bench.imgsec("sign-image", name, "--key", f"kms://{alias}").expect(3, "key-not-found")
+    again = bench.imgsec(*run).expect(0)
+    assert [one["state"] for one in again.json["changes"]] == ["unchanged"] * 3
+    back = ("keys", "copy", "--from", f"kms://{host}/{instance}/{alias}", "--to", key.location)
+    again = bench.imgsec(*back).expect(0)
+    assert [one["state"] for one in again.json["changes"]] == ["unchanged"] * 3
+
+
+@pytest.mark.once
 def test_new_place_may_have_a_credential_of_its_own(bench: Bench, key: SigningKey) -> None:
     alias, file = bench.alias(), bench.folder / "api-key"
     run = ("keys", "copy", "--from", key.location, "--to", f"kms://{alias}")

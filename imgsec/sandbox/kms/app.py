@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -48,11 +48,11 @@ Handler = Callable[[Request, Principal], Awaitable[Response]]
 
 
 class KeyProtect:
-    """The service. Its routes are in `app`."""
+    """The service. Its routes are in `app`. stores: the keys of each instance, by its UUID."""
 
-    def __init__(self, identity: Identity, store: KeyStore, mint: TokenMint) -> None:
+    def __init__(self, identity: Identity, stores: Mapping[str, KeyStore], mint: TokenMint) -> None:
         self._identity = identity
-        self._store = store
+        self._stores = stores
         self._mint = mint
         key = "/api/v2/keys/{key}"
         ring = "/api/v2/key_rings/{ring}"
@@ -124,7 +124,7 @@ class KeyProtect:
     def _admit(self, scope: Scope, roles: frozenset[str], what: str) -> Principal:
         headers = {bytes(name): bytes(value).decode("latin-1") for name, value in scope["headers"]}
         instance = headers.get(b"bluemix-instance")
-        if not is_uuid(instance):
+        if instance is None or not is_uuid(instance):
             raise KmsError("a Bluemix-Instance header holding a valid UUID is needed")
         who = self._mint.bearer(headers.get(b"authorization"))
         if who is not None:
@@ -133,13 +133,19 @@ class KeyProtect:
             who is None
             or scope.get(EXPIRED)
             or who.account != self._identity.account
-            or instance != self._identity.kms_instance
+            or instance not in self._stores
             or who.role.kms is None
         ):
             raise KmsError("no access to this resource", status=401)
         if who.role.kms not in roles:
             raise KmsError(what, "UNAUTHORIZED_ERR")
+        scope["store"] = self._stores[instance]
         return who
+
+    def _store(self, request: Request) -> KeyStore:
+        """The keys of the instance that the request is for, which `_admit` has checked."""
+        store: KeyStore = request.scope["store"]
+        return store
 
     async def _unknown(self, _request: Request, _who: Principal) -> Response:
         raise KmsError("no such path", status=404)
@@ -148,16 +154,16 @@ class KeyProtect:
 
     async def _count(self, request: Request, _who: Principal) -> Response:
         query = replace(KeyQuery.parse(request.query_params), offset=0, limit=sys.maxsize)
-        keys = self._store.select(query, _ring(request))
+        keys = self._store(request).select(query, _ring(request))
         return Response(headers={"key-total": str(len(keys))})
 
     async def _list(self, request: Request, _who: Principal) -> Response:
-        keys = self._store.select(KeyQuery.parse(request.query_params), _ring(request))
+        keys = self._store(request).select(KeyQuery.parse(request.query_params), _ring(request))
         return _collection([key.to_json(payload=False) for key in keys], KEY_TYPE)
 
     async def _create(self, request: Request, who: Principal) -> Response:
         new = NewKey.parse(await _body(request, "Key could not be created"))
-        key = self._store.create(new, ring=_ring(request) or DEFAULT_RING, by=who.iam_id)
+        key = self._store(request).create(new, ring=_ring(request) or DEFAULT_RING, by=who.iam_id)
         return _collection([key.to_json(payload=not _wants_minimal(request))], KEY_TYPE, 201)
 
     async def _get(self, request: Request, who: Principal) -> Response:
@@ -179,16 +185,18 @@ class KeyProtect:
         ring = parse_object(await _body(request, what), what).get("keyRingID")
         if not isinstance(ring, str):
             raise KmsError(what, "BAD_BODY_ERR", "Only keyRingID can be changed")
-        return _collection([self._store.move(key, ring).to_json(payload=False)], KEY_TYPE)
+        return _collection([self._store(request).move(key, ring).to_json(payload=False)], KEY_TYPE)
 
     async def _delete(self, request: Request, who: Principal) -> Response:
-        key = self._store.delete(self._key(request, "Key could not be deleted"), who.iam_id)
+        key = self._store(request).delete(
+            self._key(request, "Key could not be deleted"), who.iam_id
+        )
         if request.headers.get("prefer", "").strip() == "return=minimal":
             return Response(status_code=204)
         return _collection([key.to_json(payload=False)], KEY_TYPE)
 
     async def _restore(self, request: Request, _who: Principal) -> Response:
-        key = self._store.restore(self._key(request, "Key could not be restored"))
+        key = self._store(request).restore(self._key(request, "Key could not be restored"))
         return _collection([key.to_json(payload=not _wants_minimal(request))], KEY_TYPE, 201)
 
     async def _policies(self, request: Request, _who: Principal) -> Response:
@@ -206,7 +214,7 @@ class KeyProtect:
         raise KmsError("the sandbox does nothing with root keys", status=501)
 
     def _key(self, request: Request, what: str) -> Key:
-        return self._store.find(request.path_params["key"], _ring(request), what)
+        return self._store(request).find(request.path_params["key"], _ring(request), what)
 
     # --- Aliases and rings --------------------------------------------------------------------
 
@@ -214,28 +222,30 @@ class KeyProtect:
         what = "Alias could not be created"
         key, alias = self._key(request, what), request.path_params["alias"]
         check_alias(alias, what)
-        return _collection([self._store.add_alias(key, alias, who.iam_id)], _ALIAS_TYPE, 201)
+        return _collection(
+            [self._store(request).add_alias(key, alias, who.iam_id)], _ALIAS_TYPE, 201
+        )
 
     async def _remove_alias(self, request: Request, _who: Principal) -> Response:
         key = self._key(request, "Alias could not be deleted")
-        self._store.remove_alias(key, request.path_params["alias"])
+        self._store(request).remove_alias(key, request.path_params["alias"])
         return Response(status_code=204)
 
     async def _rings(self, request: Request, _who: Principal) -> Response:
         limit, offset = page(request.query_params)
-        rings = self._store.rings()
+        rings = self._store(request).rings()
         total = len(rings) if request.query_params.get("totalCount") == "true" else None
         return _collection(rings[offset : offset + limit], _RING_TYPE, total=total)
 
     async def _add_ring(self, request: Request, who: Principal) -> Response:
         ring = request.path_params["ring"]
         check_ring(ring, "Key ring could not be created")
-        self._store.add_ring(ring, who.iam_id)
+        self._store(request).add_ring(ring, who.iam_id)
         return Response(status_code=201)
 
     async def _remove_ring(self, request: Request, _who: Principal) -> Response:
         force = request.query_params.get("force") == "true"
-        self._store.remove_ring(request.path_params["ring"], force=force)
+        self._store(request).remove_ring(request.path_params["ring"], force=force)
         return Response(status_code=204)
 
 
