@@ -51,7 +51,7 @@ from imgsec.reasons import (
 PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
 PUBLIC_KEY_NAME = "portieris-image-signing-public-key"
 REVOCATION_NAME = "portieris-image-signing-revocation"
-_REVOCATION = "revocation certificate"
+_SECRET_PART, _REVOCATION = "secret half", "revocation certificate"
 _PLATFORM_NAMESPACES = ("portieris", "ibm-system", "kube-system")
 _EDITORS_SHOWN = 10
 
@@ -248,7 +248,7 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
                 alias,
                 content,
                 name=PRIVATE_KEY_NAME,
-                description=describe("secret half", made.fingerprint),
+                description=describe(_SECRET_PART, made.fingerprint),
             )
         except KeyExists:
             pass  # another run was faster
@@ -262,6 +262,13 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     require_in_use(alias, stored)
     _require_no_other(run, stored)
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    if run.wanted.is_successor and stored.description != describe(_SECRET_PART, key.fingerprint):
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"kms://{alias} ({stored.id}) was not made by imgsec for this",
+                hint="Take that alias from it; it is where the key would be made that comes next.",
+            )
+        )
     require_fit(key, run.wanted.expected, f"kms://{alias}", now)
     if isinstance(run.wanted.source, SecretBytes):
         given = run.keyring.import_secret_key(run.wanted.source)

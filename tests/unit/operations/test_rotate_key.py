@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation, KeyRequest
+from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation, KeyRequest, SecretBytes
 from imgsec.domain.kubernetes import key_reference_of
 from imgsec.domain.policy import KeySecret, Namespace, ObjectName
 from imgsec.domain.reference import ImageReference
@@ -466,6 +466,18 @@ def test_renewal_that_is_killed_at_any_moment_is_finished_by_the_next_run() -> N
         assert len(town.kms.keys) == 6, moment
         assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
         assert read_published(town.published, FakeKeyring()).every[0].expires == UNTIL
+
+
+@pytest.mark.parametrize("said", ["", f"imgsec secret half, OpenPGP fingerprint {SIGNER}"])
+def test_key_that_somebody_else_put_there_is_not_published(said: str) -> None:
+    town = Town()
+    town.set_up()
+    secret = SecretBytes(b"\x95secret " + str(OTHER_SIGNER).encode())
+    town.kms.store_key("release-next", secret, name="theirs", description=said)
+    before = town.published
+    with refused("key-conflict"):
+        town.rotate(switch=NOW_AT_ONCE)
+    assert town.published == before
 
 
 def test_renewing_and_rotating_do_not_mix() -> None:
