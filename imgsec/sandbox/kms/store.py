@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS alias (
 );
 CREATE TABLE IF NOT EXISTS leaving_alias (
     alias TEXT PRIMARY KEY,
-    free_at TEXT NOT NULL
+    free_at REAL NOT NULL -- seconds since the epoch
 );
 CREATE TABLE IF NOT EXISTS ring (
     position INTEGER PRIMARY KEY,
@@ -249,7 +249,7 @@ class KeyStore:
             if gone.rowcount:
                 self._db.execute(
                     "INSERT OR REPLACE INTO leaving_alias (alias, free_at) VALUES (?, ?)",
-                    (alias, _words(now + self._alias_wait)),
+                    (alias, (now + self._alias_wait).timestamp()),
                 )
         if not gone.rowcount:
             raise KmsError(
@@ -318,7 +318,7 @@ class KeyStore:
         ).fetchone()
         if held >= ALIASES_MAX:
             raise KmsError(what, "KEY_ALIAS_QUOTA_ERR")
-        self._db.execute("DELETE FROM leaving_alias WHERE free_at <= ?", (_words(_now()),))
+        self._db.execute("DELETE FROM leaving_alias WHERE free_at <= ?", (_now().timestamp(),))
         leaving = self._db.execute("SELECT 1 FROM leaving_alias WHERE alias = ?", (alias,))
         if leaving.fetchone():
             raise KmsError(what, "KEY_ALIAS_NOT_UNIQUE_ERR")

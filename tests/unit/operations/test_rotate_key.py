@@ -398,6 +398,17 @@ def test_set_up_keeps_away_from_a_key_that_is_being_replaced() -> None:
         town.set_up()
 
 
+def test_set_up_waits_for_a_name_that_the_kms_holds_back() -> None:
+    town = Town()
+    town.set_up()
+    town.kms.remove_alias("id-1", "release-public")
+    with refused("key-moving") as reasons:
+        town.set_up()
+    assert reasons[0].retryable
+    town.clock.at += 300
+    town.set_up()
+
+
 @pytest.mark.parametrize("change", ["no-secret", "no-reference", "foreign-reference"])
 def test_rotation_begins_only_where_the_key_is_published(change: str) -> None:
     town = Town()
