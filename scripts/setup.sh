@@ -129,10 +129,13 @@ undisturbed() (
 # docker-registry starts a service on all interfaces as soon as it is installed; nothing may start
 # while we install, and that one never. Somebody else's policy stays as it is.
 forbid_services() {
+  # A unit of the machine's own by that name is not the package's, and none of our business.
   case " $* " in *" docker-registry "*)
-    mkdir -p "${registry_guard%/*}"
-    printf '%s\n' '# Made by scripts/setup.sh of imgsec; its next success removes it.' \
-      '[Unit]' "ConditionPathExists=!$registry_guard" >"$registry_guard"
+    if [ ! -e "${registry_guard%.d/*}" ]; then
+      mkdir -p "${registry_guard%/*}"
+      printf '%s\n' '# Made by scripts/setup.sh of imgsec; its next success removes it.' \
+        '[Unit]' "ConditionPathExists=!$registry_guard" >"$registry_guard"
+    fi
     ;;
   esac
   if [ ! -e "$policy" ]; then

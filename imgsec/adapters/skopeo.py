@@ -25,6 +25,7 @@ _NO_USABLE_KEY = (
 )
 
 # A registry's words, which skopeo repeats (distribution's error codes).
+_MAY_PUSH = "Signing needs a credential that may push (at icr.io, the role Writer)."
 _NOT_ALLOWED = (b"unauthorized:", b"denied:", b"authentication required")
 
 
@@ -142,7 +143,10 @@ def _failure(completed: Completed, image: ImageReference) -> Reason:
             hint="Store the key without a passphrase, with its secret half.",
         )
     if any(words in completed.stderr for words in _AFTER_PUSH):
-        return PUSHED_UNSIGNED(f"{image} is not signed: {completed.message}")
+        denied = any(words in completed.stderr for words in _NOT_ALLOWED)
+        return PUSHED_UNSIGNED(
+            f"{image} is not signed: {completed.message}", hint=_MAY_PUSH if denied else None
+        )
     if b"manifest unknown" in completed.stderr:
         return IMAGE_NOT_FOUND(
             f"{image} is not signed, the registry hides it: {completed.message}",
@@ -151,6 +155,6 @@ def _failure(completed: Completed, image: ImageReference) -> Reason:
     if any(words in completed.stderr for words in _NOT_ALLOWED):
         return PERMISSION_DENIED(
             f"{image} is not signed, the registry refused: {completed.message}",
-            hint="Signing needs a credential that may push (at icr.io, the role Writer).",
+            hint=_MAY_PUSH,
         )
     return completed.failure()

@@ -311,6 +311,17 @@ def test_failed_installation_leaves_no_service_and_the_next_run_ends_it(machine:
     assert not guards(machine)
 
 
+def test_service_of_the_machines_own_by_that_name_is_left_alone(machine: Machine) -> None:
+    machine.lose("docker-registry")
+    unit = machine.root / "etc/systemd/system/docker-registry.service"
+    unit.parent.mkdir(parents=True, exist_ok=True)
+    unit.write_text("[Service]\nExecStart=/opt/registry\n")
+    assert machine.run("demo")[0] == 0
+    assert not machine.called("systemctl disable")
+    assert not guards(machine)
+    assert unit.exists()
+
+
 def test_machine_without_network_is_left_as_it_was(machine: Machine) -> None:
     machine.lose("docker-registry")
     (machine.root / "update-fails").touch()
