@@ -44,7 +44,7 @@ _PAGE, _PAGES_MAX = 200, 500  # Key Protect: 200 by default, 5,000 at most
 _DESTROYED = 5
 # Key Protect (NIST SP 800-57, 7): a standard key is only ever active or destroyed.
 _STATES = {0: "pre-active", 1: "active", 2: "suspended", 3: "deactivated", 5: "destroyed"}
-_ALIAS_TAKEN = "KEY_ALIAS_NOT_UNIQUE_ERR"
+_ALIAS_TAKEN, _TOO_MANY_ALIASES = "KEY_ALIAS_NOT_UNIQUE_ERR", "KEY_ALIAS_QUOTA_ERR"
 
 
 _Made = TypeVar("_Made")
@@ -305,6 +305,9 @@ def _failure(answer: Answer, attempt: str, role: str) -> Reason:
             hint=f"Check credential and instance; this needs the role {role} or a higher one.",
         )
     text = f"could not {attempt}: {shown(said)}"
+    if _TOO_MANY_ALIASES in codes:
+        hint = "A key has five aliases at most: take one away in the KMS, one of your own."
+        return REQUEST_REFUSED(text, hint=hint)
     needs = f"the role {role}"
     if answer.status == _CONFLICT:
         return PERMISSION_DENIED(f"{text}; it needs {needs}")

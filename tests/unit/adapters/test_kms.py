@@ -304,9 +304,10 @@ def test_alias_that_the_key_has_already_is_done() -> None:
 
 
 def test_full_alias_list_is_told_in_the_kms_words() -> None:
-    with refused("permission-denied") as reasons:
+    with refused("request-refused") as reasons:
         add_alias(error(409, "KEY_ALIAS_QUOTA_ERR"))
     assert "KEY_ALIAS_QUOTA_ERR" in reasons[0].text
+    assert "five aliases" in (reasons[0].hint or "")
 
 
 @pytest.mark.parametrize("script", [reply(204), reply(200), error(404, "KEY_NOT_FOUND_ERR")])
