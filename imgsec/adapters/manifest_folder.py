@@ -19,7 +19,7 @@ from imgsec.domain.reference import shown
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
 from imgsec.ports import ObjectId
-from imgsec.reasons import FOREIGN_OBJECT, INPUT_UNREADABLE, OUTPUT_UNWRITABLE
+from imgsec.reasons import FOREIGN_OBJECT, INPUT_MALFORMED, INPUT_UNREADABLE, OUTPUT_UNWRITABLE
 
 MANIFEST_FILE_MAX_BYTES = 1 * 2**20
 _SPACE_BYTES = 64 * 1024  # more than all that set-up writes
@@ -47,38 +47,57 @@ class FolderSink:
     def fetch(self, kind: str, name: str, namespace: str | None) -> dict[str, Any] | None:
         """See `imgsec.ports.ManifestSink`. Another object in the file is no such object."""
         wanted = {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
-        path = self._folder / file_name(wanted)
+        path = self._path_of(wanted)
         if not path.exists():
             return None
-        held = load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
+        held = _load(path)
         return held if _identity(held) == _identity(wanted) else None
 
     def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PublishedReader`."""
-        return tuple(one for one in self._documents() if is_ours(one) and holds_public_key(one))
+        return tuple(one for one in self._key_secrets() if is_ours(one))
+
+    def list_foreign_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PublishedReader`."""
+        return tuple(one for one in self._key_secrets() if not is_ours(one))
+
+    def _key_secrets(self) -> list[dict[str, Any]]:
+        found: dict[Any, Path] = {}
+        secrets = []
+        for path, held in self._documents():
+            if not holds_public_key(held):
+                continue
+            if (other := found.setdefault(_identity(held), path)) != path:
+                text = f"{shown(str(other))} and {shown(str(path))} hold the same Secret"
+                raise ImgsecError(INPUT_MALFORMED(text, hint="Remove one of the two."))
+            secrets.append(held)
+        return secrets
 
     def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PublishedReader`."""
-        return tuple(one for one in self._documents() if one.get("kind") == kind)
+        return tuple(held for _, held in self._documents() if held.get("kind") == kind)
 
-    def _documents(self) -> list[dict[str, Any]]:
+    def _documents(self) -> list[tuple[Path, dict[str, Any]]]:
         """What the manifests of the folder hold. Raises (input-unreadable, input-malformed)."""
         if not self._folder.is_dir():
             raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(self._folder))} is not a folder"))
-        found = []
-        for path in sorted(self._folder.glob("*.yaml")):
-            held = load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
-            if _identity(held) is not None:
-                found.append(held)
-        return found
+        found = [(path, _load(path)) for path in sorted(self._folder.glob("*.yaml"))]
+        return [(path, held) for path, held in found if _identity(held) is not None]
+
+    def _path_of(self, document: dict[str, Any]) -> Path:
+        """The object's file: the usual one, unless only another file holds the object."""
+        usual, wanted = self._folder / file_name(document), _identity(document)
+        others = (path for path in sorted(self._folder.glob("*.yaml")) if path != usual)
+        holding = (path for path in (usual, *others) if _holds(path, wanted))
+        return next(holding, usual)
 
     def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
-        """The file is `file_name`'s; the same bytes are left alone."""
+        """The file is the one that holds the object, or `file_name`'s; equal bytes stay."""
         import yaml
 
         from imgsec.adapters._yaml import PlainDumper
 
-        path = self._folder / file_name(document)
+        path = self._path_of(document)
         text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
         content = text.encode()
         try:
@@ -95,7 +114,7 @@ class FolderSink:
 
     def _held(self, document: dict[str, Any], *, adopt: bool) -> bytes | None:
         """What the object's file holds; None where there is none. Raises (foreign-object)."""
-        path = self._folder / file_name(document)
+        path = self._path_of(document)
         require_writable(str(path))
         if not path.exists():
             return None
@@ -117,6 +136,18 @@ def file_name(document: dict[str, Any]) -> str:
     metadata, kind = document["metadata"], document["kind"]
     namespace = metadata["namespace"] if kind == "ImagePolicy" else None
     return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
+
+
+def _load(path: Path) -> Any:
+    return load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
+
+
+def _holds(path: Path, wanted: tuple[Any, Any, Any] | None) -> bool:
+    """Whether the file holds that object; one that nobody can read does not."""
+    try:
+        return path.is_file() and _identity(_load(path)) == wanted
+    except ImgsecError:
+        return False
 
 
 def _identity(document: Any) -> tuple[Any, Any, Any] | None:

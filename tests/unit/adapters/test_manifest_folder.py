@@ -150,3 +150,36 @@ def test_full_disk_is_noticed_beforehand(tmp_path: Path, monkeypatch: pytest.Mon
     with refused("output-unwritable") as reasons:
         FolderSink(tmp_path).require_ready()
     assert "No space left" in reasons[0].text
+
+
+KEY_SECRET = {**namespaced("Secret", "key", "portieris"), "data": {"key": "eA=="}}
+
+
+def test_object_that_was_put_into_another_file_is_found_and_changed_there(tmp_path: Path) -> None:
+    """Renamed by hand, or moved aside since two Secrets of one name would share a file."""
+    path, sink = tmp_path / "10-keys.yaml", FolderSink(tmp_path)
+    path.write_text(yaml.safe_dump(KEY_SECRET))
+    (tmp_path / "broken.yaml").write_text("a: [")
+    (tmp_path / "folder.yaml").mkdir()
+    assert sink.fetch("Secret", "key", "portieris") == KEY_SECRET
+    changed = {**KEY_SECRET, "data": {"key": "eQ=="}}
+    assert sink.publish(changed).target == str(path)
+    assert yaml.safe_load(path.read_text()) == changed
+    assert not (tmp_path / "key.secret.yaml").exists()
+
+
+def test_object_that_somebody_else_keeps_in_another_file_is_not_made_twice(tmp_path: Path) -> None:
+    foreign = {**KEY_SECRET, "metadata": {"name": "key", "namespace": "portieris"}}
+    (tmp_path / "10-keys.yaml").write_text(yaml.safe_dump(foreign))
+    sink = FolderSink(tmp_path)
+    with refused("foreign-object"):
+        sink.publish(KEY_SECRET)
+    assert (sink.list_key_secrets(), sink.list_foreign_key_secrets()) == ((), (foreign,))
+
+
+def test_secret_that_stands_in_two_files_is_refused(tmp_path: Path) -> None:
+    for name in ("key.secret.yaml", "copy.yaml"):
+        (tmp_path / name).write_text(yaml.safe_dump(KEY_SECRET))
+    with refused("input-malformed") as reasons:
+        FolderSink(tmp_path).list_key_secrets()
+    assert "copy.yaml" in reasons[0].text
