@@ -18,7 +18,7 @@ _IMAGES_MAX_BYTES = 1 * 2**20  # ours; some ten thousand names
 
 
 def read_images(path: str) -> tuple[ImageReference, ...]:
-    """The images in a file, each with its tag, one on a line; ``#`` begins a comment.
+    """The images in a file, each with a tag or a digest, one on a line; ``#`` begins a comment.
 
     Raises `ImgsecError` (input-unreadable, input-malformed, invalid-reference, tag-required).
     """
@@ -29,9 +29,7 @@ def read_images(path: str) -> tuple[ImageReference, ...]:
     images = [ImageReference.parse(word) for word in words if word]
     if not images:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} names no image"))
-    for image in images:
-        _ = image.tagged_name
-    return tuple(dict.fromkeys(images))
+    return tuple(dict.fromkeys(image.require_version() for image in images))
 
 
 def judge_each(

@@ -11,7 +11,7 @@ from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import require_same_digest
 from imgsec.operations.verify_image import check_signatures
-from imgsec.ports import Clock, Keyring, Registry, Signer
+from imgsec.ports import Clock, Keyring, Manifest, Registry, Signer
 from imgsec.reasons import IMAGE_NOT_FOUND, PUSHED_UNSIGNED
 
 # Seconds between attempts to read a signature back. A registry may take a moment to show what it
@@ -41,6 +41,29 @@ def sign_image(
     canonical = image.at(manifest.digest)
     if image.is_canonical:
         require_same_digest(canonical, registry)
+    signed = sign_manifest(
+        canonical, manifest, signer, registry=registry, keyring=keyring, tool=tool, clock=clock
+    )
+    require_same_digest(canonical, registry)
+    return ImageReport(image, passed(), signed)
+
+
+def sign_manifest(
+    canonical: ImageReference,
+    manifest: Manifest,
+    signer: Fingerprint,
+    *,
+    registry: Registry,
+    keyring: Keyring,
+    tool: Signer,
+    clock: Clock,
+) -> SignedImage:
+    """Sign a manifest that was read, and everything that it lists, whatever its tag names now.
+
+    canonical: with the tag as which it is signed. Raises `ImgsecError` (tag-required,
+    pushed-unsigned) and what the ports raise.
+    """
+    _ = canonical.tagged_name
     content = ManifestContent.parse(manifest.content, manifest.media_type)
     targets = tuple(
         canonical.at(digest)
@@ -71,9 +94,8 @@ def sign_image(
                     f" {verdict.reasons[0].text}"
                 )
             )
-    require_same_digest(canonical, registry)
     digests = tuple(target.digest for target in targets if target.digest is not None)
-    return ImageReport(image, passed(), SignedImage(canonical, signer, bool(missing), digests))
+    return SignedImage(canonical, signer, bool(missing), digests)
 
 
 def _unsigned(
