@@ -229,7 +229,11 @@ class PublishedReader(Protocol):
     """Looks at what was published: in a folder, or in a cluster."""
 
     def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
-        """The Secrets of ours that hold a public key."""
+        """The Secrets of ours that hold a public key. Raises (input-malformed) for one twice."""
+
+    def list_foreign_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        """Secrets with a public key that imgsec did not make; of a cluster, those that policies
+        name."""
 
     def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
         """All policies of one of Portieris's two kinds."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.private_dir import PrivateDir
+from imgsec.domain.admission import rules_of
 from imgsec.domain.kubernetes import MANAGED_BY, holds_public_key, is_ours
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
@@ -129,6 +130,24 @@ class Kubectl:
         """See `imgsec.ports.PublishedReader`."""
         ours = f"--selector={MANAGED_BY[0]}={MANAGED_BY[1]}"
         return tuple(one for one in self._list("secrets", None, ours) if holds_public_key(one))
+
+    def list_foreign_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PublishedReader`.
+
+        A requirement of a cluster-wide policy without a namespace means the Secret beside each pod;
+        those are not looked for.
+        """
+        names: set[str] = set()
+        for kind in ("ClusterImagePolicy", "ImagePolicy"):
+            for policy in self.list_policies(kind):
+                beside = policy["metadata"].get("namespace") or ""
+                names |= {name for rule in rules_of([policy]) for name in rule.key_secrets(beside)}
+        found = []
+        for namespace, _, name in sorted(name.partition("/") for name in names):
+            held = self.fetch("Secret", name, namespace) if namespace else None
+            if held is not None and holds_public_key(held) and not is_ours(held):
+                found.append(held)
+        return tuple(found)
 
     def list_running_images(self) -> tuple[tuple[str, str], ...]:
         """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:  # imported where they are used: --help needs none of them
     from imgsec.wiring import World
 
 _ROTATE, _RENEW, _REVOKE = "keys-rotate", "keys-renew", "keys-revoke"
-_IMAGES_HELP = "A file of image names with tags, one on a line."
+_IMAGES_HELP = "A file of image names with tag or digest, one on a line."
 AliasArg = Annotated[str, typer.Argument(metavar="ALIAS", help="The key's alias in the KMS.")]
 NameArg = Annotated[str, typer.Argument(metavar="KEY", help="The key's alias or id in the KMS.")]
 ReplacedOpt = Annotated[
@@ -50,6 +50,14 @@ RotateApplyOpt = Annotated[
 ]
 StatusOpt = Annotated[
     bool, own(_ROTATE, "--status", help="Show how far the rotation is; change nothing.")
+]
+CancelOpt = Annotated[
+    bool,
+    own(
+        _ROTATE,
+        "--cancel",
+        help="Take the new key back: the old one signs, and is published, alone. A renewal, too.",
+    ),
 ]
 SwitchOpt = Annotated[
     str | None,
@@ -139,6 +147,7 @@ def keys_rotate(
     render: RenderOpt = None,
     apply: RotateApplyOpt = False,
     status: StatusOpt = False,
+    cancel: CancelOpt = False,
     switch: SwitchOpt = None,
     resign_from: ResignOpt = None,
     retire: RetireOpt = None,
@@ -157,7 +166,7 @@ def keys_rotate(
     and publishes both public halves in one block. With --switch the new key signs: the Secret that
     names the signing key changes, and the alias follows. With --resign-from it signs again what the
     old key signed. With --retire the old key is published no more. A date instead of now lets a
-    nightly job do the rest; once all is done it does nothing.
+    nightly job do the rest; once all is done it does nothing. --cancel goes back to the old key.
 
     Example: imgsec keys rotate release --fingerprint HEX --render policies/ --switch 2027-02-01
     """
@@ -167,18 +176,22 @@ def keys_rotate(
     from imgsec.domain.rotation import When
     from imgsec.domain.verdict import passed
     from imgsec.errors import ImgsecError
+    from imgsec.operations.cancel_change import Cancellation, cancel_change
     from imgsec.operations.rotate_key import RotationPlan, rotate_key, show_rotation
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
     name, reference = KeyAlias.parse(alias), _secret(key_reference_secret, key_secret_namespace)
-    if fingerprint is None and not status:
+    if status + cancel + bool(switch or retire or resign_from) > 1:
+        raise ImgsecError(INVALID_OPTION("--status and --cancel stand alone"))
+    if fingerprint is None and not (status or cancel):
         raise ImgsecError(
             INVALID_OPTION(
                 "say which key is to go, with --fingerprint",
                 hint="imgsec keys show tells it. So a run that is repeated begins no new rotation.",
             )
         )
+    replaced = Fingerprint.parse(fingerprint) if fingerprint is not None else None
     request = KeyRequest(user_id, algorithm=algorithm, valid_days=valid_days)
     when = {
         option: When.parse(text, f"--{option}") if text else None
@@ -188,19 +201,23 @@ def keys_rotate(
     with wire(settings) as world:
         site = _site(world, settings, outputs, render, apply=apply, dry_run=status)
         if status:
-            rotation = show_rotation(name, reference, site)
+            rotation = show_rotation(name, reference, site, replaced)
             report = Report("keys rotate", passed(*world.notes()), rotation=rotation)
         else:
-            plan = RotationPlan(
-                name,
-                Fingerprint.parse(fingerprint or ""),
-                reference,
-                request,
-                images=images,
-                accept_lockout=accept_lockout,
-                **when,
-            )
-            done = rotate_key(plan, site)
+            if cancel or replaced is None:
+                wanted = Cancellation(name, reference, replaced, accept_lockout=accept_lockout)
+                done = cancel_change(wanted, site)
+            else:
+                plan = RotationPlan(
+                    name,
+                    replaced,
+                    reference,
+                    request,
+                    images=images,
+                    accept_lockout=accept_lockout,
+                    **when,
+                )
+                done = rotate_key(plan, site)
             rotation = done.rotation
             report = Report(
                 "keys rotate",

@@ -303,7 +303,7 @@ def keys_export(
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import passed
     from imgsec.errors import ImgsecError
-    from imgsec.operations.signing_key import load_public_keys
+    from imgsec.operations.signing_key import load_keys_to_publish
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
@@ -316,7 +316,7 @@ def keys_export(
         )
     where = _named(key)
     with wire(settings) as world:
-        keys = load_public_keys(where, world.shelf("kms"), world.keyring, expected=None)
+        keys = load_keys_to_publish(where, world.kms, world.keyring)
         fingerprints = [key.fingerprint for key in keys]
         content = (
             b"".join(map(world.keyring.export_public_key, fingerprints))

@@ -7,6 +7,7 @@ Secret key bytes travel as `SecretBytes`, which nothing can print by accident.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -37,7 +38,8 @@ REVOCATION_ALIAS_SUFFIX = "-revocation"
 _PART_SUFFIXES = (PUBLIC_ALIAS_SUFFIX, REVOCATION_ALIAS_SUFFIX)
 # The names of the keys on both sides while one replaces the other, and of one that is spent.
 SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX = "-next", "-old"
-RETIRED_PREFIX, REVOKED_PREFIX = "retired-", "revoked-"
+RETIRED_PREFIX, REVOKED_PREFIX, SPARE_PREFIX = "retired-", "revoked-", "spare-"
+_MARKS = (RETIRED_PREFIX, REVOKED_PREFIX, SPARE_PREFIX)
 _ALIAS_MAX_CHARS = 90 - len(SUCCESSOR_SUFFIX) - max(map(len, _PART_SUFFIXES))
 # Words that Key Protect keeps for its own paths.
 _RESERVED_ALIASES = frozenset(
@@ -86,7 +88,7 @@ class KeyAlias:
             or text in _RESERVED_ALIASES
             or is_uuid(text)
             or text.endswith((*_PART_SUFFIXES, SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX))
-            or text.startswith((RETIRED_PREFIX, REVOKED_PREFIX))
+            or text.startswith(_MARKS)
         ):
             raise ImgsecError(INVALID_ALIAS(f"{shown(text)} cannot be the alias of a signing key"))
         return cls(text)
@@ -115,14 +117,19 @@ class KeyAlias:
         return KeyAlias(self.text + PREDECESSOR_SUFFIX)
 
     @classmethod
-    def retired(cls, fingerprint: Fingerprint) -> Self:
-        """The name of a key that another one has replaced for good."""
-        return cls(f"{RETIRED_PREFIX}{fingerprint}")
+    def retired(cls, fingerprint: Fingerprint, key_id: str = "") -> Self:
+        """The name of a key that another one has replaced for good; key_id: of a further copy."""
+        return cls(_mark(RETIRED_PREFIX, fingerprint, key_id))
 
     @classmethod
-    def revoked(cls, fingerprint: Fingerprint) -> Self:
-        """The name that a key gets beside its own once it is revoked."""
-        return cls(f"{REVOKED_PREFIX}{fingerprint}")
+    def revoked(cls, fingerprint: Fingerprint, key_id: str = "") -> Self:
+        """The name that a key gets beside its own once it is revoked; key_id: a further copy's."""
+        return cls(_mark(REVOKED_PREFIX, fingerprint, key_id))
+
+    @classmethod
+    def spare(cls, fingerprint: Fingerprint, key_id: str) -> Self:
+        """The name of a copy that differs from the key in use by its end date only."""
+        return cls(_mark(SPARE_PREFIX, fingerprint, key_id))
 
     def __str__(self) -> str:
         return self.text
@@ -135,9 +142,29 @@ def is_key_name(alias: str) -> bool:
 
 def is_passing_name(alias: str) -> bool:
     """Whether the alias tells of a replacement or a revocation, beside a key's own name."""
-    return alias.endswith((SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX)) or alias.startswith(
-        (RETIRED_PREFIX, REVOKED_PREFIX)
-    )
+    return alias.endswith((SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX)) or is_mark(alias)
+
+
+def is_mark(alias: str) -> bool:
+    """Whether the alias says what became of a key: replaced, revoked, or a spare copy."""
+    return alias.startswith(_MARKS)
+
+
+def _mark(prefix: str, fingerprint: Fingerprint, key_id: str) -> str:
+    return f"{prefix}{fingerprint}" + (f"-{key_id[:8]}" if key_id else "")
+
+
+def marked(prefix: str, aliases: Iterable[str]) -> Fingerprint | None:
+    """Whose fingerprint a key with these aliases is marked with in that way; None if it is not.
+
+    >>> str(marked(SPARE_PREFIX, ["spare-" + "AB" * 20 + "-0123abcd"])) == "AB" * 20
+    True
+    """
+    for alias in aliases:
+        words = alias.removeprefix(prefix).split("-")
+        if alias.startswith(prefix) and _FINGERPRINT.fullmatch(words[0]):
+            return Fingerprint.parse(words[0])
+    return None
 
 
 def is_uuid(text: str) -> bool:

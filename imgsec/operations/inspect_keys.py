@@ -11,20 +11,23 @@ from datetime import datetime
 
 from imgsec.domain.keys import (
     PUBLIC_ALIAS_SUFFIX,
+    SPARE_PREFIX,
     Fingerprint,
     PublicKey,
     is_key_name,
     is_passing_name,
+    marked,
 )
 from imgsec.domain.kubernetes import trusted_by
 from imgsec.domain.report import KeyEntry, PublishedAt, VerifierAnswer
-from imgsec.domain.verdict import Verdict, because, passed
+from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.domain.verifiers import Verifier, judge_key
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.operations.published_keys import find_published, read_published
 from imgsec.operations.signing_key import (
     DESCRIPTION_PREFIX,
     expiry_notes,
+    find_moving,
     load_public_half,
     require_in_use,
 )
@@ -61,9 +64,9 @@ def show_key(
     *,
     now: datetime,
 ) -> KeyEntry:
-    """One signing key, by alias or id. Raises `KeyNotFound`."""
+    """One signing key, by alias or id. Raises `KeyNotFound`, `ImgsecError` (key-moving)."""
     places = _places(published, keyring) if published else None
-    return _entry(kms.find_key(name), kms, keyring, places, now)
+    return _entry(find_moving(kms, name), kms, keyring, places, now)
 
 
 _Places = list[tuple[str, tuple[str, ...], tuple[PublicKey, ...]]]
@@ -91,7 +94,7 @@ def _entry(
         public = load_public_half(alias, key, kms, keyring)
         require_in_use(alias, key)
         flaws = public.flaws(now)
-        verdict = because(*flaws) if flaws else passed(*expiry_notes(now, public))
+        verdict = because(*flaws) if flaws else passed(*_notes(key, public, now))
     except KeyNotFound as error:
         verdict = because(error.reason)
     except ImgsecError as error:
@@ -108,6 +111,14 @@ def _entry(
         published=None if places is None else _found_at(public, places),
         state=key.state,
     )
+
+
+def _notes(key: StoredKey, public: PublicKey, now: datetime) -> tuple[Note, ...]:
+    """That its end is near; of a spare copy, that another one has a later end."""
+    if marked(SPARE_PREFIX, key.aliases) is None:
+        return expiry_notes(now, public)
+    text = f"{key.id} is a spare copy of {public.fingerprint}, with another end date"
+    return (Note("spare-copy", text),)
 
 
 def _found_at(public: PublicKey | None, places: _Places) -> tuple[PublishedAt, ...]:

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from imgsec.domain.keys import Fingerprint, PublicKey, unwrapped
-from imgsec.domain.kubernetes import key_secret_document
+from imgsec.domain.kubernetes import MANAGED_BY, key_secret_document
 from imgsec.domain.policy import KeySecret, Namespace, ObjectName
 from imgsec.domain.report import Change
 from imgsec.domain.verifiers import PublishedKeys, Verifier, armoured_blocks, judge_key
 from imgsec.errors import ImgsecError
 from imgsec.ports import Keyring, ManifestSink, PublishedReader
-from imgsec.reasons import KEY_UNREADABLE, Reason
+from imgsec.reasons import FOREIGN_OBJECT, KEY_UNREADABLE, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,43 @@ class PublishedSecret:
 
 def find_published(published: PublishedReader, keyring: Keyring) -> tuple[PublishedSecret, ...]:
     """The Secrets of ours that hold public keys. One that nobody can read holds none."""
-    found = []
-    for document in published.list_key_secrets():
-        try:
-            content = base64.b64decode(document["data"]["key"], validate=True)
-        except (TypeError, ValueError):
-            content = b""
-        found.append(PublishedSecret(document, content, _readable(content, keyring)))
-    return tuple(found)
+    return tuple(read_secret(document, keyring) for document in published.list_key_secrets())
+
+
+def read_secret(document: dict[str, Any], keyring: Keyring) -> PublishedSecret:
+    """A Secret with public keys, whoever made it."""
+    try:
+        content = base64.b64decode(document["data"]["key"], validate=True)
+    except (TypeError, ValueError):
+        content = b""
+    return PublishedSecret(document, content, _readable(content, keyring))
+
+
+def require_all_ours(
+    fingerprints: Collection[Fingerprint], published: PublishedReader, keyring: Keyring
+) -> None:
+    """Raises `ImgsecError` (foreign-object) if one of the keys is in a Secret that is not ours.
+
+    Whoever relies on that would not learn of another key.
+    """
+    for secret in find_foreign(fingerprints, published, keyring):
+        raise ImgsecError(foreign_secret(secret))
+
+
+def find_foreign(
+    fingerprints: Collection[Fingerprint], published: PublishedReader, keyring: Keyring
+) -> tuple[PublishedSecret, ...]:
+    """The Secrets with one of these keys that imgsec did not make."""
+    found = [read_secret(document, keyring) for document in published.list_foreign_key_secrets()]
+    return tuple(one for one in found if not set(fingerprints).isdisjoint(one.fingerprints))
+
+
+def foreign_secret(secret: PublishedSecret) -> Reason:
+    """What is wrong with it, and how it becomes ours."""
+    text = f"the Secret {secret.name} publishes the key, and was not made by imgsec"
+    name, value = MANAGED_BY
+    hint = f"If imgsec may change it, give it the label {name}={value}; else take the key out."
+    return FOREIGN_OBJECT(text, hint=hint)
 
 
 def _readable(content: bytes, keyring: Keyring) -> tuple[PublicKey, ...]:

@@ -9,15 +9,15 @@ changed in the KMS: the renewed one is stored beside it, and takes its names.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
 from imgsec.domain.keys import KeyAlias, PublicKey, SecretBytes, unwrapped
 from imgsec.domain.policy import KeySecret
 from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.published_keys import find_published, republish
-from imgsec.operations.setup_signing_keys import SetUp, Wanted, store_signing_key
+from imgsec.operations.published_keys import find_published, republish, require_all_ours
+from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
 from imgsec.operations.signing_key import load_public_half
 from imgsec.operations.succession import (
     Pair,
@@ -27,10 +27,22 @@ from imgsec.operations.succession import (
     move_alias,
     read_reference,
     require_named,
+    require_not_cancelled,
     switch_to,
     tidy_up,
 )
-from imgsec.reasons import INVALID_OPTION, KEY_CONFLICT, KEY_REVOKED, KEY_UNPUBLISHED
+from imgsec.ports import StoredKey
+from imgsec.reasons import (
+    INVALID_OPTION,
+    KEY_CONFLICT,
+    KEY_CREATION_FAILED,
+    KEY_MOVING,
+    KEY_REVOKED,
+    KEY_UNPUBLISHED,
+)
+
+# OpenPGP counts seconds in 32 bits (RFC 9580, 3.5); gpg wraps around silently.
+_LAST_MOMENT = datetime(2106, 2, 7, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,12 @@ class Renewal:
     alias: KeyAlias
     reference: KeySecret
     until: datetime
+
+    def __post_init__(self) -> None:
+        """Raises `ImgsecError` (invalid-option) for a date that no key can have."""
+        if self.until >= _LAST_MOMENT:
+            text = f"an OpenPGP key cannot end on {self.until:%Y-%m-%d}"
+            raise ImgsecError(INVALID_OPTION(text, hint=f"Before {_LAST_MOMENT:%Y-%m-%d}."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,34 +79,46 @@ class _Run:
 
 
 def renew_key(renewal: Renewal, site: Site) -> Renewed:
-    """Let the key end on a later date; one that ends then or later is left alone.
+    """Let the key end on a later date; one that ends then or later is only published here.
 
-    A run that was cut short is finished, with the end date that it chose. Raises `ImgsecError`
-    (key-conflict while the key is being replaced, key-moving, key-unpublished, key-revoked,
-    invalid-option and what the ports raise).
+    A run that was cut short is finished first, with the end date that it chose. Raises
+    `ImgsecError` (key-conflict while the key is being replaced, key-moving, key-unpublished,
+    key-revoked, foreign-object, invalid-option and what the ports raise).
     """
     run = _Run(renewal, site)
     site.place.require_ready()
     pair = find_pair(renewal.alias, site.kms)
-    require_named(read_reference(renewal.reference, site.place), renewal.reference, pair)
     key = _the_one_key(run, pair)
+    keys = [(stored, key.fingerprint) for stored in (pair.old, pair.new)]
+    said = read_reference(renewal.reference, site.place)
+    require_named(said, renewal.reference, keys, site.kms)
+    require_not_cancelled(renewal.alias, pair.new)
+    require_all_ours([key.fingerprint], site.place, site.keyring)
     if pair.new is None and key.expires is None:
         raise ImgsecError(INVALID_OPTION(f"the key {key.fingerprint} has no end date"))
     if pair.new is None and key.expires is not None and key.expires >= renewal.until:
-        run.notes.append(
-            Note("nothing-to-do", f"{key.fingerprint} ends on {key.expires:%Y-%m-%d} anyway")
-        )
+        _publish(run, pair, key)  # it may have been renewed from another place
+        if all(change.state == "unchanged" for change in run.changes):
+            text = f"{key.fingerprint} ends on {key.expires:%Y-%m-%d} anyway"
+            run.notes.append(Note("nothing-to-do", text))
         return _renewed(run, key)
     if pair.new is None or str(renewal.alias) not in pair.new.aliases:
-        done = _store(run, pair, key)
-        key = done.key
-        _publish(run, done)
+        key = _store(run, pair, key)
         pair = find_pair(renewal.alias, site.kms)
+        _publish(run, pair, key)
+        mark_predecessor(renewal.alias, pair, site)
+        _name(run, pair.new, key)
         run.changes += move_alias(renewal.alias, site)
-    if pair.old is not None:
-        text = f"the KMS key {pair.old.id} has the earlier end date, and can be deleted"
-        run.notes.append(Note("earlier-copy-left", text))
-    tidy_up(renewal.alias, None, site.kms)
+    else:
+        _publish(run, pair, key)
+        _name(run, pair.new, key)
+    spare = KeyAlias.spare(key.fingerprint, pair.old.id) if pair.old else None
+    tidy_up(renewal.alias, renewal.alias.predecessor, spare, site.kms)
+    if key.expires is not None and key.expires < renewal.until:
+        ends = f"{key.expires:%Y-%m-%d}"
+        text = f"a renewal that was cut short is finished now, and the key ends on {ends}"
+        hint = f"Run the command again for {renewal.until:%Y-%m-%d}, once the KMS has freed names."
+        raise ImgsecError(KEY_MOVING(text, hint=hint))
     return _renewed(run, key)
 
 
@@ -119,7 +149,9 @@ def _the_one_key(run: _Run, pair: Pair) -> PublicKey:
                 raise
             continue  # a run was cut short while it stored the one or let go of the other
         if keys[-1].is_revoked:
-            raise ImgsecError(KEY_REVOKED(f"key {keys[-1].fingerprint} is revoked"))
+            how = "--cancel" if pair.new else f"--fingerprint {keys[-1].fingerprint}"
+            hint = f"imgsec keys rotate {alias} {how}"
+            raise ImgsecError(KEY_REVOKED(f"key {keys[-1].fingerprint} is revoked", hint=hint))
     if len({key.fingerprint for key in keys}) != 1:
         raise _being_replaced(alias)
     return keys[-1]
@@ -134,7 +166,7 @@ def _being_replaced(alias: str) -> ImgsecError:
     )
 
 
-def _store(run: _Run, pair: Pair, key: PublicKey) -> SetUp:
+def _store(run: _Run, pair: Pair, key: PublicKey) -> PublicKey:
     """The renewed key under the successor's names: found there, or made from the stored one."""
     site, alias = run.site, run.renewal.alias
     stored = pair.new or pair.old
@@ -144,7 +176,11 @@ def _store(run: _Run, pair: Pair, key: PublicKey) -> SetUp:
     if site.keyring.import_secret_key(content).fingerprint != key.fingerprint:
         raise _being_replaced(str(alias))
     if pair.new is None:
-        site.keyring.extend_key(key.fingerprint, run.renewal.until)
+        made = site.keyring.extend_key(key.fingerprint, run.renewal.until)
+        if made.expires != run.renewal.until:
+            ends = f"{made.expires:%Y-%m-%d}" if made.expires else "never"
+            text = f"gpg lets the key end {ends} instead of {run.renewal.until:%Y-%m-%d}"
+            raise ImgsecError(KEY_CREATION_FAILED(text))
         content = site.keyring.export_secret_key(key.fingerprint)
     done = store_signing_key(
         Wanted(alias.successor, content, expected=key.fingerprint, is_successor=True),
@@ -153,12 +189,15 @@ def _store(run: _Run, pair: Pair, key: PublicKey) -> SetUp:
         now=site.clock.now(),
     )
     run.changes += done.changes
-    return done
+    return done.key
 
 
-def _publish(run: _Run, done: SetUp) -> None:
-    """The public half with its later end date, everywhere; then the Secret that names the key."""
-    site, fingerprint = run.site, done.key.fingerprint
+def _publish(run: _Run, pair: Pair, key: PublicKey) -> None:
+    """The public half with its later end date, in every Secret of this folder or cluster.
+
+    Where the key is not being renewed, the Secret that names it as well.
+    """
+    site, fingerprint = run.site, key.fingerprint
     secrets = [
         one for one in find_published(site.place, site.keyring) if fingerprint in one.fingerprints
     ]
@@ -169,7 +208,13 @@ def _publish(run: _Run, done: SetUp) -> None:
         run.changes.append(
             republish(secret, secret.fingerprints, site.place, site.keyring, now=site.clock.now())
         )
-    mark_predecessor(run.renewal.alias, find_pair(run.renewal.alias, site.kms), site)
-    run.changes.append(
-        switch_to(done.summary.key_id, fingerprint, run.renewal.reference, site.kms, site.place)
-    )
+    if pair.new is None:
+        _name(run, pair.old, key)
+
+
+def _name(run: _Run, stored: StoredKey | None, key: PublicKey) -> None:
+    """Let the Secret that names the signing key mean this copy of it."""
+    if stored is None:
+        raise AssertionError("find_pair finds one key at least")
+    site, where = run.site, run.renewal.reference
+    run.changes.append(switch_to(stored.id, key.fingerprint, where, site.kms, site.place))

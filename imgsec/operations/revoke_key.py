@@ -8,36 +8,53 @@ public half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from imgsec.domain.keys import (
     PUBLIC_ALIAS_SUFFIX,
+    RETIRED_PREFIX,
+    REVOKED_PREFIX,
+    SPARE_PREFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
     is_key_name,
+    marked,
 )
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import Change, ImageReport, RunningImage
 from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.preview_policy import images_that_need
-from imgsec.operations.published_keys import PublishedSecret, find_published, republish
+from imgsec.operations.published_keys import (
+    PublishedSecret,
+    find_foreign,
+    find_published,
+    foreign_secret,
+    republish,
+)
 from imgsec.operations.signing_key import (
+    SIGNING_PART,
+    describe,
     fetch_public_half,
     fetch_revocation,
+    find_moving,
     find_or_none,
     import_public_half,
+    own_names,
 )
-from imgsec.operations.succession import Site
+from imgsec.operations.succession import Site, free_mark
 from imgsec.operations.verify_image import verify_image
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
     KEY_FINGERPRINT_MISMATCH,
     KEY_REVOKED,
+    KEY_UNPUBLISHED,
     RUNNING_IMAGES_REFUSED,
     Outcome,
+    Reason,
 )
 
 
@@ -64,15 +81,16 @@ class Revoked:
 
 
 def revoke_key(revocation: Revocation, site: Site) -> Revoked:
-    """Mark the key as revoked in the KMS, and publish its public half no more.
+    """Mark the key as revoked in the KMS, every copy of it, and publish its public half no more.
 
     A Secret that holds no other key gets the revoked one, which every verifier refuses. Refused
     (running-images-refused) if an image that was asked about, or that runs, is signed by no other
-    key, unless that is accepted. Raises `ImgsecError` (key-not-found, key-fingerprint-mismatch and
-    what the ports raise).
+    key, and (key-unpublished) if nothing here publishes the key, unless that is accepted. Where one
+    step fails the others are taken all the same, and the verdict has its reason. Raises
+    `ImgsecError` (key-not-found, key-moving, key-fingerprint-mismatch and what the ports raise).
     """
     site.place.require_ready()
-    stored = site.kms.find_key(revocation.name)
+    stored = find_moving(site.kms, revocation.name)
     half = fetch_public_half(revocation.name, stored, site.kms)
     key = import_public_half(half, site.keyring)
     if key.fingerprint != revocation.fingerprint:
@@ -84,6 +102,16 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
     certificate = fetch_revocation(stored, site.kms)
     published = find_published(site.place, site.keyring)
     secrets = [one for one in published if key.fingerprint in one.fingerprints]
+    is_out_of_use = marked(RETIRED_PREFIX, stored.aliases) is not None
+    foreign = [
+        foreign_secret(one) for one in find_foreign([key.fingerprint], site.place, site.keyring)
+    ]
+    if not (secrets or is_out_of_use or revocation.accept_lockout):
+        if foreign:
+            raise ImgsecError(foreign[0])
+        text = f"nothing here publishes {key.fingerprint}, and so nothing here would be told"
+        hint = "Name the folder or cluster that publishes it; or say --accept-lockout."
+        raise ImgsecError(KEY_UNPUBLISHED(text, hint=hint))
     for secret in secrets:
         site.keyring.import_public_keys(secret.content)
     key = site.keyring.revoke_key(key.fingerprint, certificate)
@@ -91,23 +119,41 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
     verdicts = [one.verdict for one in images] + [one.verdict for one in running]
     lost = list(filter(_depends, verdicts))
     if lost and not revocation.accept_lockout:
-        text = f"{len(lost)} of {len(verdicts)} images are signed by no other key"
+        text = f"{len(lost)} of {len(verdicts)} images have no other signature that could be found"
         hint = "Sign them with another key first, or say --accept-lockout."
         reason = RUNNING_IMAGES_REFUSED(text, hint=hint)
         return Revoked(key, because(reason), images=images, running=running)
-    changes = [_marked(key, stored, revocation.name, site)]
-    for secret in secrets:
+    changes: list[Change] = []
+    reasons: list[Reason] = []
+
+    def take(step: Callable[[], Change]) -> None:
+        try:
+            changes.append(step())
+        except ImgsecError as error:
+            reasons.append(error.reason)
+
+    def published_without(secret: PublishedSecret) -> Change:
         rest = [one for one in secret.fingerprints if one != key.fingerprint]
-        change = republish(
-            secret, rest or [key.fingerprint], site.place, site.keyring, now=site.clock.now()
+        wanted = rest or [key.fingerprint]
+        return republish(secret, wanted, site.place, site.keyring, now=site.clock.now())
+
+    for copy in _copies(key, stored, site):
+        take(partial(_marked, key, copy, site))
+    for secret in secrets:
+        take(partial(published_without, secret))
+    reasons += foreign
+    notes = [
+        Note(
+            "deleting-undoes-nothing",
+            "deleting the key in the KMS does not undo its signatures: give the revoked half to"
+            " every verifier that is not told by these Secrets (imgsec keys export)",
         )
-        changes.append(change)
-    note = Note(
-        "deleting-undoes-nothing",
-        "deleting the key in the KMS does not undo its signatures: give the revoked half to every"
-        " verifier that is not told by these Secrets (imgsec keys export)",
-    )
-    return Revoked(key, passed(note), tuple(changes), images, running)
+    ]
+    if not verdicts:
+        text = "no image was looked at, so what only this key signed is not known (--images-from)"
+        notes.append(Note("nothing-looked-at", text))
+    verdict = because(*dict.fromkeys(reasons), notes=notes) if reasons else passed(*notes)
+    return Revoked(key, verdict, tuple(changes), images, running)
 
 
 def _dependants(
@@ -145,12 +191,25 @@ def _depends(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.UNDECIDED or KEY_REVOKED.code in codes
 
 
-def _marked(key: PublicKey, stored: StoredKey, name: str, site: Site) -> Change:
+def _copies(key: PublicKey, stored: StoredKey, site: Site) -> list[StoredKey]:
+    """Everything in the KMS that signs with this key: the one that was named comes first."""
+    description = describe(SIGNING_PART, key.fingerprint)
+    copies = [stored]
+    for one in site.kms.list_keys():
+        is_spare = marked(SPARE_PREFIX, filter(is_key_name, one.aliases)) == key.fingerprint
+        if one.id != stored.id and (is_spare or one.description == description):
+            copies.append(one)
+    return copies
+
+
+def _marked(key: PublicKey, copy: StoredKey, site: Site) -> Change:
     """Tell whoever reads the KMS: both halves get a further name that says it."""
-    mark = KeyAlias.revoked(key.fingerprint)
-    site.kms.add_alias(stored.id, str(mark))
-    base = next((alias for alias in stored.aliases if is_key_name(alias)), name)
-    half = find_or_none(site.kms, base + PUBLIC_ALIAS_SUFFIX)
-    if half is not None:
-        site.kms.add_alias(half.id, mark.public)
-    return Change(f"kms://{name}", "revoked")
+    names = own_names("", copy)
+    if marked(REVOKED_PREFIX, names) is None:
+        plain, further = (KeyAlias.revoked(key.fingerprint, key_id) for key_id in ("", copy.id))
+        mark = free_mark(plain, further, copy, site.kms)
+        site.kms.add_alias(copy.id, str(mark))
+        half = find_or_none(site.kms, names[0] + PUBLIC_ALIAS_SUFFIX) if names else None
+        if half is not None and marked(REVOKED_PREFIX, half.aliases) is None:
+            site.kms.add_alias(half.id, mark.public)
+    return Change(f"kms://{names[0] if names else copy.id}", "revoked")

@@ -11,23 +11,31 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from imgsec.domain.keys import (
+    RETIRED_PREFIX,
     Fingerprint,
     KeyAlias,
     KeyRequest,
     PublicKey,
     SecretBytes,
+    is_key_name,
+    marked,
     unwrapped,
 )
-from imgsec.domain.policy import KeySecret
+from imgsec.domain.policy import KeyReference, KeySecret
 from imgsec.domain.reference import ImageReference
-from imgsec.domain.report import Change, ImageReport, RunningImage
+from imgsec.domain.report import Change, ImageReport, RunningImage, VerifiedImage
 from imgsec.domain.rotation import KeySide, Rotation, Stage, When, stage_of
 from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.operations.preview_policy import images_that_need
-from imgsec.operations.published_keys import PublishedSecret, find_published, republish
+from imgsec.operations.published_keys import (
+    PublishedSecret,
+    find_published,
+    republish,
+    require_all_ours,
+)
 from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
-from imgsec.operations.sign_image import sign_image
+from imgsec.operations.sign_image import sign_manifest
 from imgsec.operations.signing_key import (
     find_or_none,
     load_public_half,
@@ -37,11 +45,14 @@ from imgsec.operations.succession import (
     Pair,
     Site,
     find_pair,
+    free_mark,
     has_moved,
     mark_predecessor,
     move_alias,
     read_reference,
     require_named,
+    require_not_cancelled,
+    spare_copies,
     switch_to,
     tidy_up,
 )
@@ -56,6 +67,7 @@ from imgsec.reasons import (
     KEY_CONFLICT,
     KEY_FINGERPRINT_MISMATCH,
     KEY_MOVING,
+    KEY_REVOKED,
     KEY_UNPUBLISHED,
     RUNNING_IMAGES_REFUSED,
 )
@@ -79,6 +91,15 @@ class RotationPlan:
     images: tuple[ImageReference, ...] = ()
     accept_lockout: bool = False
 
+    def __post_init__(self) -> None:
+        """Raises `ImgsecError` (invalid-option) for dates that leave no overlap."""
+        first = self.switch.moment if self.switch else None
+        last = self.retire.moment if self.retire else None
+        if first and last and last <= first:
+            text = f"the retirement ({self.retire}) must come after the switch ({self.switch})"
+            hint = "Leave time in between, in which every node learns what is published."
+            raise ImgsecError(INVALID_OPTION(text, hint=hint))
+
 
 @dataclass(frozen=True, slots=True)
 class Rotated:
@@ -93,13 +114,17 @@ class Rotated:
 
 @dataclass(slots=True)
 class _View:
-    """The state of a rotation, as it was just seen."""
+    """The state of a rotation, as it was just seen.
+
+    is_late: it is over elsewhere, and this folder or cluster is behind.
+    """
 
     pair: Pair
     old: PublicKey | None
     new: PublicKey | None
     secrets: tuple[PublishedSecret, ...]
     stage: Stage
+    is_late: bool = False
 
 
 @dataclass(slots=True)
@@ -112,19 +137,26 @@ class _Run:
     notes: list[Note] = field(default_factory=list)
     images: tuple[ImageReport, ...] = ()
     running: tuple[RunningImage, ...] = ()
+    has_published: bool = False
+    has_switched: bool = False
 
 
-def show_rotation(alias: KeyAlias, reference: KeySecret, site: Site) -> Rotation:
-    """How far the rotation of a key is. Reads public halves and metadata only."""
-    return _rotation(alias, _look(alias, reference, site))
+def show_rotation(
+    alias: KeyAlias, reference: KeySecret, site: Site, replaced: Fingerprint | None = None
+) -> Rotation:
+    """How far the rotation of a key is. Reads public halves and metadata only.
+
+    replaced: as in `RotationPlan`; None for whatever is being replaced here.
+    """
+    return _rotation(alias, _look(alias, reference, site, replaced))
 
 
 def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
     """Go on with the rotation as far as the plan allows; every step that is done stays done.
 
     Undecided (key-moving) while the alias is on its way; refused if the old key cannot be retired
-    yet. Raises `ImgsecError` (key-conflict, key-unpublished, key-unreadable, invalid-option and
-    what the ports raise).
+    yet. Raises `ImgsecError` (key-conflict, key-revoked, key-unpublished, key-unreadable,
+    foreign-object, invalid-option and what the ports raise).
     """
     run = _Run(plan, site)
     site.place.require_ready()
@@ -140,26 +172,17 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
                 hint="Name the images with --resign-from FILE, or work on the cluster (--apply).",
             )
         )
+    require_not_cancelled(plan.alias, view.pair.new)
+    if view.new and view.new.is_revoked and view.stage is not Stage.RETIRING:
+        hint = f"Take it back: imgsec keys rotate {plan.alias} --cancel"
+        raise ImgsecError(KEY_REVOKED(f"the new key {view.new.fingerprint} is revoked", hint=hint))
     if view.stage in (Stage.NONE, Stage.MADE, Stage.PUBLISHED):
         view = _prepared(run, view)
     if plan.images:
         run.images = _signed_again(run, view)
         verdict = all_of(part.verdict for part in run.images)
     try:
-        if view.stage is Stage.PUBLISHED and _may(run, plan.switch, "the switch"):
-            run.changes.append(_switch(run, view))
-            view = _look_now(run)
-        if view.stage is Stage.SWITCHING:
-            run.changes += move_alias(plan.alias, site)
-            view = _look_now(run)
-        if view.stage is Stage.SWITCHED and _may(run, plan.retire, "the retirement"):
-            verdict = _retirable(run, view, verdict)
-            if verdict.passed:
-                run.changes += _unpublish(run, view)
-                view = _look_now(run)
-        if view.stage is Stage.RETIRING:
-            _tidy_up(run)
-            view = _look_now(run)
+        view, verdict = _gone_on(run, view, verdict)
     except ImgsecError as error:
         if error.reason.code != KEY_MOVING.code:
             raise
@@ -170,18 +193,51 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
     return Rotated(rotation, verdict, tuple(run.changes), run.images, run.running)
 
 
+def _gone_on(run: _Run, view: _View, verdict: Verdict) -> tuple[_View, Verdict]:
+    """Enter one stage after the other, as long as the plan and the images allow it.
+
+    verdict: of the images that were signed again. Raises `ImgsecError` (key-moving).
+    """
+    plan, site = run.plan, run.site
+    while True:
+        match view.stage:
+            case Stage.MADE if view.is_late:
+                view = _prepared(run, view)
+                continue
+            case Stage.PUBLISHED if _may(run, plan.switch, "switch", too_soon=run.has_published):
+                run.changes.append(_switch(run, view))
+            case Stage.SWITCHING:
+                run.changes += move_alias(plan.alias, site)
+            case Stage.SWITCHED if _may(run, plan.retire, "retirement", too_soon=run.has_switched):
+                verdict = _retirable(run, view, verdict)
+                if not verdict.passed:
+                    return view, verdict
+                run.changes += _unpublish(run, view)
+            case Stage.RETIRING:
+                _tidy_up(run)
+            case _:
+                return view, verdict
+        view = _look_now(run)
+
+
 # --- Where it stands ------------------------------------------------------------------------------
 
 
 def _look_now(run: _Run) -> _View:
-    return _look(run.plan.alias, run.plan.reference, run.site)
+    return _look(run.plan.alias, run.plan.reference, run.site, run.plan.replaced)
 
 
-def _look(alias: KeyAlias, reference: KeySecret, site: Site) -> _View:
+def _look(alias: KeyAlias, reference: KeySecret, site: Site, replaced: Fingerprint | None) -> _View:
     kms, keyring, place = site.kms, site.keyring, site.place
-    pair = find_pair(alias, kms)
-    named = require_named(read_reference(reference, place), reference, pair)
+    pair, published = find_pair(alias, kms), find_published(place, keyring)
+    said = read_reference(reference, place)
     old = _public(alias, pair.old, kms, keyring)
+    is_late = False
+    if pair.new is None and old is not None:
+        left = _left_behind(old.fingerprint, said, published, replaced, kms)
+        if left is not None:
+            pair, is_late = Pair(left, pair.old), True
+            old = _public(alias, pair.old, kms, keyring)
     try:
         new = _public(alias, pair.new, kms, keyring)
     except KeyNotFound:  # a run was cut short between storing its halves
@@ -190,12 +246,16 @@ def _look(alias: KeyAlias, reference: KeySecret, site: Site) -> _View:
         raise ImgsecError(
             KEY_CONFLICT(
                 f"kms://{alias} is being renewed",
-                hint=f"Finish that first: imgsec keys renew {alias}",
+                hint=f"Finish that first: imgsec keys renew {alias}; or take it back: --cancel",
             )
         )
-    own = {key.fingerprint for key in (old, new) if key is not None}
-    secrets = tuple(one for one in find_published(place, keyring) if own & set(one.fingerprints))
+    seen = [(pair.old, old), (pair.new, new)]
+    keys = [(stored, key.fingerprint) for stored, key in seen if key is not None]
+    named = require_named(said, reference, keys, kms)
+    own = {fingerprint for _, fingerprint in keys}
+    secrets = tuple(one for one in published if own & set(one.fingerprints))
     if not secrets:
+        require_all_ours(own, place, keyring)
         listed = " or ".join(map(str, own))
         raise ImgsecError(KEY_UNPUBLISHED(f"no Secret here holds the public half of {listed}"))
     stage = Stage.NONE
@@ -204,10 +264,32 @@ def _look(alias: KeyAlias, reference: KeySecret, site: Site) -> _View:
             old_is_published=any(old and old.fingerprint in one.fingerprints for one in secrets),
             new_is_published=all(new and new.fingerprint in one.fingerprints for one in secrets),
             new_is_named=named == pair.new.id,
-            alias_has_moved=named == pair.new.id and has_moved(alias, kms),
-            old_is_retired=_is_retired(pair.old, old),
+            alias_has_moved=is_late or (named == pair.new.id and has_moved(alias, kms)),
+            old_is_retired=not is_late and _is_retired(pair.old, old),
         )
-    return _View(pair, old, new, secrets, stage)
+    return _View(pair, old, new, secrets, stage, is_late)
+
+
+def _left_behind(
+    current: Fingerprint,
+    said: KeyReference | None,
+    published: Iterable[PublishedSecret],
+    replaced: Fingerprint | None,
+    kms: KeyReader,
+) -> StoredKey | None:
+    """The retired key that this folder or cluster still publishes or names; None if it does not.
+
+    It was replaced in another one, and nobody came by here. replaced: None to take the word of the
+    Secret that names the signing key.
+    """
+    named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
+    meant = marked(RETIRED_PREFIX, filter(is_key_name, named.aliases)) if named else None
+    replaced = replaced or meant
+    if replaced is None or replaced == current:
+        return None
+    if meant == replaced or any(replaced in one.fingerprints for one in published):
+        return find_or_none(kms, str(KeyAlias.retired(replaced)))
+    return None
 
 
 def _public(
@@ -221,7 +303,7 @@ def _public(
 def _is_retired(stored: StoredKey | None, key: PublicKey | None) -> bool:
     if stored is None or key is None:
         return True
-    return str(KeyAlias.retired(key.fingerprint)) in stored.aliases
+    return marked(RETIRED_PREFIX, stored.aliases) == key.fingerprint
 
 
 def _is_over(run: _Run, view: _View) -> bool:
@@ -256,12 +338,20 @@ def _rotation(alias: KeyAlias, view: _View) -> Rotation:
     )
 
 
-def _may(run: _Run, when: When | None, what: str) -> bool:
-    """Whether a stage may be entered now; one that is to come is noted."""
+def _may(run: _Run, when: When | None, what: str, *, too_soon: bool) -> bool:
+    """Whether a stage may be entered now; one that is to come is noted.
+
+    too_soon: this run entered the stage before it. Then a date that is past, as when a nightly job
+    did not run for a while, would leave no overlap: the next run goes on.
+    """
     if when is None:
         return False
     if not when.is_due(run.site.clock.now()):
-        run.notes.append(Note("not-yet-due", f"{what} is due on {when}"))
+        run.notes.append(Note("not-yet-due", f"the {what} is due on {when}"))
+        return False
+    if too_soon and when.moment is not None:
+        text = f"the {what} was due on {when}; it is left to the next run, so that all can learn"
+        run.notes.append(Note("not-yet-due", f"{text} first what this one published"))
         return False
     return True
 
@@ -272,17 +362,25 @@ def _may(run: _Run, when: When | None, what: str) -> bool:
 def _prepared(run: _Run, view: _View) -> _View:
     """Make the new key, or find it and prove that it can sign; publish it beside the old one."""
     site, plan = run.site, run.plan
+    own = {key.fingerprint for key in (view.old, view.new) if key is not None}
+    require_all_ours(own, site.place, site.keyring)
     _import_published(view.secrets, site.keyring)  # first: it comes first in the block
-    done = store_signing_key(
-        Wanted(plan.alias.successor, plan.request, is_successor=True),
-        kms=site.kms,
-        keyring=site.keyring,
-        now=site.clock.now(),
-    )
-    run.changes += done.changes
+    if view.is_late:
+        _, key = _both(view)
+    else:
+        done = store_signing_key(
+            Wanted(plan.alias.successor, plan.request, is_successor=True),
+            kms=site.kms,
+            keyring=site.keyring,
+            now=site.clock.now(),
+        )
+        run.changes += done.changes
+        key = done.key
     for secret in view.secrets:
-        wanted = dict.fromkeys([*secret.fingerprints, done.key.fingerprint])
-        run.changes.append(_republished(run, secret, wanted))
+        wanted = dict.fromkeys([*secret.fingerprints, key.fingerprint])
+        change = _republished(run, secret, wanted)
+        run.has_published |= change.state != "unchanged"
+        run.changes.append(change)
     return _look_now(run)
 
 
@@ -307,6 +405,7 @@ def _switch(run: _Run, view: _View) -> Change:
     stored, key = _both(view)
     site = run.site
     mark_predecessor(run.plan.alias, view.pair, site)
+    run.has_switched = True
     return switch_to(stored.id, key.fingerprint, run.plan.reference, site.kms, site.place)
 
 
@@ -324,19 +423,32 @@ def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
         site.progress(f"signing again: {image} ({number} of {len(run.plan.images)})")
         try:
             report = verify_image(image, keys, registry, site.keyring, now=site.clock.now())
-            if report.verdict.passed:
-                report = sign_image(
-                    image,
+            if isinstance(report.found, VerifiedImage):
+                canonical = _as_it_was_signed(report.found)
+                signed = sign_manifest(
+                    canonical,
+                    registry.fetch_manifest(canonical),
                     new.fingerprint,
                     registry=registry,
                     keyring=site.keyring,
                     tool=signer,
                     clock=site.clock,
                 )
+                report = ImageReport(image, passed(), signed)
         except ImgsecError as error:
             report = ImageReport(image, because(error.reason))
         found.append(report)
     return tuple(found)
+
+
+def _as_it_was_signed(found: VerifiedImage) -> ImageReference:
+    """The digest under the name that its signature has, which stays with it when the tag moves on.
+
+    What is deployed by its digest has no other name. Raises `ImgsecError` (tag-required).
+    """
+    if found.image.tag is not None or found.image.digest is None:
+        return found.image
+    return ImageReference.parse(found.identity).at(found.image.digest)
 
 
 def _retirable(run: _Run, view: _View, images: Verdict) -> Verdict:
@@ -373,6 +485,11 @@ def _unpublish(run: _Run, view: _View) -> list[Change]:
 
 def _tidy_up(run: _Run) -> None:
     """Give the old key the name of a retired one, and take away the names of the rotation."""
-    plan = run.plan
-    tidy_up(plan.alias, KeyAlias.retired(plan.replaced), run.site.kms)
-    run.changes.append(Change(f"kms://{KeyAlias.retired(plan.replaced)}", "retired"))
+    alias, gone, kms = run.plan.alias, run.plan.replaced, run.site.kms
+    for copy in spare_copies(gone, kms):
+        kms.add_alias(copy.id, str(KeyAlias.retired(gone, copy.id)))
+    spent = KeyAlias.retired(gone)
+    if (old := find_or_none(kms, str(alias.predecessor))) is not None:
+        spent = free_mark(spent, KeyAlias.retired(gone, old.id), old, kms)
+    tidy_up(alias, alias.predecessor, spent, kms)
+    run.changes.append(Change(f"kms://{spent}", "retired"))

@@ -13,19 +13,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, PublicKey, SecretBytes, unwrapped
-from imgsec.domain.kubernetes import key_reference_of
+from imgsec.domain.keys import (
+    SUCCESSOR_SUFFIX,
+    Fingerprint,
+    KeyAlias,
+    KeyRequest,
+    PublicKey,
+    SecretBytes,
+    unwrapped,
+)
+from imgsec.domain.kubernetes import Document, key_reference_of
 from imgsec.domain.policy import ImagePolicy, KeyReference, KeySecret, ObjectName
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
 from imgsec.operations.publish_policy import publish_key, publish_policy
-from imgsec.operations.published_keys import require_readable
+from imgsec.operations.published_keys import read_secret, require_readable
 from imgsec.operations.signing_key import (
     DESCRIPTION_PREFIX,
+    SIGNING_PART,
     describe,
+    described_key,
     find_or_none,
+    is_made_to_replace,
     require_fit,
     require_in_use,
 )
@@ -44,6 +55,7 @@ from imgsec.reasons import (
     KEY_CONFLICT,
     KEY_MOVING,
     KEY_NOT_FOUND,
+    KEY_REVOKED,
     KEY_STORE_MISMATCH,
     KEY_TOO_LARGE,
 )
@@ -51,7 +63,7 @@ from imgsec.reasons import (
 PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
 PUBLIC_KEY_NAME = "portieris-image-signing-public-key"
 REVOCATION_NAME = "portieris-image-signing-revocation"
-_SECRET_PART, _REVOCATION = "secret half", "revocation certificate"
+_REVOCATION = "revocation certificate"
 _PLATFORM_NAMESPACES = ("portieris", "ibm-system", "kube-system")
 _EDITORS_SHOWN = 10
 
@@ -99,7 +111,7 @@ class _Run:
     kms: KeyWriter
     keyring: Keyring
     reference: KeyReference | None
-    before_making: Callable[[], None]
+    before_making: Callable[[Fingerprint | None], None]
     changes: list[Change] = field(default_factory=list)
 
     def note(self, alias: str, state: str) -> None:
@@ -122,14 +134,22 @@ def setup_signing_keys(
     and its like, and what the ports raise).
     """
     sink.require_ready()
+    where = names.public_key
+    held = None if wanted.adopt else sink.fetch("Secret", str(where.name), str(where.namespace))
+
+    def before_making(given: Fingerprint | None) -> None:
+        sink.require_ready(*_objects(names), adopt=wanted.adopt)
+        _require_only(given, held, keyring)
+
     done = store_signing_key(
         wanted,
         kms=kms,
         keyring=keyring,
         reference=_reference_in(sink, names),
-        before_making=lambda: sink.require_ready(*_objects(names), adopt=wanted.adopt),
+        before_making=before_making,
         now=now,
     )
+    _require_only(done.key.fingerprint, held, keyring)
     said = KeyReference(*kms.address, done.summary.key_id, str(done.key.fingerprint))
     armoured = keyring.export_block([done.key.fingerprint])
     require_readable(armoured, [done.key.fingerprint], keyring, now=now)
@@ -153,13 +173,14 @@ def store_signing_key(
     kms: KeyWriter,
     keyring: Keyring,
     reference: KeyReference | None = None,
-    before_making: Callable[[], None] = lambda: None,
+    before_making: Callable[[Fingerprint | None], None] = lambda _: None,
     now: datetime,
 ) -> SetUp:
     """The KMS's part of it: both halves under their aliases, made, taken over or found.
 
-    reference: what the Secret that names the signing key says. before_making: the last word before
-    there is a key that was not there. Raises as `setup_signing_keys`.
+    reference: what the Secret that names the signing key says. before_making: the last word
+    before there is a key that was not there, with its fingerprint if that is known. Raises as
+    `setup_signing_keys`.
     """
     alias = wanted.alias
     run = _Run(wanted, kms, keyring, reference, before_making)
@@ -222,6 +243,25 @@ def _objects(names: ClusterNames) -> list[ObjectId]:
     return found
 
 
+def _require_only(wanted: Fingerprint | None, held: Document | None, keyring: Keyring) -> None:
+    """The Secret is this key's alone: whoever else's it holds may be what clusters rely on.
+
+    wanted: None for a key that is still to be made. Raises `ImgsecError` (key-conflict).
+    """
+    if held is None:
+        return
+    secret = read_secret(held, keyring)
+    if others := set(secret.fingerprints) - {wanted}:
+        listed, meant = ", ".join(sorted(map(str, others))), wanted or "a new key"
+        raise ImgsecError(
+            KEY_CONFLICT(
+                f"the Secret {secret.name} publishes {listed}, and is to publish {meant} alone",
+                hint="Let another one take its place with `imgsec keys rotate`, or delete the"
+                " Secret if nothing relies on it.",
+            )
+        )
+
+
 def _reference_in(sink: ManifestSink, names: ClusterNames) -> KeyReference | None:
     """What the Secret that names the signing key says now, whoever wrote it."""
     namespace = str(names.public_key.namespace)
@@ -241,14 +281,13 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     if found is None and looks_back and (older := _older_keys(run)):
         return _adopted(run, older, now)
     if found is None:
-        run.before_making()
         content, made = _new_key(run, now)
         try:
             stored = run.kms.store_key(
                 alias,
                 content,
                 name=PRIVATE_KEY_NAME,
-                description=describe(_SECRET_PART, made.fingerprint),
+                description=describe(SIGNING_PART, made.fingerprint),
             )
         except KeyExists:
             pass  # another run was faster
@@ -261,14 +300,12 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     stored, payload = _fetch_held(run.kms, alias)
     require_in_use(alias, stored)
     _require_no_other(run, stored)
+    replaced = KeyAlias(alias.removesuffix(SUCCESSOR_SUFFIX))
+    if run.wanted.is_successor and not is_made_to_replace(replaced, stored):
+        raise _not_made_for_this(alias, stored)
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
-    if run.wanted.is_successor and stored.description != describe(_SECRET_PART, key.fingerprint):
-        raise ImgsecError(
-            KEY_CONFLICT(
-                f"kms://{alias} ({stored.id}) was not made by imgsec for this",
-                hint="Take that alias from it; it is where the key would be made that comes next.",
-            )
-        )
+    if run.wanted.is_successor and described_key(stored) != key.fingerprint:
+        raise _not_made_for_this(alias, stored)
     require_fit(key, run.wanted.expected, f"kms://{alias}", now)
     if isinstance(run.wanted.source, SecretBytes):
         given = run.keyring.import_secret_key(run.wanted.source)
@@ -282,12 +319,25 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     return stored, key
 
 
+def _not_made_for_this(alias: str, stored: StoredKey) -> ImgsecError:
+    return ImgsecError(
+        KEY_CONFLICT(
+            f"kms://{alias} ({', '.join([stored.id, *stored.aliases])}) was not made by imgsec for"
+            " this",
+            hint="Take that alias from it; it is where the key would be made that comes next.",
+        )
+    )
+
+
 def _new_key(run: _Run, now: datetime) -> tuple[SecretBytes, PublicKey]:
     """The key to store: the one that was given, else one made now."""
     source, expected = run.wanted.source, run.wanted.expected
     if isinstance(source, SecretBytes):
         key = run.keyring.import_secret_key(source)
         require_fit(key, expected, "the given key", now)
+        if (revoked := find_or_none(run.kms, str(KeyAlias.revoked(key.fingerprint)))) is not None:
+            raise ImgsecError(KEY_REVOKED(f"key {key.fingerprint} ({revoked.id}) is revoked"))
+        run.before_making(key.fingerprint)
     elif expected is not None:
         raise KeyNotFound(
             KEY_NOT_FOUND(
@@ -297,6 +347,7 @@ def _new_key(run: _Run, now: datetime) -> tuple[SecretBytes, PublicKey]:
             )
         )
     else:
+        run.before_making(None)
         key = run.keyring.generate_key(source)
         require_fit(key, None, "the new key", now)
     return run.keyring.export_secret_key(key.fingerprint), key

@@ -21,6 +21,8 @@ from imgsec.domain.keys import (
     PublicKey,
     SecretBytes,
     is_key_name,
+    is_mark,
+    marked,
     unwrapped,
 )
 from imgsec.domain.reference import shown
@@ -44,6 +46,7 @@ _MALFORMED_HINTS = {
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
 DESCRIPTION_PREFIX = "imgsec "
+SIGNING_PART = "secret half"
 _DESCRIPTION = "imgsec {part}, OpenPGP fingerprint {fingerprint}"
 _PUBLIC_HALF = "imgsec public half"
 _TRANSITION = (SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX)
@@ -71,6 +74,27 @@ class KeyShelf:
 def describe(part: str, fingerprint: Fingerprint) -> str:
     """A KMS description; user ids are personal data and stay out of it (Key Protect's rule)."""
     return _DESCRIPTION.format(part=part, fingerprint=fingerprint)
+
+
+def described_key(stored: StoredKey) -> Fingerprint | None:
+    """Whose half it is by its description; None for what imgsec did not store."""
+    digits = stored.description.rpartition(" ")[2]
+    if not stored.description.startswith(DESCRIPTION_PREFIX):
+        return None
+    try:
+        return Fingerprint.parse(digits)
+    except ImgsecError:
+        return None
+
+
+def is_made_to_replace(alias: KeyAlias, stored: StoredKey) -> bool:
+    """Whether the key under the name of the successor was made for that.
+
+    It has no names but those of the move: it is no other alias's signing key.
+    """
+    own = {str(alias), str(alias.successor)}
+    others = [name for name in stored.aliases if is_key_name(name) and not is_mark(name)]
+    return own.issuperset(others) and described_key(stored) is not None
 
 
 def load_signing_key(
@@ -162,15 +186,12 @@ def require_in_use(requested: str, stored: StoredKey) -> None:
     requested: the alias or id that was asked for. The KMS tells by further aliases what became of a
     key, since it can change nothing else of one.
     """
+    if (revoked := marked(REVOKED_PREFIX, stored.aliases)) is not None:
+        raise ImgsecError(KEY_REVOKED(f"key {revoked} ({stored.id}) is revoked"))
+    if (retired := marked(RETIRED_PREFIX, stored.aliases)) is not None:
+        raise ImgsecError(KEY_RETIRED(f"key {retired} ({stored.id}) has been replaced"))
     if requested + PREDECESSOR_SUFFIX in stored.aliases:
         raise ImgsecError(KEY_MOVING(f"the alias {requested} is about to leave {stored.id}"))
-    for alias in filter(is_key_name, stored.aliases):
-        if alias.startswith(REVOKED_PREFIX):
-            text = f"key {alias.removeprefix(REVOKED_PREFIX)} ({stored.id}) is revoked"
-            raise ImgsecError(KEY_REVOKED(text))
-        if alias.startswith(RETIRED_PREFIX):
-            text = f"key {alias.removeprefix(RETIRED_PREFIX)} ({stored.id}) has been replaced"
-            raise ImgsecError(KEY_RETIRED(text))
 
 
 def find_or_none(kms: KeyReader, name: str) -> StoredKey | None:
@@ -198,6 +219,12 @@ def moving_is_not_missing(requested: str, kms: KeyReader) -> Iterator[None]:
             text = f"the alias {requested} is on its way to {successor.id}"
             raise ImgsecError(KEY_MOVING(text)) from None
         raise
+
+
+def find_moving(kms: KeyReader, name: str) -> StoredKey:
+    """The key of that alias or id. Raises `KeyNotFound`, `ImgsecError` (key-moving)."""
+    with moving_is_not_missing(name, kms):
+        return kms.find_key(name)
 
 
 def load_public_keys(
@@ -236,8 +263,7 @@ def _public_keys_in_kms(
 ) -> tuple[PublicKey, ...]:
     """The key's public half; and its predecessor's, as long as that is still published."""
     name = location.name
-    with moving_is_not_missing(name, kms):
-        stored = kms.find_key(name)
+    stored = find_moving(kms, name)
     if name + PREDECESSOR_SUFFIX in stored.aliases:
         require_in_use(name, stored)
     with _malformed_at(location):
@@ -257,9 +283,9 @@ def load_public_half(
     requested: as for `fetch_public_half`. Raises `KeyNotFound` and (key-malformed).
     """
     key = import_public_half(fetch_public_half(requested, stored, kms), keyring)
-    mark = KeyAlias.revoked(key.fingerprint)
-    is_marked = not {str(mark), mark.public}.isdisjoint(stored.aliases)
-    return _revoked(key, stored, kms, keyring) if is_marked else key
+    if marked(REVOKED_PREFIX, stored.aliases) != key.fingerprint:
+        return key
+    return _revoked(key, stored, kms, keyring)
 
 
 def _revoked(key: PublicKey, stored: StoredKey, kms: KeyReader, keyring: Keyring) -> PublicKey:
@@ -272,7 +298,7 @@ def _revoked(key: PublicKey, stored: StoredKey, kms: KeyReader, keyring: Keyring
 
 def fetch_revocation(stored: StoredKey, kms: KeyReader) -> bytes:
     """The certificate that lies beside a signing key. Raises `KeyNotFound`."""
-    for name in filter(is_key_name, stored.aliases):
+    for name in own_names("", stored):
         try:
             return kms.fetch_key(name + REVOCATION_ALIAS_SUFFIX)[1].reveal()
         except KeyNotFound:
@@ -294,14 +320,40 @@ def import_public_half(content: bytes, keyring: Keyring) -> PublicKey:
 
 
 def read_published_key(location: KeyLocation, shelf: KeyShelf, keyring: Keyring) -> bytes:
-    """A public key as it is published; a KMS key as set-up publishes it, armoured.
+    """A public key as it is published; a KMS key as imgsec publishes it, armoured.
 
     Raises `ImgsecError` (key-malformed) and `KeyNotFound`.
     """
     if location.scheme != "kms":
         return shelf.files.read_public_key(location)
-    keys = load_public_keys(location, shelf, keyring, expected=None)
+    keys = load_keys_to_publish(location, shelf.require_kms(location), keyring)
     return keyring.export_block([key.fingerprint for key in keys])
+
+
+def load_keys_to_publish(
+    location: KeyLocation, kms: KeyReader, keyring: Keyring
+) -> tuple[PublicKey, ...]:
+    """What belongs into a copy of one's own: the key that signs first, then the one that will.
+
+    And the predecessor's, as long as that is published. Raises as `load_public_keys`.
+    """
+    keys = list(_public_keys_in_kms(location, kms, keyring))
+    alias = KeyAlias(location.name)
+    successor = find_or_none(kms, str(alias.successor))
+    if successor is not None and is_made_to_replace(alias, successor):
+        with suppress(KeyNotFound), _malformed_at(location):  # it may be half made
+            keys.append(load_public_half(location.name, successor, kms, keyring))
+    return tuple({key.fingerprint: key for key in keys}.values())
+
+
+def own_names(requested: str, stored: StoredKey) -> list[str]:
+    """By which names what belongs to a signing key is looked for; requested: which first.
+
+    While an alias moves, the name of a part may still lead to the other key's: the names of the
+    move come before it.
+    """
+    names = filter(is_key_name, stored.aliases)
+    return sorted(names, key=lambda name: (not name.endswith(_TRANSITION), name != requested))
 
 
 def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> bytes:
@@ -310,9 +362,7 @@ def fetch_public_half(requested: str, stored: StoredKey, kms: KeyReader) -> byte
     requested: the alias or id that was asked for. An alias that the signing key has itself names no
     public half, whatever it ends in: its payload would be the secret.
     """
-    bases = [name for name in stored.aliases if is_key_name(name)]
-    # While an alias moves, the name of a public half may still lead to the other key's.
-    bases.sort(key=lambda name: (not name.endswith(_TRANSITION), name != requested))
+    bases = own_names(requested, stored)
     names = [base + PUBLIC_ALIAS_SUFFIX for base in bases]
     candidates = [name for name in names if name not in stored.aliases]
     if not bases and stored.description.startswith(_PUBLIC_HALF):

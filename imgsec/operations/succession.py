@@ -4,16 +4,24 @@
 The KMS cannot change a stored key, so the successor is stored beside it as NAME-next; then the
 alias moves. Taking an alias from a key needs up to five minutes (ten in HPCS), in which no other
 key can get it. The predecessor is marked as NAME-old before that, so that no reader takes it for
-the key of that name; NAME-next goes last, and says until then that the move is not over.
+the key of that name; NAME-next goes last, and says until then that the move is not over. As long as
+it is there the move can be taken back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from imgsec.domain.keys import Fingerprint, KeyAlias
+from imgsec.domain.keys import (
+    RETIRED_PREFIX,
+    SPARE_PREFIX,
+    Fingerprint,
+    KeyAlias,
+    is_key_name,
+    marked,
+)
 from imgsec.domain.kubernetes import key_reference_document, key_reference_of
 from imgsec.domain.policy import KeyReference, KeySecret
 from imgsec.domain.report import Change
@@ -90,8 +98,13 @@ def has_moved(alias: KeyAlias, kms: KeyReader) -> bool:
     return True
 
 
-def require_named(said: KeyReference | None, where: KeySecret, pair: Pair) -> str:
-    """The id of the key that the Secret names, which must be one of the two.
+def require_named(
+    said: KeyReference | None,
+    where: KeySecret,
+    keys: Iterable[tuple[StoredKey | None, Fingerprint]],
+    kms: KeyReader,
+) -> str:
+    """Which of these keys the Secret names, by its id; a spare copy of one is that one.
 
     Raises `ImgsecError` (key-unpublished, key-conflict).
     """
@@ -101,15 +114,50 @@ def require_named(said: KeyReference | None, where: KeySecret, pair: Pair) -> st
                 f"there is no Secret {where.namespace}/{where.name} that names the signing key"
             )
         )
-    known = [key.id for key in (pair.old, pair.new) if key is not None]
-    if said.kms_key_id not in known:
-        raise ImgsecError(
-            KEY_CONFLICT(
-                f"the Secret {where.namespace}/{where.name} names the key"
-                f" {said.kms_key_id or 'none'}, and the KMS has {', '.join(known)} here"
-            )
+    known = {key.id: fingerprint for key, fingerprint in keys if key is not None}
+    if said.kms_key_id in known:
+        return said.kms_key_id
+    copied = copied_key(said.kms_key_id, kms)
+    for key_id, fingerprint in known.items():
+        if fingerprint == copied:
+            return key_id
+    raise ImgsecError(
+        KEY_CONFLICT(
+            f"the Secret {where.namespace}/{where.name} names the key"
+            f" {said.kms_key_id or 'none'}, and the KMS has {', '.join(known)} here"
         )
-    return said.kms_key_id
+    )
+
+
+def copied_key(key_id: str, kms: KeyReader) -> Fingerprint | None:
+    """Of which key this id is a spare copy; None if it is none."""
+    stored = find_or_none(kms, key_id) if key_id else None
+    return marked(SPARE_PREFIX, stored.aliases) if stored is not None else None
+
+
+def spare_copies(fingerprint: Fingerprint, kms: KeyReader) -> list[StoredKey]:
+    """The secret halves that earlier or cancelled renewals of this key left."""
+    return [
+        key
+        for key in kms.list_keys()
+        if marked(SPARE_PREFIX, filter(is_key_name, key.aliases)) == fingerprint
+    ]
+
+
+def free_mark(plain: KeyAlias, further: KeyAlias, key: StoredKey, kms: KeyReader) -> KeyAlias:
+    """The name that this copy of a key is marked with, since a name can be one object's only."""
+    held = find_or_none(kms, str(plain))
+    return plain if held is None or held.id == key.id else further
+
+
+def require_not_cancelled(alias: KeyAlias, new: StoredKey | None) -> None:
+    """Raises `ImgsecError` (key-conflict) for a move that is on its way back."""
+    if new is None:
+        return
+    if marked(RETIRED_PREFIX, new.aliases) or marked(SPARE_PREFIX, new.aliases):
+        text = f"the successor of kms://{alias} ({new.id}) is being taken back"
+        hint = f"Finish that first: imgsec keys rotate {alias} --cancel"
+        raise ImgsecError(KEY_CONFLICT(text, hint=hint))
 
 
 def read_reference(where: KeySecret, sink: ManifestSink) -> KeyReference | None:
@@ -143,19 +191,28 @@ def move_alias(alias: KeyAlias, site: Site) -> tuple[Change, ...]:
     finds its public half as well. Raises `ImgsecError` (key-moving) if the KMS has not freed an
     alias in time.
     """
+    return _move(alias, alias.predecessor, alias.successor, site)
+
+
+def move_alias_back(alias: KeyAlias, site: Site) -> tuple[Change, ...]:
+    """The same the other way round, for those parts that have moved already."""
+    return _move(alias, alias.successor, alias.predecessor, site)
+
+
+def _move(alias: KeyAlias, leaves: KeyAlias, comes: KeyAlias, site: Site) -> tuple[Change, ...]:
+    """leaves, comes: by which other names the keys are found that lose and get the alias."""
     kms, deadline = site.kms, site.clock.monotonic() + site.wait_seconds
     leaving: list[tuple[str, StoredKey, str]] = []
     coming: list[tuple[str, str]] = []
-    rows = zip(alias.parts, alias.predecessor.parts, alias.successor.parts, strict=True)
-    for name, preceding, following in rows:
-        target, held = find_or_none(kms, following), find_or_none(kms, name)
+    for name, kept, sought in zip(alias.parts, leaves.parts, comes.parts, strict=True):
+        target, held = find_or_none(kms, sought), find_or_none(kms, name)
         if target is None or (held is not None and held.id == target.id):
             continue  # an older key has no certificate
         coming.append((name, target.id))
         if held is not None:
-            leaving.append((name, held, preceding))
-    for _, held, preceding in leaving:  # all of them first: each is found by its new name then
-        _add_when_free(preceding, held.id, site, deadline)
+            leaving.append((name, held, kept))
+    for _, held, kept in leaving:  # all of them first: each is found by its other name then
+        _add_when_free(kept, held.id, site, deadline)
     for name, held, _ in leaving:
         kms.remove_alias(held.id, name)
     for name, key_id in sorted(coming, key=lambda one: one[0] == str(alias)):
@@ -178,21 +235,16 @@ def _add_when_free(name: str, key_id: str, site: Site, deadline: float) -> None:
     raise ImgsecError(KEY_MOVING(f"the KMS has not freed the alias {name} yet"))
 
 
-def tidy_up(alias: KeyAlias, spent: KeyAlias | None, kms: AliasMover) -> None:
+def tidy_up(alias: KeyAlias, going: KeyAlias, spent: KeyAlias | None, kms: AliasMover) -> None:
     """Take the names of the move away again; NAME-next of the secret half goes last.
 
-    spent: what the predecessor's parts are called from now on; None for nothing.
+    going: by which name the key is found whose move this was; spent: what its parts are called from
+    now on, None for nothing.
     """
-    preceding = alias.predecessor.parts
-    held = [find_or_none(kms, name) for name in preceding]
     if spent is not None:
-        for key, name in zip(held, spent.parts, strict=True):
-            if key is not None:
-                kms.add_alias(key.id, name)
-    for key, name in reversed(list(zip(held, preceding, strict=True))):
-        if key is not None:
-            kms.remove_alias(key.id, name)
-    for name in reversed(alias.successor.parts):
-        key = find_or_none(kms, name)
-        if key is not None:
+        for name, mark in zip(going.parts, spent.parts, strict=True):
+            if (key := find_or_none(kms, name)) is not None:
+                kms.add_alias(key.id, mark)
+    for name in (*reversed(alias.predecessor.parts), *reversed(alias.successor.parts)):
+        if (key := find_or_none(kms, name)) is not None:
             kms.remove_alias(key.id, name)

@@ -59,6 +59,9 @@ def test_rotation_and_renewal_that_are_killed_after_each_change_end_well(bench: 
     images.write_text(image)
     rotate = ("keys", "rotate", alias, "--fingerprint", first, "--render", out)
     last = ("--switch", "now", "--retire", "now", "--resign-from", images)
+    assert killed_until_done(bench, *rotate) >= 4
+    assert killed_until_done(bench, *rotate, "--cancel") >= 7
+    assert set(bench.keys(alias)) == {alias, f"{alias}-public", f"{alias}-revocation"}
     assert killed_until_done(bench, *rotate, *last) >= 20
     names = {alias, f"{alias}-public", f"{alias}-revocation"}
     assert set(bench.keys(alias)) == names

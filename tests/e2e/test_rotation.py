@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import signal
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,79 @@ def test_renewed_key_keeps_its_signatures(cluster: Cluster) -> None:
 
 
 @pytest.mark.once
+def test_rotation_is_taken_back(cluster: Cluster) -> None:
+    bench, (old_id, _) = cluster.bench, cluster.reference()
+    before = cluster.sign()
+    new = cluster.rotate().expect(0).json["rotation"]["new"]["fingerprint"]
+    exported = bench.folder / "node.asc"
+    words = ("keys", "export", cluster.alias, "--public", "--file", exported)
+    bench.imgsec(*words).expect(0)
+    for fingerprint in (cluster.first, new):  # a node learns the new key before it signs
+        check = ("keys", "check", "--key", f"file:{exported}", "--fingerprint", fingerprint)
+        bench.imgsec(*check).expect(0)
+    done = cluster.rotate("--cancel").expect(0).json
+    assert done["rotation"]["stage"] == "none"
+    assert cluster.reference() == (old_id, cluster.first)
+    after = cluster.sign()
+    assert cluster.refused_by_skopeo(before, after) == []
+    done = cluster.keys("rotate", cluster.alias, "--cancel").expect(0).json
+    assert [note["code"] for note in done["notes"]] == ["nothing-to-do"]
+    run = ("setup-signing-keys", "--alias", cluster.alias, "--repository", "us.icr.io/team/*")
+    done = bench.imgsec(*run, "--render", bench.folder / "again").expect(0).json
+    assert {one["state"] for one in done["changes"] if "kms:" in one["target"]} == {"unchanged"}
+    cluster.rotate("--cancel", "--switch", "now").expect(2, "invalid-option")
+
+
+@pytest.mark.once
+def test_new_key_that_leaked_is_revoked_and_the_old_one_signs_again(cluster: Cluster) -> None:
+    bench, before = cluster.bench, cluster.sign()
+    made = cluster.rotate("--switch", "now").expect(0).json["rotation"]["new"]
+    by_new = cluster.sign()
+    cluster.rotate("--cancel").expect(1, "key-conflict")
+    words = ("--fingerprint", made["fingerprint"])
+    cluster.keys("revoke", cluster.alias, *words).expect(0)
+    cluster.rotate().expect(1, "key-revoked")
+    cluster.rotate("--cancel").expect(0)
+    after = cluster.sign()
+    assert cluster.refused_by_skopeo(before, by_new, after) == [by_new]
+    bench.imgsec("sign-image", before, "--key", made["keyId"]).expect(1, "key-revoked")
+    done = bench.imgsec("verify-image", after, "--key", f"kms://{cluster.alias}").expect(0)
+    assert done.json["images"][0]["signature"]["signer"] == cluster.first
+
+
+@pytest.mark.once
+def test_second_folder_is_brought_along_later(cluster: Cluster) -> None:
+    """And what runs by its digest alone is signed again."""
+    bench, other = cluster.bench, replace(cluster, folder=cluster.bench.folder / "other")
+    name, digest = bench.push(bench.repository())
+    bench.imgsec("sign-image", name, "--key", f"kms://{cluster.alias}").expect(0)
+    image = f"{name.rpartition(':')[0]}@{digest}"
+    shutil.copytree(cluster.folder, other.folder)
+    images = bench.folder / "images.txt"
+    images.write_text(f"{image}\n")
+    words = ("--switch", "now", "--retire", "now", "--resign-from", images)
+    cluster.rotate(*words).expect(0)
+    assert (cluster.stage(), other.stage()) == ("none", "made")
+    bench.imgsec("sign-image", name, "--key", other.reference()[0]).expect(1, "key-retired")
+    done = other.rotate(*words).expect(0).json
+    assert [one["signature"]["new"] for one in done["images"]] == [False]
+    assert (other.stage(), other.reference()) == ("none", cluster.reference())
+    assert other.refused_by_skopeo(image, other.sign()) == []
+    cluster.keys("renew", cluster.alias, "--until", "2099-01-31").expect(0)
+    other.sign()  # with the spare copy, which has the earlier end
+    other.keys("renew", cluster.alias, "--until", "2099-01-31").expect(0)
+    assert other.reference() == cluster.reference()
+    assert (other.folder / SECRET).read_bytes() == (cluster.folder / SECRET).read_bytes()
+    spare = [one for one in bench.imgsec("keys", "list").json["keys"] if "spare-" in one["alias"]]
+    done = cluster.keys("revoke", cluster.alias, "--fingerprint", cluster.reference()[1])
+    done.expect(0)
+    for entry in spare:
+        if entry["fingerprint"] == cluster.reference()[1]:
+            run = bench.imgsec("sign-image", name, "--key", entry["keyId"])
+            run.expect(1, "key-revoked")
+
+
+@pytest.mark.once
 def test_revoked_key_counts_nowhere(cluster: Cluster) -> None:
     bench = cluster.bench
     image = cluster.sign()
@@ -265,6 +339,9 @@ def test_revoked_key_counts_nowhere(cluster: Cluster) -> None:
         ),
         (("renew", "x-y", "--until", "now"), 2, "invalid-option"),
         (("renew", "x-y", "--until", "2020-01-01"), 2, "invalid-option"),
+        (("renew", "x-y", "--until", "2106-02-07"), 2, "invalid-option"),
+        (("rotate", "x-y", "--cancel"), 3, "key-not-found"),
+        (("rotate", "x-y", "--cancel", "--status"), 2, "invalid-option"),
         (("renew", "x-y", "--until", "2099-01-01"), 3, "key-not-found"),
         (("revoke", "x-y", "--fingerprint", "AB" * 20), 3, "key-not-found"),
         (

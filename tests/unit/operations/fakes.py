@@ -26,6 +26,7 @@ from imgsec.reasons import (
     KEY_REVOKED,
     NOT_ASSESSED,
     OUTPUT_UNWRITABLE,
+    REQUEST_REFUSED,
     SIGNATURE_INVALID,
     SIGNATURE_STORE_MISSING,
     SIGNATURE_UNTRUSTED,
@@ -377,7 +378,8 @@ class FakeVault:
         if alias in stored.aliases:
             return
         self._require_free(alias)
-        assert len(stored.aliases) < 5
+        if len(stored.aliases) == 5:
+            raise ImgsecError(REQUEST_REFUSED("five aliases already"))
         self.step()
         self.keys[key_id] = replace(stored, aliases=(*stored.aliases, alias)), content
         self.step()
@@ -430,6 +432,10 @@ class FakeSink:
     def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
         held = self.documents.values()
         return tuple(one for one in held if is_ours(one) and holds_public_key(one))
+
+    def list_foreign_key_secrets(self) -> tuple[dict[str, Any], ...]:
+        held = self.documents.values()
+        return tuple(one for one in held if not is_ours(one) and holds_public_key(one))
 
     def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
         return tuple(one for one in self.documents.values() if one["kind"] == kind)

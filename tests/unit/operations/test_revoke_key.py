@@ -1,35 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation
+from imgsec.domain.rotation import Stage
 from imgsec.domain.verifiers import Verifier, judge_key
 from imgsec.operations.inspect_keys import list_keys
 from imgsec.operations.published_keys import read_published
-from imgsec.operations.revoke_key import Revocation, Revoked, revoke_key
-from imgsec.operations.rotate_key import RotationPlan, rotate_key
-from imgsec.operations.signing_key import KeyShelf, load_public_keys, load_signing_key
-from tests.unit.operations.fakes import OTHER_SIGNER, SIGNER, FakeKeyring, message
-from tests.unit.operations.test_rotate_key import (
-    ALIAS,
+from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
+from imgsec.operations.signing_key import (
+    SIGNING_PART,
+    KeyShelf,
+    describe,
+    load_public_keys,
+    load_signing_key,
+)
+from tests.unit.operations.fakes import OTHER_SIGNER, SIGNER, FakeKeyring, FakeSink, message
+from tests.unit.operations.town import (
     NO_FILES,
     NOW_AT_ONCE,
-    REFERENCE,
+    UNTIL,
+    Killed,
     Town,
+    all_at_once,
+    alone,
+    ended,
+    keys_in,
     prepared,
 )
 from tests.unit.refusals import refused
-
-
-def revoke(town: Town, *images: ImageReference, **changes: Any) -> Revoked:
-    wanted: dict[str, Any] = {"accept_lockout": False, **changes}
-    site = town.site(cluster=wanted.pop("cluster", None))
-    return revoke_key(Revocation("release", SIGNER, images, **wanted), site)
 
 
 def accepted(town: Town, signer: Fingerprint) -> set[Verifier]:
@@ -37,27 +41,21 @@ def accepted(town: Town, signer: Fingerprint) -> set[Verifier]:
     return {one for one in Verifier if judge_key(one, signer, keys, town.now).passed}
 
 
-def alone() -> Town:
-    """One key, published by itself, and what it signed."""
-    town = Town()
-    town.set_up()
-    for number in range(3):
-        town.release(number)
-    return town
-
-
 def test_revoked_key_alone_is_published_as_revoked() -> None:
     town = alone()
-    done = revoke(town)
+    done = town.revoke()
     assert done.verdict.passed
     assert accepted(town, SIGNER) == set()
     assert [key.is_revoked for key in read_published(town.published, FakeKeyring()).every] == [True]
-    assert [note.code for note in done.verdict.notes] == ["deleting-undoes-nothing"]
+    assert [note.code for note in done.verdict.notes] == [
+        "deleting-undoes-nothing",
+        "nothing-looked-at",
+    ]
 
 
 def test_beside_another_key_the_revoked_one_is_published_no_more() -> None:
     town = prepared()
-    revoke(town)
+    town.revoke()
     keys = read_published(town.published, FakeKeyring())
     assert [key.fingerprint for key in keys.every] == [OTHER_SIGNER]
     assert accepted(town, OTHER_SIGNER) == set(Verifier)
@@ -65,7 +63,7 @@ def test_beside_another_key_the_revoked_one_is_published_no_more() -> None:
 
 def test_kms_says_from_then_on_that_the_key_is_revoked() -> None:
     town = alone()
-    revoke(town)
+    town.revoke()
     for name in ("release", "id-0"):
         with refused("key-revoked"):
             load_signing_key(
@@ -86,9 +84,9 @@ def test_kms_says_from_then_on_that_the_key_is_revoked() -> None:
 
 def test_second_run_changes_nothing() -> None:
     town = alone()
-    revoke(town)
+    town.revoke()
     before, published = dict(town.kms.keys), town.published
-    assert revoke(town).verdict.passed
+    assert town.revoke().verdict.passed
     assert (town.kms.keys, town.published) == (before, published)
 
 
@@ -99,13 +97,13 @@ def test_what_only_the_key_signed_is_said_and_stops_it() -> None:
     signature = message(both.tagged_name, both.digest, OTHER_SIGNER)
     town.registry.signatures[both.canonical_name].append(signature)
     before = town.published
-    done = revoke(town, *town.images, foreign)
+    done = town.revoke(images=(*town.images, foreign))
     assert [part.verdict.outcome.word for part in done.images] == ["pass"] + ["refused"] * 3
     codes = [[reason.code for reason in part.verdict.reasons] for part in done.images]
     assert ["key-revoked" in found for found in codes] == [False, True, True, False]
     assert done.verdict.reasons[0].text.startswith("2 of 4 ")
     assert (town.published, done.changes) == (before, ())
-    assert revoke(town, *town.images, accept_lockout=True).verdict.passed
+    assert town.revoke(images=tuple(town.images), accept_lockout=True).verdict.passed
     assert town.published != before
 
 
@@ -133,12 +131,9 @@ def test_what_runs_is_looked_at_where_a_cluster_is_at_hand(tool: str) -> None:
     town = prepared()
     cluster = Running(town.images[0].tagged_name)
     if tool == "revoke":
-        done: Any = revoke(town, cluster=cluster)
+        done: Any = town.revoke(cluster=cluster)
     else:
-        plan = RotationPlan(
-            ALIAS, SIGNER, REFERENCE, KeyRequest("imgsec signing"), NOW_AT_ONCE, NOW_AT_ONCE
-        )
-        done = rotate_key(plan, replace(town.site(), cluster=cluster))
+        done = town.rotate(cluster=cluster, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE)
         assert accepted(town, SIGNER) == set(Verifier)
     assert [one.image for one in done.running] == [cluster.image]
     assert done.verdict.reasons[0].code == "running-images-refused"
@@ -147,5 +142,129 @@ def test_what_runs_is_looked_at_where_a_cluster_is_at_hand(tool: str) -> None:
 def test_another_key_than_the_named_one_is_not_revoked() -> None:
     town = alone()
     with refused("key-fingerprint-mismatch"):
-        revoke_key(Revocation("release", OTHER_SIGNER), town.site())
+        town.revoke(OTHER_SIGNER)
     assert accepted(town, SIGNER) == set(Verifier)
+
+
+def test_every_copy_of_the_key_is_marked() -> None:
+    """What an earlier renewal left signs with the same key; so does one under another alias."""
+    town = ended()
+    town.renew(UNTIL)
+    secret = town.kms.fetch_key("release")[1]
+    town.kms.store_key("twin", secret, name="n", description=describe(SIGNING_PART, SIGNER))
+    spare = KeyAlias.spare(SIGNER, "id-0")
+    for name in ("id-0", str(spare), "twin"):
+        assert signs(town, name) == SIGNER
+    town.revoke()
+    for name in ("release", "id-0", str(spare), "twin"):
+        with refused("key-revoked"):
+            signs(town, name)
+    held = dict(town.kms.keys)
+    town.revoke(name="id-0")
+    assert town.kms.keys == held
+
+
+def test_revoked_key_is_not_stored_again() -> None:
+    town = alone()
+    secret = town.kms.fetch_key("release")[1]
+    town.revoke()
+    wanted = Wanted(KeyAlias("again"), secret, expected=SIGNER)
+    with refused("key-revoked"):
+        store_signing_key(wanted, kms=town.kms, keyring=town.keyring(), now=town.now)
+
+
+def test_place_that_does_not_publish_the_key_is_not_passed_over() -> None:
+    town, other = alone(), FakeSink()
+    other.documents = {"Secret/portieris-keys": town.sink.documents["Secret/portieris-keys"]}
+    with refused("key-unpublished"):
+        town.revoke(sink=other)
+    assert signs(town, "release") == SIGNER
+    assert town.revoke(sink=other, accept_lockout=True).verdict.passed
+
+
+def test_retired_key_is_revoked_where_nothing_publishes_it() -> None:
+    town = prepared()
+    all_at_once(town)
+    done = town.revoke(name=str(KeyAlias.retired(SIGNER)))
+    assert done.verdict.passed
+    with refused("key-revoked"):
+        signs(town, "id-0")
+
+
+def test_foreign_secret_with_the_key_is_told_and_left_alone() -> None:
+    town = alone()
+    foreign = copy.deepcopy(town.sink.documents["Secret/public"])
+    foreign["metadata"] = {"name": "theirs", "namespace": "apps"}
+    town.sink.documents["Secret/theirs"] = foreign
+    done = town.revoke()
+    assert [reason.code for reason in done.verdict.reasons] == ["foreign-object"]
+    assert "apps/theirs" in done.verdict.reasons[0].text
+    assert accepted(town, SIGNER) == set(), "what is ours is done all the same"
+    assert town.sink.documents["Secret/theirs"] == foreign
+
+
+def test_mark_that_the_kms_refuses_stops_nothing_else() -> None:
+    town = alone()
+    for number in range(4):
+        town.kms.add_alias("id-0", f"own-{number}")
+    done = town.revoke()
+    assert [reason.code for reason in done.verdict.reasons] == ["request-refused"]
+    assert accepted(town, SIGNER) == set()
+
+
+@pytest.mark.parametrize("moment", range(1, 20))
+def test_revocation_in_the_middle_of_a_renewal_is_no_dead_end(moment: int) -> None:
+    town = ended()
+    town.is_watched, town.dies_at = True, moment
+    with pytest.raises(Killed):
+        town.renew(UNTIL)
+    town.is_watched = False
+    name = "release" if "release" in town.kms.names else "release-old"
+    town.revoke(name=name)
+    for key_id in ("id-0", "id-3"):
+        if key_id in town.kms.keys and "secret" in town.kms.keys[key_id][0].description:
+            with refused("key-revoked"):
+                signs(town, key_id)
+    town.clock.at += 600
+    if "release-next" in town.kms.names:
+        with refused("key-revoked") as reasons:
+            town.renew(UNTIL)
+        assert "--cancel" in (reasons[0].hint or "")
+    town.cancel()
+    town.clock.at += 600
+    all_at_once_accepting(town)
+    assert town.signs_by_alias() == town.signs_by_reference() == OTHER_SIGNER
+    assert keys_in(town.sink) == [OTHER_SIGNER]
+
+
+@pytest.mark.parametrize("stage", ["published", "switching", "switched"])
+def test_new_key_of_a_rotation_is_revoked_and_the_old_one_is_back(stage: str) -> None:
+    town = prepared()
+    if stage != "published":
+        town.rotate(switch=NOW_AT_ONCE, patience=30.0 if stage == "switching" else 600.0)
+    assert town.stage == stage
+    town.revoke(OTHER_SIGNER, "release-next", accept_lockout=True)
+    with refused("key-revoked") as reasons:
+        town.rotate(switch=NOW_AT_ONCE)
+    assert "--cancel" in (reasons[0].hint or "")
+    town.clock.at += 600
+    done = town.cancel()
+    assert done.rotation.stage is Stage.NONE
+    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
+    assert keys_in(town.sink) == [SIGNER]
+    assert list(town.refusals()) == []
+
+
+def signs(town: Town, name: str) -> Fingerprint:
+    key, _ = load_signing_key(
+        KeyLocation("kms", name),
+        KeyShelf(NO_FILES, town.kms),
+        town.keyring(),
+        expected=SIGNER,
+        now=town.now,
+    )
+    return key.fingerprint
+
+
+def all_at_once_accepting(town: Town) -> None:
+    town.rotate(switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, accept_lockout=True)

@@ -8,232 +8,55 @@ is accepted by Portieris's rule and by GPGME's, and whoever signs has a key that
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from typing import Any
+import copy
+from datetime import timedelta
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation, KeyRequest, SecretBytes
-from imgsec.domain.kubernetes import key_reference_of
-from imgsec.domain.policy import KeySecret, Namespace, ObjectName
+from imgsec.domain.keys import (
+    Fingerprint,
+    KeyAlias,
+    KeyLocation,
+    KeyRequest,
+    SecretBytes,
+)
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.rotation import Stage, When
 from imgsec.domain.verdict import Verdict
-from imgsec.domain.verifiers import Verifier, judge_key
-from imgsec.errors import ImgsecError
-from imgsec.operations.published_keys import read_published
-from imgsec.operations.renew_key import Renewal, Renewed, renew_key
-from imgsec.operations.rotate_key import Rotated, RotationPlan, rotate_key, show_rotation
-from imgsec.operations.setup_signing_keys import ClusterNames, Wanted, setup_signing_keys
-from imgsec.operations.signing_key import KeyShelf, load_public_keys, load_signing_key
-from imgsec.operations.succession import Site
+from imgsec.operations.inspect_keys import list_keys, show_key
+from imgsec.operations.rotate_key import RotationPlan, rotate_key, show_rotation
+from imgsec.operations.signing_key import (
+    SIGNING_PART,
+    KeyShelf,
+    describe,
+    load_keys_to_publish,
+    load_signing_key,
+)
 from imgsec.operations.verify_image import check_signatures
 from tests.unit.operations.fakes import (
     NOW,
     OTHER_SIGNER,
     SIGNER,
-    FakeClock,
     FakeKeyring,
-    FakeRegistry,
-    FakeSigner,
     FakeSink,
-    FakeVault,
-    message,
+)
+from tests.unit.operations.town import (
+    ALIAS,
+    DAY,
+    NO_FILES,
+    NOW_AT_ONCE,
+    REFERENCE,
+    UNTIL,
+    Killed,
+    Town,
+    all_at_once,
+    assert_finished,
+    ended,
+    keys_in,
+    moments,
+    prepared,
 )
 from tests.unit.refusals import refused
-
-ALIAS = KeyAlias("release")
-SECRET = KeySecret(ObjectName("public"), Namespace("portieris"))
-REFERENCE = KeySecret(ObjectName("portieris-keys"), Namespace("portieris"))
-DAY = 24 * 3600
-LEARNING_DAYS = 7  # until the last node has what was published
-
-
-class Killed(BaseException):
-    """The process is gone, as by SIGKILL."""
-
-
-@dataclass
-class Town:
-    """A KMS, a cluster, nodes that learn late, and a registry with what should run."""
-
-    clock: FakeClock = field(default_factory=FakeClock)
-    sink: FakeSink = field(default_factory=FakeSink)
-    registry: FakeRegistry = field(default_factory=FakeRegistry)
-    images: list[ImageReference] = field(default_factory=list)
-    copies: list[tuple[float, bytes]] = field(default_factory=list)  # published, and since when
-    moments: int = 0
-    dies_at: int | None = None
-    is_watched: bool = False
-
-    def __post_init__(self) -> None:
-        self.kms = FakeVault(self.clock, step=self.step)
-        self.sink.on_publish = self.sink.after_publish = self.step
-
-    @property
-    def now(self) -> datetime:
-        return self.clock.now()
-
-    def keyring(self, next_key: Fingerprint = OTHER_SIGNER) -> FakeKeyring:
-        return FakeKeyring(next_key, now=self.now)
-
-    def set_up(self, days: int = 365) -> None:
-        setup_signing_keys(
-            Wanted(ALIAS, KeyRequest("imgsec image signing", valid_days=days)),
-            kms=self.kms,
-            keyring=self.keyring(SIGNER),
-            sink=self.sink,
-            names=ClusterNames(SECRET, REFERENCE.name, None),
-            now=self.now,
-        )
-        self.copies.append((self.clock.at - LEARNING_DAYS * DAY, self.published))
-
-    def site(self, *, patience: float = 600.0, **changes: Any) -> Site:
-        site = Site(
-            kms=self.kms,
-            keyring=self.keyring(),
-            place=self.sink,
-            clock=self.clock,
-            signing=lambda: (self.registry, FakeSigner(self.registry)),
-            progress=lambda _: None,
-            wait_seconds=patience,
-        )
-        return replace(site, **changes)
-
-    def rotate(self, *, patience: float = 600.0, **plan: Any) -> Rotated:
-        wanted = RotationPlan(ALIAS, SIGNER, REFERENCE, KeyRequest("imgsec image signing"), **plan)
-        done = rotate_key(wanted, self.site(patience=patience))
-        if self.published != self.copies[-1][1]:
-            self.copies.append((self.clock.at, self.published))
-        return done
-
-    def renew(self, until: datetime) -> Renewed:
-        done = renew_key(Renewal(ALIAS, REFERENCE, until), self.site())
-        if self.published != self.copies[-1][1]:
-            self.copies.append((self.clock.at, self.published))
-        return done
-
-    @property
-    def stage(self) -> Stage:
-        return show_rotation(ALIAS, REFERENCE, self.site()).stage
-
-    @property
-    def published(self) -> bytes:
-        return base64.b64decode(self.sink.documents["Secret/public"]["data"]["key"])
-
-    @property
-    def on_the_slowest_node(self) -> bytes:
-        learned = [c for since, c in self.copies if since <= self.clock.at - LEARNING_DAYS * DAY]
-        return learned[-1]
-
-    # --- Those who use it ---------------------------------------------------------------------
-
-    def signs_by_reference(self) -> Fingerprint:
-        """A pipeline that takes key id and fingerprint from the Secret."""
-        said = key_reference_of(self.sink.documents["Secret/portieris-keys"])
-        where = KeyLocation("kms", said.kms_key_id)
-        key, _ = load_signing_key(
-            where,
-            KeyShelf(NO_FILES, self.kms),
-            self.keyring(),
-            expected=Fingerprint(said.fingerprint),
-            now=self.now,
-        )
-        return key.fingerprint
-
-    def signs_by_alias(self) -> Fingerprint | None:
-        """A pipeline that only knows the alias; None while it is told to wait."""
-        try:
-            key, _ = load_signing_key(
-                KeyLocation("kms", str(ALIAS)),
-                KeyShelf(NO_FILES, self.kms),
-                self.keyring(),
-                expected=None,
-                now=self.now,
-            )
-        except ImgsecError as error:
-            if error.reason.code != "key-moving":
-                raise
-            return None
-        return key.fingerprint
-
-    def release(self, number: int) -> ImageReference:
-        """A new image, signed by whatever key signs now; from now on it should run."""
-        image = self.registry.push(f"r.example/app:{number}")
-        assert image.digest is not None
-        signature = message(image.tagged_name, image.digest, self.signs_by_reference())
-        self.registry.signatures[image.canonical_name] = [signature]
-        self.images.append(image)
-        return image
-
-    def refusals(self) -> Iterator[str]:
-        """Whatever should run, or should be able to sign, and is not accepted somewhere."""
-        copies = {Verifier.PORTIERIS: self.published, Verifier.GPGME: self.on_the_slowest_node}
-        accepted = {
-            verifier: [
-                signer
-                for signer in (SIGNER, OTHER_SIGNER)
-                if judge_key(verifier, signer, read_published(copy, FakeKeyring()), self.now).passed
-            ]
-            for verifier, copy in copies.items()
-        }
-        for verifier, signers in accepted.items():
-            for image in self.images:
-                signatures = self.registry.signatures[image.canonical_name]
-                keyring = FakeKeyring()
-                if not signers or isinstance(
-                    check_signatures(image, signatures, keyring, *signers), Verdict
-                ):
-                    yield f"{verifier} refuses {image}"
-            for signer in (self.signs_by_reference(), self.signs_by_alias()):
-                if signer is not None and signer not in signers:
-                    yield f"{signer} signs, and {verifier} does not accept it"
-        yield from self._refused_by_alias()
-
-    def _refused_by_alias(self) -> Iterator[str]:
-        try:
-            keys = load_public_keys(
-                KeyLocation("kms", str(ALIAS)),
-                KeyShelf(NO_FILES, self.kms),
-                self.keyring(),
-                expected=None,
-            )
-        except ImgsecError as error:
-            if error.reason.code != "key-moving":
-                raise
-            return
-        for image in self.images:
-            signatures = self.registry.signatures[image.canonical_name]
-            signers = [key.fingerprint for key in keys]
-            if isinstance(check_signatures(image, signatures, FakeKeyring(), *signers), Verdict):
-                yield f"verifying {image} by the alias is refused"
-
-    def step(self) -> None:
-        if not self.is_watched:
-            return
-        self.moments += 1
-        assert list(self.refusals()) == []
-        if self.moments == self.dies_at:
-            raise Killed
-
-
-class _NoFiles:
-    def read_secret_key(self, _: KeyLocation) -> Any:
-        raise AssertionError("no file is read")
-
-    def read_public_key(self, _: KeyLocation) -> Any:
-        raise AssertionError("no file is read")
-
-
-NO_FILES = _NoFiles()
-NOW_AT_ONCE = When(None)
-
-
-def all_at_once(town: Town) -> Rotated:
-    images = tuple(town.images)
-    return town.rotate(switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, images=images)
 
 
 def test_year_with_a_rotation_refuses_nothing_that_should_run() -> None:
@@ -267,25 +90,6 @@ def test_switch_before_every_node_knows_the_new_key_would_refuse() -> None:
     assert list(town.refusals())
 
 
-def moments() -> int:
-    """How many moments a whole rotation has, two for each change."""
-    town = prepared()
-    town.is_watched = True
-    all_at_once(town)
-    return town.moments
-
-
-def prepared() -> Town:
-    """Both keys have been published for long, and three images run."""
-    town = Town()
-    town.set_up()
-    for number in range(3):
-        town.release(number)
-    town.rotate()
-    town.clock.at = 30 * DAY
-    return town
-
-
 def test_rotation_that_is_killed_at_any_moment_is_finished_by_the_next_run() -> None:
     whole = moments()
     assert whole > 30
@@ -301,15 +105,6 @@ def test_rotation_that_is_killed_at_any_moment_is_finished_by_the_next_run() -> 
         assert done.verdict.passed, (moment, done.verdict)
         assert done.rotation.stage is Stage.NONE
         assert_finished(town)
-
-
-def assert_finished(town: Town) -> None:
-    signing = {f"retired-{SIGNER}{part}" for part in ("", "-public", "-revocation")}
-    assert set(town.kms.names) == signing | {"release", "release-public", "release-revocation"}
-    assert town.signs_by_alias() == town.signs_by_reference() == OTHER_SIGNER
-    keys = read_published(town.published, FakeKeyring())
-    assert [key.fingerprint for key in keys.every] == [OTHER_SIGNER]
-    assert len(town.kms.keys) == 6
 
 
 @pytest.mark.parametrize("moment", range(1, 12))
@@ -426,79 +221,199 @@ def test_rotation_begins_only_where_the_key_is_published(change: str) -> None:
     assert len(town.kms.keys) == held
 
 
-# --- Renewing -------------------------------------------------------------------------------------
-
-UNTIL = NOW + timedelta(days=1000)
-
-
-def ended(days: int = 20) -> Town:
-    """A key whose end date is past, and images that it signed."""
-    town = Town()
-    town.set_up(days=days)
-    for number in range(3):
-        town.release(number)
-    town.clock.at = (days - 10) * DAY
-    return town
-
-
-def test_renewed_key_is_accepted_again_where_it_had_ended() -> None:
-    town = ended()
-    town.clock.at = 30 * DAY
-    keys = read_published(town.published, FakeKeyring())
-    assert not judge_key(Verifier.GPGME, SIGNER, keys, town.now).passed
-    done = town.renew(UNTIL)
-    keys = read_published(town.published, FakeKeyring())
-    assert judge_key(Verifier.GPGME, SIGNER, keys, town.now).passed
-    assert done.key.expires == UNTIL
-    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
-    assert done.summary.key_id == town.kms.names["release"] == "id-3"
-    town.clock.at += LEARNING_DAYS * DAY
-    assert list(town.refusals()) == []
-    again = town.renew(UNTIL)
-    assert [note.code for note in again.notes] == ["nothing-to-do"]
-    assert len(town.kms.keys) == 6
-
-
-def test_renewal_that_is_killed_at_any_moment_is_finished_by_the_next_run() -> None:
-    town = ended()
-    town.is_watched = True
-    town.renew(UNTIL)
-    whole = town.moments
-    assert whole > 30
-    for moment in range(1, whole + 1):
-        town = ended()
-        town.is_watched, town.dies_at = True, moment
-        with pytest.raises(Killed):
-            town.renew(UNTIL)
-        assert list(town.refusals()) == [], moment
-        town.dies_at = None
-        town.renew(UNTIL)
-        assert set(town.kms.names) == {"release", "release-public", "release-revocation"}, moment
-        assert len(town.kms.keys) == 6, moment
-        assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
-        assert read_published(town.published, FakeKeyring()).every[0].expires == UNTIL
-
-
-@pytest.mark.parametrize("said", ["", f"imgsec secret half, OpenPGP fingerprint {SIGNER}"])
-def test_key_that_somebody_else_put_there_is_not_published(said: str) -> None:
+@pytest.mark.parametrize("whose", ["nobody's", "another key's", "another alias's"])
+def test_key_that_somebody_else_put_there_is_not_published(whose: str) -> None:
     town = Town()
     town.set_up()
     secret = SecretBytes(b"\x95secret " + str(OTHER_SIGNER).encode())
-    town.kms.store_key("release-next", secret, name="theirs", description=said)
+    said = {
+        "nobody's": "",
+        "another key's": describe(SIGNING_PART, SIGNER),
+        "another alias's": describe(SIGNING_PART, OTHER_SIGNER),
+    }[whose]
+    theirs = town.kms.store_key("release-next", secret, name="theirs", description=said)
+    if whose == "another alias's":
+        town.kms.add_alias(theirs.id, "staging")
     before = town.published
     with refused("key-conflict"):
         town.rotate(switch=NOW_AT_ONCE)
     assert town.published == before
 
 
-def test_renewing_and_rotating_do_not_mix() -> None:
+# --- Dates ----------------------------------------------------------------------------------------
+
+
+def test_dates_that_are_past_leave_an_overlap_all_the_same() -> None:
+    """A nightly job that did not run for a month: one stage in each run."""
+    town = Town()
+    town.set_up()
+    images = (town.release(1),)
+    switch, retire = (When(NOW + timedelta(days=days)) for days in (1, 2))
+    town.clock.at = 30 * DAY
+    seen = []
+    for _ in range(4):
+        done = town.rotate(switch=switch, retire=retire, images=images)
+        seen.append((done.rotation.stage, [note.code for note in done.verdict.notes]))
+        town.clock.at += DAY
+    assert seen == [
+        (Stage.PUBLISHED, ["not-yet-due"]),
+        (Stage.SWITCHED, ["not-yet-due"]),
+        (Stage.NONE, []),
+        (Stage.NONE, ["nothing-to-do"]),
+    ]
+
+
+@pytest.mark.parametrize("days", [0, -1])
+def test_retirement_comes_after_the_switch(days: int) -> None:
+    switch, retire = When(NOW), When(NOW + timedelta(days=days))
+    with refused("invalid-option"):
+        RotationPlan(ALIAS, SIGNER, REFERENCE, KeyRequest("imgsec signing"), switch, retire)
+
+
+# --- What is signed again -------------------------------------------------------------------------
+
+
+def test_image_is_signed_again_by_its_digest_when_its_tag_has_moved_on() -> None:
+    """What runs by digest stays deployable, whatever its tag names now, or without one."""
     town = prepared()
-    with refused("key-conflict"):
-        town.renew(UNTIL)
-    town = ended()
-    town.is_watched, town.dies_at = True, 8
+    first, second = town.images[:2]
+    town.registry.push(first.tagged_name, b'{"newer": 1}')
+    bare = ImageReference.parse(second.canonical_name)
+    done = town.rotate(images=(first, bare), switch=NOW_AT_ONCE, retire=NOW_AT_ONCE)
+    assert done.verdict.passed, done.verdict
+    for image in (first, second):
+        signatures = town.registry.signatures[image.canonical_name]
+        keyring = FakeKeyring()
+        found = check_signatures(image, signatures, keyring, OTHER_SIGNER)
+        assert not isinstance(found, Verdict)
+
+
+# --- Several clusters -----------------------------------------------------------------------------
+
+
+def test_cluster_that_was_left_out_is_brought_along() -> None:
+    """The rotation ended in one cluster; the other one still publishes, and names, the old key."""
+    town, other = Town(), FakeSink()
+    town.set_up()
+    town.set_up(sink=other)
+    image = town.release(1)
+    town.rotate()
+    town.clock.at = 30 * DAY
+    all_at_once(town)
+    assert (keys_in(other), keys_in(town.sink)) == ([SIGNER], [OTHER_SIGNER])
+    with refused("key-retired"):
+        town.signs_by_reference(other)
+    status = show_rotation(ALIAS, REFERENCE, town.site(place=other))
+    assert (status.stage, status.old and status.old.fingerprint) == (Stage.MADE, SIGNER)
+    done = town.rotate(sink=other)
+    assert done.rotation.stage is Stage.PUBLISHED
+    assert set(keys_in(other)) == {SIGNER, OTHER_SIGNER}
+    done = town.rotate(sink=other, switch=NOW_AT_ONCE)
+    assert done.rotation.stage is Stage.SWITCHED
+    assert town.signs_by_reference(other) == OTHER_SIGNER
+    with refused("invalid-option"):
+        town.rotate(sink=other, retire=NOW_AT_ONCE)
+    done = town.rotate(sink=other, retire=NOW_AT_ONCE, images=(image,))
+    assert (done.rotation.stage, keys_in(other)) == (Stage.NONE, [OTHER_SIGNER])
+    done = town.rotate(sink=other, retire=NOW_AT_ONCE, images=(image,))
+    assert [note.code for note in done.verdict.notes] == ["nothing-to-do"]
+    assert len(town.kms.keys) == 6
+
+
+def test_cluster_that_is_behind_keeps_the_old_key_published_while_the_first_one_ends() -> None:
+    """Killed in the first one, after the old key got the name of a retired one."""
+    town, other = prepared(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    town.is_watched, town.dies_at = True, moments_until_retired()
     with pytest.raises(Killed):
-        town.renew(UNTIL)
+        all_at_once(town)
     town.is_watched = False
-    with refused("key-conflict"):
+    assert f"retired-{SIGNER}" in town.kms.names
+    assert "release-next" in town.kms.names
+    done = town.rotate(sink=other)
+    assert keys_in(other) == [SIGNER, OTHER_SIGNER]
+    assert done.rotation.stage is Stage.PUBLISHED
+    done = town.rotate(
+        sink=other, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, images=tuple(town.images)
+    )
+    assert (done.rotation.stage, keys_in(other)) == (Stage.NONE, [OTHER_SIGNER])
+
+
+def moments_until_retired() -> int:
+    for moment in range(1, 100):
+        town = prepared()
+        town.is_watched, town.dies_at = True, moment
+        with pytest.raises(Killed):
+            all_at_once(town)
+        if f"retired-{SIGNER}" in town.kms.names:
+            return moment
+    raise AssertionError("it is never retired")
+
+
+def test_spare_copy_is_no_key_of_its_own() -> None:
+    town, other = ended(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    town.renew(UNTIL)
+    entries = {entry.alias: entry for entry in list_keys(town.kms, town.keyring(), None, now=NOW)}
+    spare = str(KeyAlias.spare(SIGNER, "id-0"))
+    assert set(entries) == {"release", spare}
+    assert [note.code for note in entries[spare].verdict.notes] == ["spare-copy"]
+    town.clock.at += 600
+    done = town.rotate(sink=other)  # its Secret names the spare copy, which is that key
+    assert done.rotation.stage is Stage.PUBLISHED
+    town.rotate()
+    all_at_once(town)
+    with refused("key-retired"):
+        town.signs_by_reference(other)
+
+
+def test_secret_that_imgsec_may_not_change_stops_it_before_there_is_a_key() -> None:
+    town = Town()
+    town.set_up()
+    foreign = copy.deepcopy(town.sink.documents["Secret/public"])
+    foreign["metadata"] = {"name": "theirs", "namespace": "apps"}
+    town.sink.documents["Secret/theirs"] = foreign
+    held = dict(town.kms.keys)
+    with refused("foreign-object") as reasons:
         town.rotate()
+    assert "apps/theirs" in reasons[0].text
+    with refused("foreign-object"):
+        town.renew(UNTIL)
+    assert town.kms.keys == held
+
+
+# --- What others are told -------------------------------------------------------------------------
+
+
+def test_copy_of_ones_own_has_both_keys_before_the_switch() -> None:
+    town = prepared()
+    for stage in (Stage.PUBLISHED, Stage.SWITCHED):
+        assert town.stage is stage
+        keyring = town.keyring()
+        keys = load_keys_to_publish(KeyLocation("kms", "release"), town.kms, keyring)
+        assert {key.fingerprint for key in keys} == {SIGNER, OTHER_SIGNER}
+        town.rotate(switch=NOW_AT_ONCE)
+
+
+def test_key_that_somebody_put_under_the_successors_name_is_not_handed_out() -> None:
+    town = Town()
+    town.set_up()
+    secret = SecretBytes(b"\x95secret " + str(OTHER_SIGNER).encode())
+    theirs = town.kms.store_key(
+        "staging", secret, name="n", description=describe(SIGNING_PART, OTHER_SIGNER)
+    )
+    public = SecretBytes(b"\x99public " + str(OTHER_SIGNER).encode())
+    town.kms.store_key("staging-public", public, name="n", description="imgsec public half")
+    town.kms.add_alias(theirs.id, "release-next")
+    keys = load_keys_to_publish(KeyLocation("kms", "release"), town.kms, town.keyring())
+    assert [key.fingerprint for key in keys] == [SIGNER]
+
+
+def test_key_whose_alias_moves_is_not_unknown() -> None:
+    town = prepared()
+    town.rotate(patience=30.0, switch=NOW_AT_ONCE)
+    assert "release" not in town.kms.names
+    with refused("key-moving"):
+        show_key("release", town.kms, town.keyring(), None, now=town.now)
+    with refused("key-moving"):
+        town.revoke()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, SecretBytes, Subkey
+from imgsec.domain.kubernetes import key_secret_document
 from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
 from imgsec.domain.reference import RepositoryPattern
 from imgsec.domain.report import KeySummary
@@ -456,3 +457,28 @@ def test_given_key_that_may_not_sign_is_not_stored() -> None:
     with refused("key-expired"):
         set_up(kms, FakeKeyring(flawed={"expires": NOW}), source=SecretBytes(secret()))
     assert kms.keys == {}
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_secret_that_publishes_another_key_is_not_overwritten(beside: bool) -> None:
+    """Whatever relies on that key would be refused."""
+    kms, sink = FakeKms(), FakeSink()
+    set_up(kms, sink=sink)
+    block = FakeKeyring().export_block([SIGNER, OTHER_SIGNER] if beside else [OTHER_SIGNER])
+    document = key_secret_document(NAMES.public_key, block)
+    sink.documents["Secret/public"] = document
+    with refused("key-conflict") as reasons:
+        set_up(kms, sink=sink)
+    assert str(OTHER_SIGNER) in reasons[0].text
+    assert sink.documents["Secret/public"] == document
+    set_up(kms, sink=sink, adopt=True)
+    assert sink.documents["Secret/public"] != document
+
+
+def test_secret_that_publishes_another_key_is_noticed_before_one_is_made() -> None:
+    kms, sink, keyring = FakeKms(), FakeSink(), FakeKeyring()
+    block = FakeKeyring().export_block([OTHER_SIGNER])
+    sink.documents["Secret/public"] = key_secret_document(NAMES.public_key, block)
+    with refused("key-conflict"):
+        set_up(kms, keyring, sink)
+    assert (kms.keys, keyring.made) == ({}, [])

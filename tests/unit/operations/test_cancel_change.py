@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rotation or a renewal is taken back, from wherever it stands."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgsec.domain.keys import (
+    KeyAlias,
+    SecretBytes,
+)
+from imgsec.domain.rotation import Stage
+from tests.unit.operations.fakes import (
+    OTHER_SIGNER,
+    SIGNER,
+)
+from tests.unit.operations.town import (
+    ALIAS,
+    DAY,
+    NOW_AT_ONCE,
+    UNTIL,
+    Killed,
+    Town,
+    all_at_once,
+    assert_finished,
+    ended,
+    keys_in,
+    moments,
+    prepared,
+)
+from tests.unit.refusals import refused
+
+
+def test_rotation_is_taken_back_as_long_as_the_old_key_signs() -> None:
+    town = prepared()
+    done = town.cancel()
+    assert done.rotation.stage is Stage.NONE
+    assert_as_before(town)
+    assert set(KeyAlias.retired(OTHER_SIGNER).parts) <= set(town.kms.names)
+    assert [note.code for note in town.cancel().verdict.notes] == ["nothing-to-do"]
+    town.clock.at += 600
+    assert town.rotate().rotation.stage is Stage.PUBLISHED, "a new one may begin"
+
+
+def assert_as_before(town: Town) -> None:
+    assert not {*ALIAS.successor.parts, *ALIAS.predecessor.parts} & set(town.kms.names)
+    assert [town.kms.names[name] for name in ALIAS.parts] == ["id-0", "id-1", "id-2"]
+    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
+    assert keys_in(town.sink) == [SIGNER]
+    assert list(town.refusals()) == []
+
+
+def test_after_the_switch_it_is_taken_back_only_by_who_says_so() -> None:
+    town = prepared()
+    town.rotate(switch=NOW_AT_ONCE)
+    town.clock.at += 600
+    image = town.release(9)
+    with refused("key-conflict"):
+        town.cancel()
+    assert town.stage is Stage.SWITCHED
+    town.cancel(accept_lockout=True)
+    assert list(town.refusals()), "what only the new key signed, as was accepted"
+    town.images.remove(image)
+    assert_as_before(town)
+
+
+def test_cancellation_that_is_killed_at_any_moment_is_finished_by_the_next_run() -> None:
+    def switched() -> Town:
+        town = prepared()
+        town.rotate(switch=NOW_AT_ONCE)
+        town.clock.at += 600
+        town.is_watched = True
+        return town
+
+    town = switched()
+    town.cancel(accept_lockout=True)
+    whole = town.moments
+    assert whole > 30
+    for moment in range(1, whole + 1):
+        town = switched()
+        town.dies_at = moment
+        with pytest.raises(Killed):
+            town.cancel(accept_lockout=True)
+        town.dies_at = None
+        town.cancel(accept_lockout=True)
+        assert_as_before(town)
+
+
+def test_rotation_that_was_killed_anywhere_is_taken_back_or_over() -> None:
+    """There is one way or the other out of every state."""
+    for moment in range(1, moments() + 1):
+        town = prepared()
+        town.is_watched, town.dies_at = True, moment
+        with pytest.raises(Killed):
+            all_at_once(town)
+        town.dies_at = None
+        town.clock.at += 600
+        is_over = any(name.startswith("retired-") for name in town.kms.names)
+        if is_over and "release-next" in town.kms.names:
+            with refused("key-retired"):
+                town.cancel(accept_lockout=True)
+            all_at_once(town)
+        else:
+            town.cancel(accept_lockout=True)
+        if is_over:
+            assert_finished(town)
+        else:
+            assert_as_before(town)
+
+
+def test_renewal_is_taken_back() -> None:
+    for moment in range(1, 40):
+        town = ended()
+        town.is_watched, town.dies_at = True, moment
+        try:
+            town.renew(UNTIL)
+        except Killed:
+            town.dies_at = None
+            town.clock.at += 600
+            town.cancel()
+            assert not {*ALIAS.successor.parts, *ALIAS.predecessor.parts} & set(town.kms.names)
+            assert town.signs_by_alias() == town.signs_by_reference() == SIGNER, moment
+            assert list(town.refusals()) == [], moment
+
+
+def test_another_key_than_was_meant_is_not_taken_back_to() -> None:
+    town = prepared()
+    with refused("key-fingerprint-mismatch"):
+        town.cancel(replaced=OTHER_SIGNER)
+
+
+def test_way_back_to_an_ended_key_is_refused() -> None:
+    town = Town()
+    town.set_up(days=20)
+    town.rotate()
+    town.clock.at = 30 * DAY
+    with refused("key-expired"):
+        town.cancel()
+
+
+def test_key_that_is_being_taken_back_is_neither_rotated_nor_renewed() -> None:
+    town = prepared()
+    town.kms.add_alias(town.kms.names["release-next"], f"retired-{OTHER_SIGNER}")
+    with refused("key-conflict") as reasons:
+        town.rotate()
+    assert "--cancel" in (reasons[0].hint or "")
+
+
+def test_foreign_key_under_the_successors_name_loses_that_name_only() -> None:
+    town = Town()
+    town.set_up()
+    secret = SecretBytes(b"\x95secret " + str(OTHER_SIGNER).encode())
+    theirs = town.kms.store_key("staging", secret, name="n", description="")
+    town.kms.add_alias(theirs.id, "release-next")
+    town.cancel()
+    assert town.kms.keys[theirs.id][0].aliases == ("staging",)
