@@ -208,9 +208,14 @@ make_venv() {
   else
     python=$(find_python) ||
       refuse "no Python 3.11 or newer with venv was found; PYTHON can name one"
+    is_own_venv || refuse "the .venv here was not made by this script, which would replace it:" \
+      "move it away, or remove it"
     say "making .venv with $("$python" --version) and requirements/$name.txt"
-    at_the_end 'rm -rf .venv' # half of one is worse than none
-    quietly "making .venv" "$python" -m venv --clear .venv
+    at_the_end discard_venv # half of one is worse than none
+    discard_venv
+    mkdir .venv
+    touch .venv/imgsec-begun
+    quietly "making .venv" "$python" -m venv .venv
   fi
   quietly "installing requirements/$name.txt" .venv/bin/python -m pip install \
     --disable-pip-version-check --require-hashes --requirement "requirements/$name.txt"
@@ -218,6 +223,23 @@ make_venv() {
     --disable-pip-version-check --no-deps --no-build-isolation --editable .
   touch ".venv/$(stamp_of "$name")"
   nothing_at_the_end
+}
+
+# Whether nothing of somebody else's would be lost: whatever we make has a stamp from its beginning.
+is_own_venv() {
+  local stamp
+  [ -e .venv ] || [ -L .venv ] || return 0
+  for stamp in .venv/imgsec-*; do
+    [ -e "$stamp" ] && return 0
+  done
+  rmdir .venv 2>/dev/null # we were killed before the stamp
+}
+
+# Out of the way first, so that there is never half of one without its stamp.
+discard_venv() {
+  rm -rf .venv.gone
+  [ ! -e .venv ] || mv .venv .venv.gone
+  rm -rf .venv.gone
 }
 
 # A stamp changes with what is asked for and with the place, so that an older .venv, or one that was

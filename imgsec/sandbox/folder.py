@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgsec.errors import ImgsecError
-from imgsec.reasons import FOREIGN_OBJECT, OUTPUT_UNWRITABLE
+from imgsec.reasons import FOREIGN_OBJECT, INPUT_UNREADABLE, OUTPUT_UNWRITABLE
 
 MARKER = "sandbox.json"  # its presence says: this folder belongs to a sandbox
 PLACED_BEFOREHAND = frozenset({"faults.json", "scenario.yaml"})  # a user may put these in first
@@ -166,8 +166,16 @@ class StateFolder:
 
     @property
     def is_sandbox(self) -> bool:
-        """True when a sandbox was born here."""
-        return self.marker.is_file()
+        """True when a sandbox was born here. Raises `ImgsecError` (input-unreadable)."""
+        try:
+            return self.marker.is_file()
+        except OSError as error:
+            raise ImgsecError(
+                INPUT_UNREADABLE(
+                    f"The folder {self.root} cannot be looked at: {error.strerror or error}.",
+                    hint="Name a folder of your own with --dir or IMGSEC_SANDBOX_DIR.",
+                )
+            ) from error
 
     def _require_own(self, names: set[str]) -> None:
         if not self.is_sandbox and not names <= PLACED_BEFOREHAND | self._own_beginnings():

@@ -310,6 +310,15 @@ def test_an_unwritable_folder_is_named(imgsec: CommandLine, tmp_path: Path) -> N
     assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.parametrize("command", ["status", "env", "down"])
+def test_a_folder_that_cannot_be_looked_at_is_named(
+    imgsec: CommandLine, tmp_path: Path, command: str
+) -> None:
+    refused = imgsec(command, "--dir", str(tmp_path / ("x" * 300)))
+    assert refused.returncode == 2
+    assert "input-unreadable" in refused.stderr
+
+
 def test_a_missing_registry_is_named(imgsec: CommandLine, state: Path, tmp_path: Path) -> None:
     missing = imgsec("up", "--dir", str(state), env={"PATH": str(tmp_path)})
     assert missing.returncode == 3

@@ -60,8 +60,7 @@ wait_at apt-get
 """
 PYTHON = r"""
 case "$*" in
-  "-m venv --clear "*)
-    rm -rf .venv
+  "-m venv "*)
     mkdir -p .venv/bin
     cat "$0" >.venv/bin/python
     chmod 755 .venv/bin/python ;;
@@ -424,7 +423,7 @@ def test_second_of_two_runs_waits_for_the_packages_and_says_so(machine: Machine)
         code, said = ended(run)
         assert code == 0, said
     assert machine.called("apt-get install") == 1
-    assert machine.called("venv --clear") == 1
+    assert machine.called("venv .venv") == 1
 
 
 def test_second_of_two_runs_waits_for_the_venv_and_says_so(machine: Machine) -> None:
@@ -437,7 +436,7 @@ def test_second_of_two_runs_waits_for_the_venv_and_says_so(machine: Machine) -> 
     for run in (first, second):
         code, said = ended(run)
         assert code == 0, said
-    assert machine.called("venv --clear") == 1
+    assert machine.called("venv .venv") == 1
     assert machine.called("--requirement") == 1
     assert machine.called("imgsec demo") == 2
 
@@ -464,7 +463,7 @@ def test_nobody_waits_for_a_demo_that_runs_and_its_venv_stays(machine: Machine) 
     before = place.stat()
     tests = machine.start("test")
     wait_for(lambda: machine.called("tox run") == 1)
-    assert machine.called("venv --clear") == 1
+    assert machine.called("venv .venv") == 1
     assert place.stat() == before
     machine.open("work")
     code, said = ended(tests)
@@ -487,7 +486,7 @@ def test_changed_requirements_make_a_new_venv(machine: Machine) -> None:
         with (machine.clone / f"requirements/{name}.txt").open("a") as file:
             file.write("# changed\n")
     assert machine.run("demo")[0] == 0
-    assert machine.called("venv --clear") == 2
+    assert machine.called("venv .venv") == 2
 
 
 def test_failed_installation_into_a_demos_venv_leaves_it_whole(machine: Machine) -> None:
@@ -497,7 +496,30 @@ def test_failed_installation_into_a_demos_venv_leaves_it_whole(machine: Machine)
     assert code == 3
     assert "installing requirements/test.txt failed" in said
     assert machine.run("demo")[0] == 0
-    assert machine.called("venv --clear") == 1
+    assert machine.called("venv .venv") == 1
+
+
+@pytest.mark.parametrize("kind", ["folder", "link"])
+def test_venv_that_somebody_else_made_is_left_alone(machine: Machine, kind: str) -> None:
+    theirs = machine.clone / (".venv" if kind == "folder" else "theirs")
+    (theirs / "bin").mkdir(parents=True)
+    (theirs / "bin" / "python").write_text("theirs")
+    if kind == "link":
+        (machine.clone / ".venv").symlink_to("theirs")
+    code, said = machine.run("demo")
+    assert code == 2
+    assert "was not made by this script" in said
+    assert (theirs / "bin" / "python").read_text() == "theirs"
+    assert machine.called("venv .venv") == 0
+
+
+def test_venv_of_a_run_that_was_killed_at_its_very_beginning_is_made_anew(
+    machine: Machine,
+) -> None:
+    (machine.clone / ".venv").mkdir()
+    (machine.clone / ".venv.gone" / "bin").mkdir(parents=True)
+    assert machine.run("demo")[0] == 0
+    assert not (machine.clone / ".venv.gone").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -510,4 +532,4 @@ def test_half_a_venv_is_made_anew(machine: Machine, number: signal.Signals) -> N
     assert (machine.clone / ".venv").exists() is (number == signal.SIGKILL)
     machine.open("pip")
     assert machine.run("demo")[0] == 0
-    assert machine.called("venv --clear") == 2
+    assert machine.called("venv .venv") == 2
