@@ -61,10 +61,10 @@ class PrivateDir:
 @contextlib.contextmanager
 def private_dir() -> Iterator[PrivateDir]:
     """A private directory for the life of the block. Raises `ImgsecError` (storage-unavailable)."""
-    # A dump of this process, or of one that it starts, would hold the key.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    base = _base()
-    swept = sweep(base)
+    _forbid_dumps()
+    usable = _usable()
+    base = _base(usable)
+    swept = sum(map(sweep, dict.fromkeys(usable)))
     try:
         unborn = Path(tempfile.mkdtemp(prefix=_UNBORN_PREFIX, dir=base))
         lock = _locked(unborn)
@@ -76,6 +76,18 @@ def private_dir() -> Iterator[PrivateDir]:
     finally:
         surely(lambda: _remove(path))
         os.close(lock)
+
+
+def _forbid_dumps() -> None:
+    """A dump of this process, or of one that it starts, would hold the key.
+
+    A limit of 1 means none at all, also where the kernel hands dumps to a program, which a limit of
+    0 does not keep from it (Linux, core(5) and fs/coredump.c).
+    """
+    for limit in (1, 0):
+        with contextlib.suppress(ValueError, OSError):  # above a hard limit of 0
+            resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+            return
 
 
 def _remove(path: Path) -> None:
@@ -120,8 +132,9 @@ def _locked(path: Path) -> int:
     return lock
 
 
-def _base() -> Path:
-    usable = [
+def _usable() -> list[Path]:
+    """Where a private directory could be, the best place first."""
+    return [
         Path(name)
         for name in (
             os.environ.get("XDG_RUNTIME_DIR", ""),
@@ -131,6 +144,9 @@ def _base() -> Path:
         )
         if name.startswith("/") and os.access(name, os.W_OK | os.X_OK) and _fits(name)
     ]
+
+
+def _base(usable: list[Path]) -> Path:
     for path in usable:
         if _is_memory(path):
             return path

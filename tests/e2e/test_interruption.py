@@ -137,6 +137,9 @@ ENDINGS = [
     (signal.SIGTERM, 143),
     (signal.SIGINT, 130),
     (signal.SIGHUP, 129),
+    (signal.SIGQUIT, 131),
+    (signal.SIGUSR1, 138),
+    (signal.SIGXCPU, 152),
 ]
 
 

@@ -152,7 +152,7 @@ def test_signing_writes_the_key_nowhere_but_to_its_private_directory(
     assert leaks(trace, key, bench.private) == []
     inside = [path for path, content in trace.written() if path.startswith(f"{bench.private}/")]
     assert any("private-keys-v1.d" in path for path in inside), "the check saw gpg keep the key"
-    assert [line for line in trace.lines if "RLIMIT_CORE, {rlim_cur=0, rlim_max=0}" in line]
+    assert [line for line in trace.lines if "RLIMIT_CORE, {rlim_cur=1, rlim_max=1}" in line]
     assert bench.leftovers() == []
 
 

@@ -61,7 +61,7 @@ def test_signal_in_the_removal_of_the_private_directory_leaves_nothing(
         os.kill(os.getpid(), signal.SIGUSR1)
         remove(path, ignore_errors=ignore_errors)
 
-    monkeypatch.setattr(private, "_base", lambda: tmp_path)
+    monkeypatch.setattr(private, "_usable", lambda: [tmp_path])
     monkeypatch.setattr(shutil, "rmtree", interrupted)
 
     def work() -> None:

@@ -101,6 +101,21 @@ def test_next_run_removes_what_a_killed_run_left(base: Path) -> None:
             assert list(base.iterdir()) == [opened.path]
 
 
+def test_killed_run_that_had_another_place_is_found_too(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with another_run(base) as (process, left):
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        other = tmp_path / "o"
+        other.mkdir()
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(other))
+        monkeypatch.setenv("TMPDIR", str(base))
+        with private_dir() as opened:
+            assert not left.exists()
+            assert opened.swept >= 1
+
+
 def test_live_run_is_never_touched(base: Path) -> None:
     with another_run(base) as (_, theirs):
         with private_dir():
