@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from imgsec.domain.keys import KeyLocation, SecretBytes
 from imgsec.domain.reference import shown
@@ -25,14 +26,26 @@ _FILE_MODE = 0o644
 
 def read_file(path: str, *, max_bytes: int) -> bytes:
     """Raises `ImgsecError` (input-unreadable, input-malformed)."""
+    return _read(lambda: Path(path).open("rb"), shown(path), max_bytes)
+
+
+def read_descriptor(number: int, max_bytes: int) -> bytes:
+    """What an inherited descriptor gives; it is not opened anew, which may not be allowed.
+
+    Raises `ImgsecError` (input-unreadable, input-malformed).
+    """
+    return _read(lambda: os.fdopen(os.dup(number), "rb"), f"descriptor {number}", max_bytes)
+
+
+def _read(opened: Callable[[], BinaryIO], name: str, max_bytes: int) -> bytes:
     try:
-        with Path(path).open("rb") as file:
+        with opened() as file:
             content = file.read(max_bytes + 1)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise ImgsecError(INPUT_UNREADABLE(f"{shown(path)} cannot be read: {why}")) from None
+        raise ImgsecError(INPUT_UNREADABLE(f"{name} cannot be read: {why}")) from None
     if len(content) > max_bytes:
-        raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} has more than {max_bytes} bytes"))
+        raise ImgsecError(INPUT_MALFORMED(f"{name} has more than {max_bytes} bytes"))
     return content
 
 
@@ -167,12 +180,20 @@ class KeyFiles:
 
 def load_yaml(content: bytes, name: str) -> Any:
     """One YAML document, without aliases, tags or repeated keys. Raises (input-malformed)."""
+    documents = load_yaml_stream(content, name)
+    if len(documents) > 1:
+        raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: several documents"))
+    return documents[0] if documents else None
+
+
+def load_yaml_stream(content: bytes, name: str) -> list[Any]:
+    """All YAML documents of a file, as `load_yaml` reads one. Raises (input-malformed)."""
     import yaml
 
     from imgsec.adapters._yaml import StrictLoader
 
     try:
-        return yaml.load(content, Loader=StrictLoader)  # noqa: S506 - a SafeLoader, and stricter
+        return list(yaml.load_all(content, Loader=StrictLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: {why}")) from None

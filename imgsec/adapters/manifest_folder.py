@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from imgsec.adapters.files import (
-    load_yaml,
+    load_yaml_stream,
     read_file,
     require_space,
     require_writable,
@@ -23,6 +26,7 @@ from imgsec.reasons import FOREIGN_OBJECT, INPUT_MALFORMED, INPUT_UNREADABLE, OU
 
 MANIFEST_FILE_MAX_BYTES = 1 * 2**20
 _SPACE_BYTES = 64 * 1024  # more than all that set-up writes
+_SUFFIXES = (".json", ".yaml", ".yml")
 
 
 class FolderSink:
@@ -48,10 +52,7 @@ class FolderSink:
         """See `imgsec.ports.ManifestSink`. Another object in the file is no such object."""
         wanted = {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
         path = self._path_of(wanted)
-        if not path.exists():
-            return None
-        held = _load(path)
-        return held if _identity(held) == _identity(wanted) else None
+        return next((one for one in _objects(path) if _is_same(one, wanted)), None)
 
     def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PublishedReader`."""
@@ -68,8 +69,7 @@ class FolderSink:
             if not holds_public_key(held):
                 continue
             if (other := found.setdefault(_identity(held), path)) != path:
-                text = f"{shown(str(other))} and {shown(str(path))} hold the same Secret"
-                raise ImgsecError(INPUT_MALFORMED(text, hint="Remove one of the two."))
+                raise _twice(other, path)
             secrets.append(held)
         return secrets
 
@@ -81,25 +81,35 @@ class FolderSink:
         """What the manifests of the folder hold. Raises (input-unreadable, input-malformed)."""
         if not self._folder.is_dir():
             raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(self._folder))} is not a folder"))
-        found = [(path, _load(path)) for path in sorted(self._folder.glob("*.yaml"))]
-        return [(path, held) for path, held in found if _identity(held) is not None]
+        return [(path, held) for path in self._files() for held in _objects(path)]
+
+    def _files(self) -> list[Path]:
+        """What kubectl takes from a folder, in its order."""
+        if not self._folder.is_dir():
+            return []
+        return sorted(path for path in self._folder.iterdir() if path.suffix in _SUFFIXES)
 
     def _path_of(self, document: dict[str, Any]) -> Path:
-        """The object's file: the usual one, unless only another file holds the object."""
-        usual, wanted = self._folder / file_name(document), _identity(document)
-        others = (path for path in sorted(self._folder.glob("*.yaml")) if path != usual)
-        holding = (path for path in (usual, *others) if _holds(path, wanted))
-        return next(holding, usual)
+        """The object's file: the usual one, unless only another file holds the object.
+
+        Raises (input-malformed) if two do.
+        """
+        usual = self._folder / file_name(document)
+        holding = [path for path in self._files() if _holds(path, document)]
+        if len(holding) > 1:
+            raise _twice(holding[0], holding[1])
+        return holding[0] if holding else usual
 
     def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
-        """The file is the one that holds the object, or `file_name`'s; equal bytes stay."""
+        """The file is the one that holds the object, or `file_name`'s; equal bytes stay.
+
+        Labels and annotations that others gave it stay, too.
+        """
         import yaml
 
         from imgsec.adapters._yaml import PlainDumper
 
         path = self._path_of(document)
-        text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
-        content = text.encode()
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -107,6 +117,10 @@ class FolderSink:
                 OUTPUT_UNWRITABLE(f"the folder {shown(str(self._folder))}: {error.strerror}")
             ) from None
         present = self._held(document, adopt=adopt)
+        if present is not None and (held := _objects(path)):
+            document = _with_what_others_said(document, held[0])
+        text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
+        content = text.encode()
         if present == content:
             return Change(str(path), "unchanged")
         write_file(path, content)
@@ -119,12 +133,41 @@ class FolderSink:
         if not path.exists():
             return None
         content = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
-        held = load_yaml(content, str(path))
-        if not is_ours(held) and not adopt:
-            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
-        if _identity(held) != _identity(document):
+        objects = _objects(path)
+        held = next((one for one in objects if _is_same(one, document)), None)
+        if held is None and (len(objects) != 1 or is_ours(objects[0])):
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
+        if held is None or not (is_ours(held) or adopt):
+            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
+        if len(objects) > 1 or _is_wrapped(content, str(path)):
+            text = f"{path} holds {document['metadata']['name']} together with other objects"
+            raise ImgsecError(FOREIGN_OBJECT(text, hint="Put it into a file of its own."))
         return content
+
+
+@contextmanager
+def alone_in(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Keep other runs out of a folder that is to be changed, for the length of the block.
+
+    waiting: called if there is one. A file system without locks, and a folder that is still to be
+    made, keep nobody out.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def file_name(document: dict[str, Any]) -> str:
@@ -138,16 +181,49 @@ def file_name(document: dict[str, Any]) -> str:
     return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
 
 
-def _load(path: Path) -> Any:
-    return load_yaml(read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES), str(path))
+def _objects(path: Path) -> list[dict[str, Any]]:
+    """The Kubernetes objects in a file: of each document, and the items of a List."""
+    if not path.exists():
+        return []
+    content = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
+    found: list[dict[str, Any]] = []
+    for document in load_yaml_stream(content, str(path)):
+        items = document.get("items") if isinstance(document, dict) else None
+        found += items if _is_list(document) and isinstance(items, list) else [document]
+    return [one for one in found if _identity(one) is not None]
 
 
-def _holds(path: Path, wanted: tuple[Any, Any, Any] | None) -> bool:
+def _is_list(document: object) -> bool:
+    return isinstance(document, dict) and str(document.get("kind", "")).endswith("List")
+
+
+def _is_wrapped(content: bytes, name: str) -> bool:
+    return any(map(_is_list, load_yaml_stream(content, name)))
+
+
+def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return _identity(one) == _identity(other)
+
+
+def _holds(path: Path, wanted: dict[str, Any]) -> bool:
     """Whether the file holds that object; one that nobody can read does not."""
     try:
-        return path.is_file() and _identity(_load(path)) == wanted
+        return path.is_file() and any(_is_same(one, wanted) for one in _objects(path))
     except ImgsecError:
         return False
+
+
+def _twice(one: Path, other: Path) -> ImgsecError:
+    text = f"{shown(str(one))} and {shown(str(other))} hold the same object"
+    return ImgsecError(INPUT_MALFORMED(text, hint="Remove one of the two."))
+
+
+def _with_what_others_said(document: dict[str, Any], held: dict[str, Any]) -> dict[str, Any]:
+    metadata, before = dict(document["metadata"]), held["metadata"]
+    for kind in ("labels", "annotations"):
+        if isinstance(before.get(kind), dict):
+            metadata[kind] = {**before[kind], **metadata.get(kind, {})}
+    return {**document, "metadata": metadata}
 
 
 def _identity(document: Any) -> tuple[Any, Any, Any] | None:

@@ -72,13 +72,9 @@ def key_reference_document(secret: KeySecret, said: KeyReference) -> Document:
 
 def key_reference_of(document: Document) -> KeyReference:
     """Read what `key_reference_document` makes; what is missing or no text is empty."""
-    data = document.get("data") or {}
 
     def text(name: str) -> str:
-        try:
-            return base64.b64decode(data[name], validate=True).decode("ascii").strip()
-        except (KeyError, TypeError, ValueError):  # binascii's and Unicode's errors are such
-            return ""
+        return (secret_value(document, name) or b"").decode("ascii", "replace").strip()
 
     return KeyReference(
         kms_url=text("vault-url"),
@@ -88,10 +84,28 @@ def key_reference_of(document: Document) -> KeyReference:
     )
 
 
+def secret_value(document: Document, name: str) -> bytes | None:
+    """What a Secret has under a data key, as a cluster reads it; None for nothing, or no base64.
+
+    stringData is what people write by hand, and wins.
+    """
+    for member in ("stringData", "data"):
+        data = document.get(member)
+        value = data.get(name) if isinstance(data, dict) else None
+        if isinstance(value, str):
+            try:
+                plain = member == "stringData"
+                return value.encode() if plain else base64.b64decode(value, validate=True)
+            except ValueError:  # binascii's error is one
+                return None
+    return None
+
+
 def holds_public_key(document: Document) -> bool:
     """Whether a Secret has what policies read."""
-    data = document.get("data")
-    return document.get("kind") == "Secret" and isinstance(data, dict) and "key" in data
+    data = [document.get(member) for member in ("data", "stringData")]
+    has_key = any(isinstance(one, dict) and "key" in one for one in data)
+    return document.get("kind") == "Secret" and has_key
 
 
 def trusted_by(policies: Iterable[Document], secret: Document) -> tuple[str, ...]:

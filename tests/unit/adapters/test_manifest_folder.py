@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -183,3 +184,53 @@ def test_secret_that_stands_in_two_files_is_refused(tmp_path: Path) -> None:
     with refused("input-malformed") as reasons:
         FolderSink(tmp_path).list_key_secrets()
     assert "copy.yaml" in reasons[0].text
+
+
+@pytest.mark.parametrize("form", ["yml", "json", "stream", "list"])
+def test_whatever_kubectl_would_apply_is_seen(tmp_path: Path, form: str) -> None:
+    other = {**KEY_SECRET, "metadata": {**KEY_SECRET["metadata"], "name": "other"}}
+    text = {
+        "yml": yaml.safe_dump(KEY_SECRET),
+        "json": json.dumps(KEY_SECRET),
+        "stream": yaml.safe_dump_all([other, KEY_SECRET]),
+        "list": json.dumps({"kind": "List", "items": [other, KEY_SECRET]}, indent=1),
+    }[form]
+    path = tmp_path / f"all.{form if form in ('yml', 'json') else 'yaml'}"
+    path.write_text(text)
+    sink = FolderSink(tmp_path)
+    assert KEY_SECRET in sink.list_key_secrets()
+    assert sink.fetch("Secret", "key", "portieris") == KEY_SECRET
+    if form in ("stream", "list"):
+        with refused("foreign-object") as reasons:
+            sink.publish(KEY_SECRET)
+        assert "a file of its own" in (reasons[0].hint or "")
+        assert path.read_text() == text
+    else:
+        assert sink.publish({**KEY_SECRET, "data": {"key": "eQ=="}}).state == "updated"
+    assert [one.name for one in tmp_path.iterdir()] == [path.name]
+
+
+def test_object_that_stands_in_two_files_is_not_changed_in_one_of_them(tmp_path: Path) -> None:
+    for name in ("signed.clusterimagepolicy.yaml", "copy.yml"):
+        (tmp_path / name).write_text(yaml.safe_dump(POLICY))
+    with refused("input-malformed"):
+        FolderSink(tmp_path).publish({**POLICY, "spec": {}})
+
+
+def test_labels_and_annotations_of_others_stay(tmp_path: Path) -> None:
+    sink = FolderSink(tmp_path)
+    path = Path(sink.publish(KEY_SECRET).target)
+    held = yaml.safe_load(path.read_text())
+    held["metadata"]["annotations"] = {"team": "a"}
+    held["metadata"]["labels"]["stage"] = "prod"
+    path.write_text(yaml.safe_dump(held))
+    sink.publish({**KEY_SECRET, "data": {"key": "eQ=="}})
+    after = yaml.safe_load(path.read_text())
+    assert after["metadata"] == held["metadata"]
+    assert after["data"] == {"key": "eQ=="}
+
+
+def test_key_that_was_written_by_hand_is_seen(tmp_path: Path) -> None:
+    secret = {"kind": "Secret", "metadata": {"name": "theirs"}, "stringData": {"key": "text"}}
+    (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(secret))
+    assert FolderSink(tmp_path).list_foreign_key_secrets() == (secret,)
