@@ -37,6 +37,12 @@ _RESOURCES = {
 }
 # The roles that every cluster has and that may change Secrets, by Kubernetes's own default.
 _SECRET_EDITORS = ("admin", "edit", "cluster-admin")
+_ANY_RULES = [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+_RBAC = "rbac.authorization.k8s.io"
+_EVERYBODY = (
+    *("Group system:authenticated", "Group system:unauthenticated"),
+    "Group system:serviceaccounts",
+)
 _NOT_ENDED = "--field-selector=status.phase!=Succeeded,status.phase!=Failed"
 _EACH = '{{range .spec.%s}}{{printf "%%s %%q\\n" $namespace .image}}{{end}}'
 _IMAGES = (
@@ -111,7 +117,16 @@ class Kubectl:
             version = json.loads(completed.stdout)["serverVersion"]["gitVersion"]
         except (ValueError, KeyError, TypeError):
             raise ImgsecError(CLUSTER_UNREACHABLE("the cluster told no version")) from None
-        return f"Kubernetes {version}"
+        return f"Kubernetes {version}, context {self._context_name()}"
+
+    def _context_name(self) -> str:
+        if "--context" in self._connection:
+            return self._connection[self._connection.index("--context") + 1]
+        try:
+            completed = self._run(self._argv("config", "current-context"))
+        except ImgsecError:  # in a pod there is none
+            return "none"
+        return completed.stdout.decode("utf-8", "replace").strip()
 
     def describe_policies(self) -> str:
         """How many cluster-wide policies Portieris has. Raises (policy-engine-missing)."""
@@ -164,14 +179,40 @@ class Kubectl:
         return tuple(dict.fromkeys(found))
 
     def list_secret_editors(self, namespace: str) -> tuple[str, ...]:
-        """See `imgsec.ports.ClusterReader`."""
+        """See `imgsec.ports.ClusterReader`. What cannot be read besides the bindings is told."""
+        own = self._list(f"rolebindings.{_RBAC}", namespace)
+        roles = {("Role", name): rules for name, rules in self._rules("roles", namespace).items()}
+        cluster_roles = self._rules("clusterroles")
+        roles |= {("ClusterRole", name): rules for name, rules in cluster_roles.items()}
+        roles |= {("ClusterRole", name): _ANY_RULES for name in _SECRET_EDITORS}
         found = []
-        for binding in self._list("rolebindings.rbac.authorization.k8s.io", namespace):
-            role = binding.get("roleRef") or {}
-            if role.get("kind") == "ClusterRole" and role.get("name") in _SECRET_EDITORS:
-                subjects = binding.get("subjects") or []
-                found += [f"{one.get('kind')} {one.get('name')}" for one in subjects]
+        for binding in own:
+            kind, name = _role_of(binding)
+            if (kind, name) not in roles:
+                found += [f"{one} (by the {kind} {name}?)" for one in _subjects(binding)]
+            elif may_edit_secrets(roles[kind, name]):
+                found += _subjects(binding)
+        for binding in self._list_if_allowed(f"clusterrolebindings.{_RBAC}"):
+            role = _role_of(binding)
+            if may_edit_secrets(roles.get(role, [])):
+                subjects = _subjects(binding)
+                if role[1] == "cluster-admin":  # the cluster's own administrators
+                    subjects = [one for one in subjects if one in _EVERYBODY]
+                found += [f"{one} (in every namespace)" for one in subjects if _is_meant(one)]
         return tuple(sorted(set(found)))
+
+    def _rules(self, resource: str, namespace: str | None = None) -> dict[str, list[Any]]:
+        """The rules of each role, by its name; none where they may not be read."""
+        roles = self._list_if_allowed(f"{resource}.{_RBAC}", namespace)
+        return {str(role["metadata"]["name"]): role.get("rules") or [] for role in roles}
+
+    def _list_if_allowed(
+        self, resource: str, namespace: str | None = None
+    ) -> tuple[dict[str, Any], ...]:
+        try:
+            return self._list(resource, namespace)
+        except ImgsecError:
+            return ()
 
     def _list(
         self, resource: str, namespace: str | None = None, *words: str
@@ -234,6 +275,34 @@ class Kubectl:
         except ValueError:
             raise ImgsecError(CLUSTER_UNREACHABLE("kubectl printed no JSON")) from None
         return document if isinstance(document, dict) else {}
+
+
+def _role_of(binding: dict[str, Any]) -> tuple[str, str]:
+    role = binding.get("roleRef") or {}
+    return str(role.get("kind")), str(role.get("name"))
+
+
+def _subjects(binding: dict[str, Any]) -> list[str]:
+    return [f"{one.get('kind')} {one.get('name')}" for one in binding.get("subjects") or []]
+
+
+def _is_meant(subject: str) -> bool:
+    """Not a part of Kubernetes itself."""
+    return subject in _EVERYBODY or not subject.partition(" ")[2].startswith("system:")
+
+
+def may_edit_secrets(rules: list[Any]) -> bool:
+    """Whether a role's rules let somebody write Secrets.
+
+    >>> may_edit_secrets([{"apiGroups": [""], "resources": ["secrets"], "verbs": ["patch"]}])
+    True
+    """
+    return any(
+        {"", "*"} & set(rule.get("apiGroups") or [])
+        and {"secrets", "*"} & set(rule.get("resources") or [])
+        and {"create", "update", "patch", "*"} & set(rule.get("verbs") or [])
+        for rule in rules
+    )
 
 
 def _target(kind: str, name: str, namespace: str | None) -> str:

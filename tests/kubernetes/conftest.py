@@ -75,12 +75,13 @@ DISCOVERY[RBAC] = {
     "groupVersion": RBAC[6:],
     "resources": [
         {
-            "name": "rolebindings",
-            "singularName": "rolebinding",
-            "namespaced": True,
-            "kind": "RoleBinding",
+            "name": f"{kind.lower()}s",
+            "singularName": kind.lower(),
+            "namespaced": not kind.startswith("Cluster"),
+            "kind": kind,
             "verbs": VERBS,
         }
+        for kind in ("RoleBinding", "Role", "ClusterRole", "ClusterRoleBinding")
     ],
 }
 
@@ -173,7 +174,8 @@ def cluster() -> Iterator[Cluster]:
             elif held.forbidden:
                 self._answer(403, status(403, "Forbidden"))
             elif path in held.lists:
-                kind = {"pods": "PodList", "rolebindings": "RoleBindingList"}
+                kinds = ("RoleBinding", "Role", "ClusterRole", "ClusterRoleBinding", "Pod")
+                kind = {f"{one.lower()}s": f"{one}List" for one in kinds}
                 word = kind.get(path.rpartition("/")[2], "List")
                 version = path.split("/")[2] + "/" + path.split("/")[3] if "apis" in path else "v1"
                 self._answer(200, {"kind": word, "apiVersion": version, "items": held.lists[path]})

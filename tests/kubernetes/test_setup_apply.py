@@ -149,6 +149,14 @@ def test_foreign_secret_is_adopted_only_when_asked(set_up: SetUp, cluster: Clust
     assert "adopted" in [note["code"] for note in done.json["notes"]]
 
 
+def binding(kind: str, role: str, subject: str, name: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": f"{role}-{name}"},
+        "roleRef": {"kind": kind, "name": role},
+        "subjects": [{"kind": subject, "name": name}],
+    }
+
+
 @pytest.mark.once
 def test_who_may_edit_the_public_key_is_named(set_up: SetUp, cluster: Cluster) -> None:
     cluster.lists[BINDINGS] = [
@@ -162,6 +170,31 @@ def test_who_may_edit_the_public_key_is_named(set_up: SetUp, cluster: Cluster) -
     ]
     notes = {note["code"]: note["text"] for note in set_up().expect(0).json["notes"]}
     assert "Group app-team" in notes["key-secret-editable"]
+    writes = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "update"]}]
+    reads = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"]}]
+    cluster.lists[f"{RBAC}/namespaces/portieris/roles"] = [
+        {"metadata": {"name": "writer"}, "rules": writes},
+        {"metadata": {"name": "reader"}, "rules": reads},
+    ]
+    cluster.lists[f"{RBAC}/clusterroles"] = [{"metadata": {"name": "wide"}, "rules": writes}]
+    cluster.lists[BINDINGS] = [
+        binding("Role", "writer", "User", "ann"),
+        binding("Role", "reader", "User", "bob"),
+        binding("ClusterRole", "wide", "Group", "ops"),
+        binding("ClusterRole", "gone", "User", "eve"),
+    ]
+    cluster.lists[f"{RBAC}/clusterrolebindings"] = [
+        binding("ClusterRole", "cluster-admin", "Group", "system:masters"),
+        binding("ClusterRole", "cluster-admin", "User", "boss"),
+        binding("ClusterRole", "edit", "Group", "system:authenticated"),
+        binding("ClusterRole", "wide", "ServiceAccount", "ci"),
+        binding("ClusterRole", "wide", "User", "system:kube-controller-manager"),
+    ]
+    notes = {note["code"]: note["text"] for note in set_up().expect(0).json["notes"]}
+    assert notes["key-secret-editable"].startswith(
+        "Group ops, Group system:authenticated (in every namespace), ServiceAccount ci (in every"
+        " namespace), User ann, User eve (by the ClusterRole gone?) may edit Secrets in portieris"
+    )
     del cluster.lists[BINDINGS]
     notes = {note["code"]: note["text"] for note in set_up().expect(0).json["notes"]}
     assert "could not be read" in notes["key-secret-editable"]
@@ -183,3 +216,14 @@ def test_who_may_edit_the_public_key_is_named(set_up: SetUp, cluster: Cluster) -
 def test_impossible_combinations_are_usage_errors(bench: Bench, words: tuple[str, ...]) -> None:
     given = ("setup-signing-keys", "--alias", "release", "--repository", "r.example/*")
     bench.imgsec(*given, *words).expect(2, "invalid-option")
+
+
+@pytest.mark.once
+def test_foreign_policy_is_noticed_before_there_is_a_key(
+    cluster: Cluster, bench: Bench, kubeconfig: Path
+) -> None:
+    set_up = SetUp(bench, kubeconfig, bench.alias())
+    cluster.objects[POLICY] = {"kind": "ClusterImagePolicy", "metadata": {"name": "x"}, "spec": {}}
+    set_up("--enforce").expect(1, "foreign-object")
+    assert cluster.applied == []
+    assert bench.keys(set_up.alias) == {}
