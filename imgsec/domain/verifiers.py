@@ -18,9 +18,11 @@ from imgsec.domain.keys import Fingerprint, PublicKey, is_readable_everywhere
 from imgsec.domain.verdict import Verdict, because, passed
 from imgsec.reasons import KEY_EXPIRED, KEY_REVOKED, KEY_UNREADABLE, KEY_UNUSABLE, Reason
 
+# At the beginning of a line: gpg takes no others.
 _BLOCK = re.compile(
-    rb"-----BEGIN PGP PUBLIC KEY BLOCK-----.*?-----END PGP PUBLIC KEY BLOCK-----", re.S
+    rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----.*?^-----END PGP PUBLIC KEY BLOCK-----", re.S | re.M
 )
+_HEAD = re.compile(rb"-----BEGIN PGP ([A-Z ,/0-9]+)-----")
 
 
 class Verifier(StrEnum):
@@ -34,8 +36,8 @@ class Verifier(StrEnum):
 class PublishedKeys:
     """The content of a key file or of a Secret's data key, as it was read.
 
-    first: the keys of the first armoured block, in their order; blocks: how many there are, 0 for
-    a binary export. every: the keys of all blocks.
+    first: the keys of the first armoured block, in their order, none if it holds something else;
+    blocks: how many have keys, 0 for a binary export. every: the keys of all blocks.
     """
 
     blocks: int
@@ -50,6 +52,15 @@ def armoured_blocks(content: bytes) -> tuple[bytes, ...]:
     ()
     """
     return tuple(_BLOCK.findall(content))
+
+
+def armoured_kinds(content: bytes) -> tuple[str, ...]:
+    """What each armoured block is, in their order, wherever on its line it begins.
+
+    >>> armoured_kinds(b"-----BEGIN PGP SIGNATURE-----")
+    ('SIGNATURE',)
+    """
+    return tuple(kind.decode("ascii") for kind in _HEAD.findall(content))
 
 
 def judge_key(

@@ -123,8 +123,20 @@ def test_verifiers_that_differ_are_told_apart(bench: Bench, gpg: Gpg) -> None:
     bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")  # which one?
     file.write_bytes(b"no key")
     bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")
-    file.write_bytes(gpg.secret(rsa, armour=True))
-    bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")
+    public, secret = gpg.public(rsa, armour=True), gpg.secret(rsa, armour=True)
+    indented = b"".join(b"  " + line for line in public.splitlines(keepends=True))
+    for content in (
+        *(secret, secret + public, public + secret),  # whoever reads it can sign
+        *(base64.b64encode(public), base64.b64encode(gpg.public(rsa)), indented),
+    ):
+        file.write_bytes(content)
+        bench.imgsec("keys", "check", "--key", location).expect(3, "key-malformed")
+    detached = b"-----BEGIN PGP SIGNATURE-----\n\nx\n-----END PGP SIGNATURE-----\n"
+    file.write_bytes(detached + public)  # the first block is none with keys
+    assert answers(bench, location, 1, "key-unreadable") == {
+        "portieris": "refused",
+        "podman": "pass",
+    }
 
 
 @pytest.mark.once

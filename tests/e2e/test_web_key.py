@@ -105,6 +105,10 @@ def test_key_from_the_web_is_not_believed_by_itself(
         bench.imgsec(*words(bench, name, store.url + path, *more)).expect(code, reason)
 
     refused("/key", 2, "invalid-option", "")
+    check = ("keys", "check", "--key", f"{store.url}/key")
+    ca = ("--ca-file", bench.folder / "bundle.pem")
+    bench.imgsec(*check, *ca).expect(2, "invalid-option")
+    bench.imgsec(*check, *ca, "--fingerprint", key.fingerprint).expect(0)
     refused("/key", 1, "key-fingerprint-mismatch", "AB" * 20)
     refused("/absent", 3, "key-not-found")
     refused("/html", 3, "key-malformed")

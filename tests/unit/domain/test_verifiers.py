@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from imgsec.domain.keys import Fingerprint, PublicKey, Subkey
-from imgsec.domain.verifiers import PublishedKeys, Verifier, armoured_blocks, judge_key
+from imgsec.domain.verifiers import (
+    PublishedKeys,
+    Verifier,
+    armoured_blocks,
+    armoured_kinds,
+    judge_key,
+)
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 RSA, EDDSA, NIST = (Fingerprint(letter * 40) for letter in "ABC")
@@ -79,3 +85,8 @@ def test_blocks_are_found_wherever_they_stand() -> None:
     assert armoured_blocks(b"words\n" + block + b"\nmore\n" + block) == (block, block)
     assert armoured_blocks(b"\x99\x01") == ()
     assert armoured_blocks(block[:-1]) == ()
+    assert armoured_blocks(b"  " + block) == (), "gpg takes no indented armour"
+    assert armoured_kinds(b"  -----BEGIN PGP SIGNATURE-----\n" + block) == (
+        "SIGNATURE",
+        "PUBLIC KEY BLOCK",
+    )
