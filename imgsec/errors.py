@@ -23,6 +23,10 @@ class KeyNotFound(ImgsecError):
     """No key of that name: set-up makes one, everybody else stops."""
 
 
+class KeyDeleted(KeyNotFound):
+    """There was such a key, and its alias stays taken until it is restored or cleared away."""
+
+
 class KeyExists(ImgsecError):
     """The alias is taken: another run was faster."""
 

@@ -219,9 +219,9 @@ class ClusterReader(Protocol):
         """Namespace and image text of each container of each pod that has not ended."""
 
     def list_secret_editors(self, namespace: str) -> tuple[str, ...]:
-        """Whoever is bound to a role that may change Secrets in one namespace, by the usual names.
+        """Whoever is bound to a role that may change Secrets in one namespace.
 
-        Cluster-wide bindings are not in it: those are the cluster's own administrators.
+        The cluster's own administrators and parts of Kubernetes itself are not in it.
         """
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from imgsec.adapters._process import Tools, proxy_variables
 from imgsec.adapters.clock import SystemClock
-from imgsec.adapters.files import KeyFiles, read_file
+from imgsec.adapters.files import KeyFiles, read_descriptor, read_file
 from imgsec.config import Settings
 from imgsec.domain.hosts import MetadataUrl, ServiceUrl
 from imgsec.domain.keys import KeyLocation, KmsPlace, SecretBytes, is_uuid, unwrapped
@@ -105,14 +105,20 @@ class World:
             key_ring=_header_word("--kms-key-ring", self._settings.kms_key_ring),
         )
 
-    def kms_at(self, place: KmsPlace, api_key_file: str | None = None) -> Kms:
-        """The KMS of a place; api_key_file: a credential for it alone, of another account."""
+    def kms_at(
+        self, place: KmsPlace, api_key_file: str | None = None, key_ring: str | None = None
+    ) -> Kms:
+        """The KMS of a place; api_key_file: a credential for it alone, of another account.
+
+        key_ring: None for the one of the settings.
+        """
         from imgsec.adapters.iam import ApiKey, IamTokens
         from imgsec.adapters.kms import Kms
 
         settings = self._settings
-        if place.instance is None and api_key_file is None:
+        if place.instance is None and api_key_file is None and key_ring is None:
             return self.kms
+        ring = _header_word("--kms-key-ring", key_ring or settings.kms_key_ring)
         tokens = self._tokens
         if api_key_file is not None:
             tokens = IamTokens(
@@ -123,11 +129,10 @@ class World:
             )
         if place.instance is None:
             _, instance = self.kms.address
-            return Kms(
-                self._http, tokens, url=ServiceUrl.parse(settings.kms_url), instance=instance
-            )
+            url = ServiceUrl.parse(settings.kms_url)
+            return Kms(self._http, tokens, url=url, instance=instance, key_ring=ring)
         url = ServiceUrl.parse(f"https://{place.host}")
-        return Kms(self._http, tokens, url=url, instance=place.instance)
+        return Kms(self._http, tokens, url=url, instance=place.instance, key_ring=ring)
 
     def shelf(self, scheme: str) -> KeyShelf:
         """Where keys of this location scheme are found; the KMS only where it is asked for."""
@@ -172,6 +177,13 @@ class World:
 
         return FolderSink(folder)
 
+    def keep_alone_in(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Keep other runs out of a folder until this one ends. say: told of a wait."""
+        from imgsec.adapters.manifest_folder import alone_in
+
+        waiting = f"waiting for another run that changes {folder}"
+        self._stack.enter_context(alone_in(folder, lambda: say(waiting)))
+
     def cluster(self, *, dry_run: bool) -> Kubectl:
         """The cluster: a sink, and a reader."""
         from imgsec.adapters.kubernetes import Kubectl
@@ -196,8 +208,12 @@ class World:
 
     def describe_storage(self) -> str:
         """Where secret keys would be for the length of a run."""
+        from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS
+
         kind = "in memory" if self._directory.in_memory else "on a disk, which verdicts record"
-        return f"{self._directory.path.parent}, {kind}"
+        length = len(f"{self._directory.path}/gpg")
+        room = f"gpg's home has {length} of {GPG_HOME_MAX_CHARS} characters"
+        return f"{self._directory.path.parent}, {kind}; {room}"
 
     def describe_credential(self) -> str:
         """Which IAM credential is used and where it came from, never what it is."""
@@ -242,10 +258,11 @@ class World:
         if path and number is not None:
             raise ImgsecError(INVALID_OPTION("give --passphrase-file or --passphrase-fd, not both"))
         if number is not None:
-            path = f"/dev/fd/{number}"
-        if not path:
+            path, content = f"/dev/fd/{number}", read_descriptor(number, _PASSPHRASE_MAX_BYTES)
+        elif path:
+            content = read_file(path, max_bytes=_PASSPHRASE_MAX_BYTES)
+        else:
             return None
-        content = read_file(path, max_bytes=_PASSPHRASE_MAX_BYTES)
         line = content.removesuffix(b"\n").removesuffix(b"\r")
         # gpg drops spaces at both ends when it makes a key, and keeps them when it opens one.
         if line != line.strip() or any(byte < _SPACE or byte == _DELETE for byte in line):

@@ -25,8 +25,9 @@ imgsec=$here/.venv/bin/imgsec
   exit 2
 }
 
-target=--apply
-alias=--alias=image-signing
+target=
+[ -n "${IMGSEC_RENDER:-}" ] || target=--apply
+alias=--alias=${IMGSEC_SETUP_SIGNING_KEYS_ALIAS:-image-signing}
 for word in "$@"; do
   case $word in
   --render | --render=* | --apply | -h | --help) target= ;;

@@ -22,7 +22,7 @@ from imgsec.adapters.iam import IamTokens
 from imgsec.domain.hosts import ServiceUrl
 from imgsec.domain.keys import SecretBytes, is_uuid
 from imgsec.domain.reference import shown
-from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
+from imgsec.errors import ImgsecError, KeyDeleted, KeyExists, KeyNotFound
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
     ANSWER_TOO_LARGE,
@@ -218,7 +218,7 @@ class Kms:
             raise ImgsecError(_failure(answer, f"read the key {shown(name)}", "ReaderPlus"))
         resource = _first_resource(answer)
         if resource.get("state") == _DESTROYED or resource.get("deleted") is True:
-            raise KeyNotFound(
+            raise KeyDeleted(
                 KEY_NOT_FOUND(
                     f"the key {shown(name)} was deleted in the KMS, and keeps its alias",
                     hint="Restore it in the KMS within 30 days, or delete its alias there.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -27,11 +28,14 @@ from imgsec.cli.policies import (
     DEFAULT_KEY_SECRET,
     KeyNamespaceOpt,
     KeySecretOpt,
+    ReferenceNamespaceOpt,
     ReferenceOpt,
+    reference_of,
 )
 from imgsec.config import Settings
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
+    from imgsec.adapters.kubernetes import Kubectl
     from imgsec.domain.policy import KeySecret
     from imgsec.domain.reference import ImageReference
     from imgsec.operations.examine import Look
@@ -76,6 +80,7 @@ def doctor(
     key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
     key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,
+    key_reference_namespace: ReferenceNamespaceOpt = None,
     settings: Settings,
 ) -> Answer:
     """Will it work here? Looks at tools, storage, credentials, roles, key, registry and cluster.
@@ -105,7 +110,9 @@ def doctor(
             looks += _looks_at_services(world, wanted, name, reference)
         if {Purpose.PUBLISH, Purpose.SCAN} & set(wanted):
             publishes = secret if Purpose.PUBLISH in wanted else None
-            named = KeySecret(ObjectName.parse(key_reference_secret), secret.namespace)
+            named = reference_of(
+                key_reference_secret, key_reference_namespace, key_secret_namespace
+            )
             looks += _looks_at_cluster(world, publishes, named, name)
         checks, verdict = examine(looks)
     return Answer(Report("doctor", verdict, checks=checks))
@@ -137,7 +144,10 @@ def _looks_at_services(
     if Purpose.SIGN in wanted:
         yield (
             "KMS",
-            lambda: f"{sum(1 for _ in world.kms.list_keys())} keys, in {world.kms.address[1]}",
+            lambda: (
+                f"{sum(1 for _ in world.kms.list_keys())} keys, in {world.kms.address[1]}"
+                + ("" if key else "; whether one can be read is tried with --key")
+            ),
         )
         if key is not None:
             yield (
@@ -161,16 +171,20 @@ def _looks_at_cluster(
 ) -> Iterator[tuple[str, Look]]:
     from imgsec.operations import examine
 
-    cluster = world.cluster(dry_run=True)
-    yield "cluster", cluster.describe
-    yield "Portieris", cluster.describe_policies
+    @cache
+    def cluster() -> Kubectl:
+        """Made when it is looked at: where it cannot be, that is what each line says."""
+        return world.cluster(dry_run=True)
+
+    yield "cluster", lambda: cluster().describe()
+    yield "Portieris", lambda: cluster().describe_policies()
     if secret is None:
         return
 
     def named() -> str:
         """Of the key that was asked about, if one was, or of whatever it names."""
         key_id = world.kms.find_key(key).id if key is not None else None
-        return examine.look_at_reference(reference, cluster, key_id)
+        return examine.look_at_reference(reference, cluster(), key_id)
 
-    yield "public key", lambda: examine.look_at_key_secret(secret, cluster)
+    yield "public key", lambda: examine.look_at_key_secret(secret, cluster())
     yield "key reference", named

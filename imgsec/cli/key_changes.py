@@ -27,12 +27,13 @@ from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
     DEFAULT_KEY_REFERENCE,
     KeyNamespaceOpt,
+    ReferenceNamespaceOpt,
     ReferenceOpt,
+    reference_of,
 )
 from imgsec.config import KEY_ALGORITHMS, Settings
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
-    from imgsec.domain.policy import KeySecret
     from imgsec.domain.verdict import Verdict
     from imgsec.operations.succession import Site
     from imgsec.wiring import World
@@ -157,6 +158,7 @@ def keys_rotate(
     valid_days: DaysOpt = 730,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
     key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,
+    key_reference_namespace: ReferenceNamespaceOpt = None,
     settings: Settings,
     outputs: Outputs,
 ) -> Answer:
@@ -181,7 +183,8 @@ def keys_rotate(
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
-    name, reference = KeyAlias.parse(alias), _secret(key_reference_secret, key_secret_namespace)
+    name = KeyAlias.parse(alias)
+    reference = reference_of(key_reference_secret, key_reference_namespace, key_secret_namespace)
     if status + cancel + bool(switch or retire or resign_from) > 1:
         raise ImgsecError(INVALID_OPTION("--status and --cancel stand alone"))
     if fingerprint is None and not (status or cancel):
@@ -253,6 +256,7 @@ def keys_renew(
     check_from: CheckOpt = None,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
     key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,
+    key_reference_namespace: ReferenceNamespaceOpt = None,
     settings: Settings,
     outputs: Outputs,
 ) -> Answer:
@@ -274,7 +278,8 @@ def keys_renew(
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
-    name, reference = KeyAlias.parse(alias), _secret(key_reference_secret, key_secret_namespace)
+    name = KeyAlias.parse(alias)
+    reference = reference_of(key_reference_secret, key_reference_namespace, key_secret_namespace)
     moment = When.parse(until, "--until").moment
     images = read_images(check_from) if check_from else ()
     with wire(settings) as world:
@@ -304,6 +309,7 @@ def keys_renew(
 @with_options(
     IAM,
     KMS,
+    PASSPHRASE,
     REGISTRY,
     CLUSTER,
     NETWORK,
@@ -372,6 +378,8 @@ def _site(
     if (render is None) is not apply:
         raise ImgsecError(INVALID_OPTION("give either --render DIR or --apply"))
     cluster = world.cluster(dry_run=dry_run) if apply else None
+    if render is not None and not dry_run:
+        world.keep_alone_in(render, progress(outputs))
     return Site(
         kms=world.kms,
         keyring=world.keyring,
@@ -382,12 +390,6 @@ def _site(
         wait_seconds=settings.timeout * 0.9,  # the rest is for the steps around it
         cluster=cluster,
     )
-
-
-def _secret(name: str, namespace: str) -> KeySecret:
-    from imgsec.domain.policy import KeySecret, Namespace, ObjectName
-
-    return KeySecret(ObjectName.parse(name), Namespace.parse(namespace))
 
 
 def _with(verdict: Verdict, world: World) -> Verdict:

@@ -105,6 +105,15 @@ ToApiKeyOpt = Annotated[
         help="File with the IAM API key for the new place, if it is another account's.",
     ),
 ]
+ToKeyRingOpt = Annotated[
+    str | None,
+    own(
+        "keys-copy",
+        "--to-key-ring",
+        metavar="NAME",
+        help="The key ring in the new place; by default that of --kms-key-ring.",
+    ),
+]
 CopyFingerprintOpt = Annotated[
     str | None,
     own("keys-copy", "--fingerprint", metavar="HEX", help=_FINGERPRINT_HELP),
@@ -200,7 +209,9 @@ def keys_check(*, key: KeyOpt, fingerprint: FingerprintOpt = None, settings: Set
     where = KeyLocation.parse(key, allowed=PUBLIC_KEY_SCHEMES)
     wanted = Fingerprint.parse(fingerprint) if fingerprint else None
     with wire(settings) as world:
-        content = read_published_key(where, world.shelf(where.scheme), world.keyring)
+        content = read_published_key(
+            where, world.shelf(where.scheme), world.keyring, expected=wanted
+        )
         signer, answers = inspect_keys.check_published(
             content, wanted, world.keyring, now=world.clock.now()
         )
@@ -224,6 +235,7 @@ def keys_copy(
     source: FromOpt,
     to: ToOpt,
     to_api_key_file: ToApiKeyOpt = None,
+    to_key_ring: ToKeyRingOpt = None,
     fingerprint: CopyFingerprintOpt = None,
     settings: Settings,
 ) -> Answer:
@@ -243,7 +255,7 @@ def keys_copy(
         done = copy_key(
             KeyLocation("kms", origin.name),
             KeyShelf(world.key_files, world.kms_at(origin)),
-            world.kms_at(target, to_api_key_file),
+            world.kms_at(target, to_api_key_file, to_key_ring),
             alias,
             world.keyring,
             expected=expected,
@@ -279,7 +291,8 @@ def keys_import(
     name = KeyAlias.parse(alias)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     with wire(settings) as world:
-        wanted = Wanted(name, world.read_secret_key(file), expected=expected)
+        secret = world.read_secret_key(file)
+        wanted = Wanted(name, secret, expected=expected, looks_back=False)
         done = store_signing_key(
             wanted, kms=world.kms, keyring=world.keyring, now=world.clock.now()
         )

@@ -10,7 +10,7 @@ import typer
 from imgsec.cli.options import loosening, shared
 
 if TYPE_CHECKING:  # imported where it is used: --help needs none of it
-    from imgsec.domain.policy import ImagePolicy
+    from imgsec.domain.policy import ImagePolicy, KeySecret
     from imgsec.domain.reference import RepositoryPattern
 
 DEFAULT_POLICY_NAME = "imgsec-signed-images"
@@ -62,6 +62,15 @@ ReferenceOpt = Annotated[
         help="Secret that tells pipelines which key signs.",
     ),
 ]
+ReferenceNamespaceOpt = Annotated[
+    str | None,
+    shared(
+        "--key-reference-namespace",
+        metavar="NAMESPACE",
+        panel=_PANEL,
+        help="Its namespace, where pipelines read it. By default --key-secret-namespace.",
+    ),
+]
 MutateOpt = Annotated[
     bool,
     typer.Option(
@@ -81,6 +90,13 @@ AdoptOpt = Annotated[
         " Recorded.",
     ),
 ]
+
+
+def reference_of(name: str, namespace: str | None, otherwise: str) -> KeySecret:
+    """The Secret that tells pipelines which key signs; otherwise: its namespace by default."""
+    from imgsec.domain.policy import KeySecret, Namespace, ObjectName
+
+    return KeySecret(ObjectName.parse(name), Namespace.parse(namespace or otherwise))
 
 
 def policy_of(

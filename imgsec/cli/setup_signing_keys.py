@@ -31,10 +31,12 @@ from imgsec.cli.policies import (
     KeySecretOpt,
     MutateOpt,
     PolicyNameOpt,
+    ReferenceNamespaceOpt,
     ReferenceOpt,
     RepositoryOpt,
     UncheckedOpt,
     policy_of,
+    reference_of,
 )
 from imgsec.config import KEY_ALGORITHMS, Settings
 
@@ -139,6 +141,7 @@ def setup_signing_keys(
     key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
     key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,
+    key_reference_namespace: ReferenceNamespaceOpt = None,
     mutate_image: MutateOpt = True,
     fingerprint: FingerprintOpt = None,
     import_key: ImportOpt = None,
@@ -156,13 +159,13 @@ def setup_signing_keys(
     Example: imgsec setup-signing-keys --alias release --repository 'us.icr.io/team/*' --render out/
     """
     from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, is_uuid
-    from imgsec.domain.policy import ObjectName
     from imgsec.domain.report import Report, RunningImage
     from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
     from imgsec.operations import preview_policy
     from imgsec.operations import setup_signing_keys as operation
     from imgsec.operations.rehearsal import RehearsedKms
+    from imgsec.ports import ObjectId
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
@@ -171,6 +174,7 @@ def setup_signing_keys(
         ((enforce or dry_run) and not apply, "--enforce and --dry-run need --apply"),
         (accept_lockout and not enforce, "--accept-lockout needs --enforce"),
         (adopt_key is not None and not adopt, "--adopt-key needs --adopt"),
+        (key_secret == key_reference_secret, "the two Secrets need names of their own"),
         (adopt_key is not None and not is_uuid(adopt_key or ""), "--adopt-key takes a UUID"),
     ):
         if wrong:
@@ -183,13 +187,15 @@ def setup_signing_keys(
         key_secret_namespace=key_secret_namespace,
         mutate_image=mutate_image,
     )
-    reference = ObjectName.parse(key_reference_secret)
+    reference = reference_of(key_reference_secret, key_reference_namespace, key_secret_namespace)
     request = KeyRequest(user_id, algorithm=algorithm, valid_days=valid_days)
     name = KeyAlias.parse(alias)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     with wire(settings) as world:
         cluster = world.cluster(dry_run=dry_run) if apply else None
         sink = cluster or world.folder_sink(render or Path())
+        if enforce:  # before there is a key; the Secrets are looked at with it
+            sink.require_ready(ObjectId(str(policy.kind), str(policy.name)), adopt=adopt)
         done = operation.setup_signing_keys(
             operation.Wanted(
                 name,

@@ -91,7 +91,7 @@ class KeyEntry:
     """One signing key of the inventory. public: None where no public half is stored beside it.
 
     verdict: why it must not sign now; passed for a usable one. published: None if nobody looked.
-    state: the KMS's word, such as ``active``.
+    state: the KMS's word, such as ``active``. days_left: whole days, None for no end date.
     """
 
     alias: str
@@ -102,6 +102,7 @@ class KeyEntry:
     further_aliases: tuple[str, ...] = ()
     published: tuple[PublishedAt, ...] | None = None
     state: str = ""
+    days_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,14 @@
 
 As long as the successor has the name NAME-next there is a way back: the Secret that names the
 signing key, the alias, what is published, the names. Each step that is done stays done, so that a
-run that was cut short is finished by the next one.
+run that was cut short is finished by the next one; the successor is marked before them, so that no
+other command goes on with it.
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgsec.domain.keys import (
     RETIRED_PREFIX,
@@ -22,20 +23,33 @@ from imgsec.domain.policy import KeySecret
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, passed
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.published_keys import find_published, republish
+from imgsec.operations.published_keys import find_published, republish, require_all_ours
 from imgsec.operations.rotate_key import Rotated, show_rotation
-from imgsec.operations.signing_key import described_key, is_made_to_replace, load_public_half
+from imgsec.operations.signing_key import (
+    described_key,
+    find_or_none,
+    is_made_to_replace,
+    load_public_half,
+)
 from imgsec.operations.succession import (
     Site,
     find_pair,
     free_mark,
     move_alias_back,
+    put_right,
     read_reference,
+    require_named,
     switch_to,
     tidy_up,
 )
-from imgsec.ports import StoredKey
-from imgsec.reasons import KEY_CONFLICT, KEY_FINGERPRINT_MISMATCH, KEY_RETIRED
+from imgsec.ports import ObjectId, StoredKey
+from imgsec.reasons import (
+    KEY_CONFLICT,
+    KEY_FINGERPRINT_MISMATCH,
+    KEY_MOVING,
+    KEY_RETIRED,
+    KEY_UNPUBLISHED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,23 +89,26 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
 
     Raises `ImgsecError` (key-moving, as long as the alias is on its way back; key-conflict, if
     images may need the new key, which is neither revoked nor given up with accept_lockout;
-    key-retired, if the old one is gone already; key-fingerprint-mismatch, key-expired and its like,
-    and what the ports raise).
+    key-retired, if the old one is gone already; key-unpublished, if this is not the place;
+    key-fingerprint-mismatch, key-expired and its like, and what the ports raise).
     """
     alias, kms = wanted.alias, site.kms
-    site.place.require_ready()
-    pair = find_pair(alias, kms)
-    if pair.new is None:
+    where = ObjectId("Secret", str(wanted.reference.name), str(wanted.reference.namespace))
+    site.place.require_ready(where)
+    changes: list[Change] = []
+    if find_or_none(kms, str(alias.successor)) is None:
+        changes += _put_right(wanted, site)
+        changes += _cleared(wanted, find_pair(alias, kms).old, site)
         note = Note("nothing-to-do", f"no other key is to take the place of kms://{alias}")
-        return Rotated(show_rotation(alias, wanted.reference, site), passed(note))
-    move = _read_move(wanted, pair.old, pair.new, site)
-    said = read_reference(wanted.reference, site.place)
-    is_named = said is not None and said.kms_key_id == move.new.id
-    _require_way_back(wanted, move, site, is_used=is_named or str(alias) in move.new.aliases)
-    changes = _published(move, site, with_new=True)
-    if is_named:
-        where, fingerprint = wanted.reference, move.old_key.fingerprint
-        changes.append(switch_to(move.old.id, fingerprint, where, kms, site.place))
+        verdict = passed() if changes else passed(note)
+        return Rotated(show_rotation(alias, wanted.reference, site), verdict, tuple(changes))
+    move = _read_move(wanted, site)
+    _require_way_back(wanted, move, site)
+    changes += _published(move, site, with_new=True)
+    changes += _named_again(wanted, move, site)
+    if move.spent is not None:  # first of what the KMS is told: a rotation that runs stops at it
+        kms.add_alias(move.new.id, str(move.spent))
+        changes += _named_again(wanted, move, site)
     changes += move_alias_back(alias, site)
     changes += _published(move, site, with_new=False)
     tidy_up(alias, alias.successor, move.spent, kms)
@@ -99,8 +116,75 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
     return Rotated(show_rotation(alias, wanted.reference, site), passed(), tuple(changes))
 
 
-def _read_move(wanted: Cancellation, old: StoredKey | None, new: StoredKey, site: Site) -> _Move:
+def _put_right(wanted: Cancellation, site: Site) -> tuple[Change, ...]:
+    """What two runs at once left: the alias, or a part of it, is nobody's or a retired key's.
+
+    Whose it is, is the word of whoever has it, and else of the Secret that names the signing key.
+    """
+    alias, kms = wanted.alias, site.kms
+    said = read_reference(wanted.reference, site.place)
+    named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
+    for meant in (find_or_none(kms, str(alias)), named):
+        if meant is None or marked(RETIRED_PREFIX, meant.aliases):
+            continue
+        fingerprint = described_key(meant)  # its public half may be nobody's
+        if fingerprint is None and said and said.kms_key_id == meant.id and said.fingerprint:
+            fingerprint = Fingerprint.parse(said.fingerprint)
+        if fingerprint is None:
+            fingerprint = load_public_half(meant.id, meant, kms, site.keyring).fingerprint
+        return put_right(alias, meant, fingerprint, site)
+    return ()
+
+
+def _cleared(wanted: Cancellation, held: StoredKey | None, site: Site) -> list[Change]:
+    """Let go of a key that was taken back in another place, and is published or named here still.
+
+    Raises `ImgsecError` (key-retired) for a place that is behind instead.
+    """
+    if held is None:
+        return []
+    kms, keyring, place = site.kms, site.keyring, site.place
+    key = load_public_half(str(wanted.alias), held, kms, keyring)
+    changes: list[Change] = []
+    for secret in find_published(place, keyring):
+        later = {
+            one.fingerprint
+            for one in secret.keys
+            if one.created > key.created
+            and find_or_none(kms, str(KeyAlias.retired(one.fingerprint))) is not None
+        }
+        if key.fingerprint in secret.fingerprints and later:
+            keyring.import_public_keys(secret.content)
+            rest = [one for one in secret.fingerprints if one not in later]
+            changes.append(republish(secret, rest, place, keyring, now=site.clock.now()))
+    said = read_reference(wanted.reference, place)
+    named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
+    spent = marked(RETIRED_PREFIX, named.aliases) if named else None
+    if spent is None or named is None:
+        return changes
+    if load_public_half(named.id, named, kms, keyring).created < key.created:
+        hint = f"Bring it along: imgsec keys rotate {wanted.alias} --fingerprint {spent}"
+        raise ImgsecError(KEY_RETIRED(f"{spent} was replaced for good elsewhere", hint=hint))
+    where, fingerprint = wanted.reference, key.fingerprint
+    return [*changes, switch_to(held.id, fingerprint, where, kms, place)]
+
+
+def _named_again(wanted: Cancellation, move: _Move, site: Site) -> list[Change]:
+    """Let the Secret that names the signing key mean the old one, if it means the new one."""
+    where, fingerprint = wanted.reference, move.old_key.fingerprint
+    said = read_reference(where, site.place)
+    if said is None or said.kms_key_id != move.new.id:
+        return []
+    return [switch_to(move.old.id, fingerprint, where, site.kms, site.place)]
+
+
+def _read_move(wanted: Cancellation, site: Site) -> _Move:
+    """The two keys, of which this place publishes one at least, and names one."""
     alias, kms, keyring = wanted.alias, site.kms, site.keyring
+    pair = find_pair(alias, kms)
+    old, new = pair.old, pair.new
+    if new is None:
+        raise ImgsecError(KEY_MOVING(f"another run has changed kms://{alias} just now"))
     if old is None or marked(RETIRED_PREFIX, old.aliases) is not None:
         hint = f"Finish what is left: imgsec keys rotate {alias}, or imgsec keys renew {alias}"
         raise ImgsecError(KEY_RETIRED(f"kms://{alias} has been replaced for good", hint=hint))
@@ -117,19 +201,42 @@ def _read_move(wanted: Cancellation, old: StoredKey | None, new: StoredKey, site
         else:
             plain, further = (KeyAlias.retired(fingerprint, key_id) for key_id in ("", new.id))
             spent = free_mark(plain, further, new, kms)
-    return _Move(old, old_key, new, new_key, spent)
+    move = _Move(old, old_key, new, new_key, spent)
+    _require_place(wanted, move, site)
+    return move
 
 
-def _require_way_back(wanted: Cancellation, move: _Move, site: Site, *, is_used: bool) -> None:
-    """Nothing that runs may be lost, and what signs afterwards must be fit to."""
+def _require_place(wanted: Cancellation, move: _Move, site: Site) -> None:
+    """Raises `ImgsecError` (key-unpublished, key-conflict, foreign-object)."""
+    named = [(move.old, move.old_key.fingerprint)]
+    if move.new_key is not None:
+        named.append((move.new, move.new_key.fingerprint))
+    own = {fingerprint for _, fingerprint in named}
+    require_all_ours(own, site.place, site.keyring)
+    published = find_published(site.place, site.keyring)
+    if all(own.isdisjoint(one.fingerprints) for one in published):
+        listed = " or ".join(map(str, own))
+        raise ImgsecError(KEY_UNPUBLISHED(f"no Secret here holds the public half of {listed}"))
+    said = read_reference(wanted.reference, site.place)
+    require_named(said, wanted.reference, named, site.kms)
+
+
+def _require_way_back(wanted: Cancellation, move: _Move, site: Site) -> None:
+    """Nothing that runs may be lost, and what signs afterwards must be fit to.
+
+    Once the way back has begun it is gone to its end.
+    """
     new = move.new_key
-    if wanted.accept_lockout or new is None or new.is_revoked:
+    has_begun = move.spent is not None and str(move.spent) in move.new.aliases
+    if wanted.accept_lockout or new is None or new.is_revoked or has_begun:
         return
     now = site.clock.now()
-    flaws = move.old_key.flaws(now)
-    if flaws and not new.flaws(now):
-        raise ImgsecError(flaws[0])
-    if is_used and not move.is_renewal:
+    if (flaws := move.old_key.flaws(now)) and not new.flaws(now):
+        hint = "Go on with the rotation; or go back all the same with --accept-lockout, then renew."
+        raise ImgsecError(replace(flaws[0], hint=hint))
+    # From NAME-old on some place may sign with the new one, here or elsewhere.
+    has_switched = str(wanted.alias.predecessor) in move.old.aliases
+    if has_switched and not move.is_renewal:
         raise ImgsecError(
             KEY_CONFLICT(
                 f"{new.fingerprint} signs already, and what only it signed would be refused",

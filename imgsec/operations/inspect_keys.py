@@ -23,7 +23,7 @@ from imgsec.domain.report import KeyEntry, PublishedAt, VerifierAnswer
 from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.domain.verifiers import Verifier, judge_key
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.published_keys import find_published, read_published
+from imgsec.operations.published_keys import find_all, read_published
 from imgsec.operations.signing_key import (
     DESCRIPTION_PREFIX,
     expiry_notes,
@@ -79,7 +79,7 @@ def _places(published: PublishedReader, keyring: Keyring) -> _Places:
         *published.list_policies("ImagePolicy"),
     ]
     found = []
-    for secret in find_published(published, keyring):
+    for secret in find_all(published, keyring):
         found.append((secret.name, trusted_by(policies, secret.document), secret.keys))
     return found
 
@@ -110,6 +110,7 @@ def _entry(
         further_aliases=tuple(own[1:]),
         published=None if places is None else _found_at(public, places),
         state=key.state,
+        days_left=public.days_left(now) if public is not None else None,
     )
 
 

@@ -28,5 +28,6 @@ def copy_key(
     key-fingerprint-mismatch, key-store-mismatch and what the ports raise).
     """
     key, _ = load_signing_key(source, shelf, keyring, expected=expected, now=now)
-    wanted = Wanted(alias, keyring.export_secret_key(key.fingerprint), expected=key.fingerprint)
+    secret = keyring.export_secret_key(key.fingerprint)
+    wanted = Wanted(alias, secret, expected=key.fingerprint, looks_back=False)
     return store_signing_key(wanted, kms=destination, keyring=keyring, now=now)

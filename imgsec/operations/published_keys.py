@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from imgsec.domain.keys import Fingerprint, PublicKey, unwrapped
-from imgsec.domain.kubernetes import MANAGED_BY, key_secret_document
+from imgsec.domain.keys import Fingerprint, PublicKey
+from imgsec.domain.kubernetes import MANAGED_BY, key_secret_document, secret_value
 from imgsec.domain.policy import KeySecret, Namespace, ObjectName
 from imgsec.domain.report import Change
-from imgsec.domain.verifiers import PublishedKeys, Verifier, armoured_blocks, judge_key
+from imgsec.domain.verifiers import (
+    PublishedKeys,
+    Verifier,
+    armoured_blocks,
+    armoured_kinds,
+    judge_key,
+)
 from imgsec.errors import ImgsecError
 from imgsec.ports import Keyring, ManifestSink, PublishedReader
-from imgsec.reasons import FOREIGN_OBJECT, KEY_UNREADABLE, Reason
+from imgsec.reasons import FOREIGN_OBJECT, KEY_MALFORMED, KEY_UNREADABLE, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,12 @@ class PublishedSecret:
         return tuple(dict.fromkeys(key.fingerprint for key in self.keys))
 
 
+def find_all(published: PublishedReader, keyring: Keyring) -> tuple[PublishedSecret, ...]:
+    """All Secrets that hold public keys, whoever made them."""
+    documents = (*published.list_key_secrets(), *published.list_foreign_key_secrets())
+    return tuple(read_secret(document, keyring) for document in documents)
+
+
 def find_published(published: PublishedReader, keyring: Keyring) -> tuple[PublishedSecret, ...]:
     """The Secrets of ours that hold public keys. One that nobody can read holds none."""
     return tuple(read_secret(document, keyring) for document in published.list_key_secrets())
@@ -45,10 +56,7 @@ def find_published(published: PublishedReader, keyring: Keyring) -> tuple[Publis
 
 def read_secret(document: dict[str, Any], keyring: Keyring) -> PublishedSecret:
     """A Secret with public keys, whoever made it."""
-    try:
-        content = base64.b64decode(document["data"]["key"], validate=True)
-    except (TypeError, ValueError):
-        content = b""
+    content = secret_value(document, "key") or b""
     return PublishedSecret(document, content, _readable(content, keyring))
 
 
@@ -142,7 +150,14 @@ def read_published(content: bytes, keyring: Keyring) -> PublishedKeys:
 
     Raises `ImgsecError` (key-malformed).
     """
-    blocks = armoured_blocks(content)
-    read = [keyring.inspect_public_keys(block) for block in blocks or (unwrapped(content),)]
+    blocks, kinds = armoured_blocks(content), armoured_kinds(content)
+    if any("PRIVATE" in kind for kind in kinds):
+        hint = "Whoever reads it can sign: revoke the key (imgsec keys revoke), and make another."
+        raise ImgsecError(KEY_MALFORMED("it holds a secret key for all to see", hint=hint))
+    if not blocks and content[:1] < b"\x80":
+        text = "it is neither binary nor armoured OpenPGP, and no verifier decodes anything else"
+        raise ImgsecError(KEY_MALFORMED(text))
+    read = [keyring.inspect_public_keys(block) for block in blocks or (content,)]
     every = tuple(key for keys in read for key in keys)
-    return PublishedKeys(len(blocks), read[0] if blocks else (), every)
+    comes_first = bool(blocks) and kinds[0] == "PUBLIC KEY BLOCK"
+    return PublishedKeys(len(blocks), read[0] if comes_first else (), every)

@@ -18,7 +18,7 @@ from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.operations.published_keys import find_published, republish, require_all_ours
 from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
-from imgsec.operations.signing_key import load_public_half
+from imgsec.operations.signing_key import find_or_none, load_public_half
 from imgsec.operations.succession import (
     Pair,
     Site,
@@ -26,6 +26,7 @@ from imgsec.operations.succession import (
     mark_predecessor,
     move_alias,
     read_reference,
+    require_able,
     require_named,
     require_not_cancelled,
     switch_to,
@@ -105,7 +106,10 @@ def renew_key(renewal: Renewal, site: Site) -> Renewed:
     if pair.new is None or str(renewal.alias) not in pair.new.aliases:
         key = _store(run, pair, key)
         pair = find_pair(renewal.alias, site.kms)
+        _require_unrevoked(run, pair, key)
         _publish(run, pair, key)
+        _require_unrevoked(run, pair, key)
+        require_able(renewal.alias, renewal.reference, site)
         mark_predecessor(renewal.alias, pair, site)
         _name(run, pair.new, key)
         run.changes += move_alias(renewal.alias, site)
@@ -161,7 +165,7 @@ def _being_replaced(alias: str) -> ImgsecError:
     return ImgsecError(
         KEY_CONFLICT(
             f"kms://{alias} is being replaced by another key",
-            hint=f"Finish that first: imgsec keys rotate {alias}",
+            hint="Finish that first, with `imgsec keys rotate`; or take it back with --cancel.",
         )
     )
 
@@ -171,7 +175,7 @@ def _store(run: _Run, pair: Pair, key: PublicKey) -> PublicKey:
     site, alias = run.site, run.renewal.alias
     stored = pair.new or pair.old
     if stored is None:
-        raise AssertionError("find_pair finds one key at least")
+        raise ImgsecError(KEY_MOVING("another run has changed the key just now"))
     content = SecretBytes(unwrapped(site.kms.fetch_key(stored.id)[1].reveal()))
     if site.keyring.import_secret_key(content).fingerprint != key.fingerprint:
         raise _being_replaced(str(alias))
@@ -212,9 +216,30 @@ def _publish(run: _Run, pair: Pair, key: PublicKey) -> None:
         _name(run, pair.old, key)
 
 
+def _require_unrevoked(run: _Run, pair: Pair, key: PublicKey) -> None:
+    """A run at the same time may have revoked the key, and knows nothing of its new copy.
+
+    Raises `ImgsecError` (key-revoked), after that copy and what is published say so as well.
+    """
+    site, fingerprint = run.site, key.fingerprint
+    mark = KeyAlias.revoked(fingerprint)
+    if pair.new is None or (revoked := find_or_none(site.kms, str(mark))) is None:
+        return
+    if revoked.id != pair.new.id:
+        site.kms.add_alias(pair.new.id, str(KeyAlias.revoked(fingerprint, pair.new.id)))
+    load_public_half(str(mark), revoked, site.kms, site.keyring)  # with its revocation
+    for secret in find_published(site.place, site.keyring):
+        if fingerprint in secret.fingerprints:
+            rest = [one for one in secret.fingerprints if one != fingerprint]
+            now = site.clock.now()
+            republish(secret, rest or [fingerprint], site.place, site.keyring, now=now)
+    hint = f"imgsec keys rotate {run.renewal.alias} --cancel"
+    raise ImgsecError(KEY_REVOKED(f"key {fingerprint} was revoked just now", hint=hint))
+
+
 def _name(run: _Run, stored: StoredKey | None, key: PublicKey) -> None:
     """Let the Secret that names the signing key mean this copy of it."""
     if stored is None:
-        raise AssertionError("find_pair finds one key at least")
+        raise ImgsecError(KEY_MOVING("another run has changed the key just now"))
     site, where = run.site, run.renewal.reference
     run.changes.append(switch_to(stored.id, key.fingerprint, where, site.kms, site.place))

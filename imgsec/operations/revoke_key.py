@@ -15,18 +15,17 @@ from functools import partial
 from imgsec.domain.keys import (
     PUBLIC_ALIAS_SUFFIX,
     RETIRED_PREFIX,
-    REVOKED_PREFIX,
-    SPARE_PREFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
-    is_key_name,
+    SecretBytes,
     marked,
+    unwrapped,
 )
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import Change, ImageReport, RunningImage
 from imgsec.domain.verdict import Note, Verdict, because, passed
-from imgsec.errors import ImgsecError
+from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.operations.preview_policy import images_that_need
 from imgsec.operations.published_keys import (
     PublishedSecret,
@@ -36,8 +35,10 @@ from imgsec.operations.published_keys import (
     republish,
 )
 from imgsec.operations.signing_key import (
+    PUBLIC_PART,
     SIGNING_PART,
     describe,
+    described_key,
     fetch_public_half,
     fetch_revocation,
     find_moving,
@@ -45,7 +46,7 @@ from imgsec.operations.signing_key import (
     import_public_half,
     own_names,
 )
-from imgsec.operations.succession import Site, free_mark
+from imgsec.operations.succession import Site
 from imgsec.operations.verify_image import verify_image
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
@@ -99,7 +100,7 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
                 f"{revocation.name} is {key.fingerprint}, expected {revocation.fingerprint}"
             )
         )
-    certificate = fetch_revocation(stored, site.kms)
+    certificate = _certificate(key, stored, site)
     published = find_published(site.place, site.keyring)
     secrets = [one for one in published if key.fingerprint in one.fingerprints]
     is_out_of_use = marked(RETIRED_PREFIX, stored.aliases) is not None
@@ -134,11 +135,15 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
 
     def published_without(secret: PublishedSecret) -> Change:
         rest = [one for one in secret.fingerprints if one != key.fingerprint]
-        wanted = rest or [key.fingerprint]
-        return republish(secret, wanted, site.place, site.keyring, now=site.clock.now())
+        if all(_is_retired(one, site) for one in rest):  # or nothing would tell whose place it was
+            rest.append(key.fingerprint)
+        return republish(secret, rest, site.place, site.keyring, now=site.clock.now())
 
-    for copy in _copies(key, stored, site):
+    copies, halves = _copies(key, stored, site)
+    for copy in copies:
         take(partial(_marked, key, copy, site))
+    for public in halves:
+        take(partial(_marked, key, public, site, suffix=PUBLIC_ALIAS_SUFFIX))
     for secret in secrets:
         take(partial(published_without, secret))
     reasons += foreign
@@ -167,6 +172,8 @@ def _dependants(
         return (), ()
     registry, _ = site.signing()
     others = {one.fingerprint: one for secret in secrets for one in secret.keys}
+    for secret in secrets:  # a Secret that has it not would refuse what it signed
+        others = {one: others[one] for one in others if one in secret.fingerprints}
     others.pop(key.fingerprint, None)
     # Asked of gpgv, which has the certificate and says so of each signature by it.
     keys = [*others.values(), replace(key, is_revoked=False)]
@@ -191,25 +198,59 @@ def _depends(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.UNDECIDED or KEY_REVOKED.code in codes
 
 
-def _copies(key: PublicKey, stored: StoredKey, site: Site) -> list[StoredKey]:
-    """Everything in the KMS that signs with this key: the one that was named comes first."""
-    description = describe(SIGNING_PART, key.fingerprint)
-    copies = [stored]
+def _certificate(key: PublicKey, stored: StoredKey, site: Site) -> bytes:
+    """The certificate that was stored with the key; made now for a key that came without one."""
+    try:
+        return fetch_revocation(stored, site.kms)
+    except KeyNotFound:
+        _, payload = site.kms.fetch_key(stored.id)
+    secret = site.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    if secret.fingerprint != key.fingerprint:
+        text = f"{stored.id} is {secret.fingerprint}, and its public half {key.fingerprint}"
+        raise ImgsecError(KEY_FINGERPRINT_MISMATCH(text))
+    return site.keyring.make_revocation(key.fingerprint)
+
+
+def _is_retired(fingerprint: Fingerprint, site: Site) -> bool:
+    return find_or_none(site.kms, str(KeyAlias.retired(fingerprint))) is not None
+
+
+def _copies(
+    key: PublicKey, stored: StoredKey, site: Site
+) -> tuple[list[StoredKey], list[StoredKey]]:
+    """Everything in the KMS that signs with this key, the one that was named first; its halves."""
+    copies, halves = [stored], []
     for one in site.kms.list_keys():
-        is_spare = marked(SPARE_PREFIX, filter(is_key_name, one.aliases)) == key.fingerprint
-        if one.id != stored.id and (is_spare or one.description == description):
+        if one.description == describe(PUBLIC_PART, key.fingerprint):
+            halves.append(one)
+        elif one.id != stored.id and _whose(one, site) == key.fingerprint:
             copies.append(one)
-    return copies
+    return copies, halves
 
 
-def _marked(key: PublicKey, copy: StoredKey, site: Site) -> Change:
-    """Tell whoever reads the KMS: both halves get a further name that says it."""
-    names = own_names("", copy)
-    if marked(REVOKED_PREFIX, names) is None:
-        plain, further = (KeyAlias.revoked(key.fingerprint, key_id) for key_id in ("", copy.id))
-        mark = free_mark(plain, further, copy, site.kms)
-        site.kms.add_alias(copy.id, str(mark))
-        half = find_or_none(site.kms, names[0] + PUBLIC_ALIAS_SUFFIX) if names else None
-        if half is not None and marked(REVOKED_PREFIX, half.aliases) is None:
-            site.kms.add_alias(half.id, mark.public)
-    return Change(f"kms://{names[0] if names else copy.id}", "revoked")
+def _whose(stored: StoredKey, site: Site) -> Fingerprint | None:
+    """Whose secret half it is, told by its description or its public half; None for no key."""
+    if (said := described_key(stored)) is not None:
+        return said if stored.description == describe(SIGNING_PART, said) else None
+    names = own_names("", stored)
+    if not names:
+        return None
+    try:
+        half = fetch_public_half(names[0], stored, site.kms)
+        return site.keyring.inspect_public_key(unwrapped(half)).fingerprint
+    except ImgsecError as error:
+        if error.reason.retryable:
+            raise
+        return None  # somebody else's, who knows of what
+
+
+def _marked(key: PublicKey, stored: StoredKey, site: Site, suffix: str = "") -> Change:
+    """Tell whoever reads the KMS, by a further name that says it."""
+    plain, further = (
+        f"{KeyAlias.revoked(key.fingerprint, key_id)}{suffix}" for key_id in ("", stored.id)
+    )
+    if not {plain, further} & set(stored.aliases):
+        held = find_or_none(site.kms, plain)
+        site.kms.add_alias(stored.id, plain if held is None else further)
+    names = [*own_names("", stored), *stored.aliases, stored.id]
+    return Change(f"kms://{names[0]}", "revoked")

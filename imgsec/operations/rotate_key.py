@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from imgsec.domain.keys import (
     RETIRED_PREFIX,
@@ -50,6 +51,7 @@ from imgsec.operations.succession import (
     mark_predecessor,
     move_alias,
     read_reference,
+    require_able,
     require_named,
     require_not_cancelled,
     spare_copies,
@@ -65,6 +67,7 @@ from imgsec.ports import (
 from imgsec.reasons import (
     INVALID_OPTION,
     KEY_CONFLICT,
+    KEY_EXPIRED,
     KEY_FINGERPRINT_MISMATCH,
     KEY_MOVING,
     KEY_REVOKED,
@@ -178,6 +181,7 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
         raise ImgsecError(KEY_REVOKED(f"the new key {view.new.fingerprint} is revoked", hint=hint))
     if view.stage in (Stage.NONE, Stage.MADE, Stage.PUBLISHED):
         view = _prepared(run, view)
+    view = _without_revoked(run, view)
     if plan.images:
         run.images = _signed_again(run, view)
         verdict = all_of(part.verdict for part in run.images)
@@ -204,9 +208,10 @@ def _gone_on(run: _Run, view: _View, verdict: Verdict) -> tuple[_View, Verdict]:
             case Stage.MADE if view.is_late:
                 view = _prepared(run, view)
                 continue
-            case Stage.PUBLISHED if _may(run, plan.switch, "switch", too_soon=run.has_published):
+            case Stage.PUBLISHED if _may(run, plan.switch, "switch", too_soon=_is_new(run, view)):
                 run.changes.append(_switch(run, view))
             case Stage.SWITCHING:
+                run.has_switched = True  # it is over only now
                 run.changes += move_alias(plan.alias, site)
             case Stage.SWITCHED if _may(run, plan.retire, "retirement", too_soon=run.has_switched):
                 verdict = _retirable(run, view, verdict)
@@ -218,6 +223,7 @@ def _gone_on(run: _Run, view: _View, verdict: Verdict) -> tuple[_View, Verdict]:
             case _:
                 return view, verdict
         view = _look_now(run)
+        require_not_cancelled(plan.alias, view.pair.new)
 
 
 # --- Where it stands ------------------------------------------------------------------------------
@@ -280,16 +286,30 @@ def _left_behind(
     """The retired key that this folder or cluster still publishes or names; None if it does not.
 
     It was replaced in another one, and nobody came by here. replaced: None to take the word of the
-    Secret that names the signing key.
+    Secret that names the signing key, or of one with a retired key beside the current one.
     """
     named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
     meant = marked(RETIRED_PREFIX, filter(is_key_name, named.aliases)) if named else None
-    replaced = replaced or meant
+    replaced = replaced or meant or _lingering(current, published, kms)
     if replaced is None or replaced == current:
         return None
     if meant == replaced or any(replaced in one.fingerprints for one in published):
         return find_or_none(kms, str(KeyAlias.retired(replaced)))
     return None
+
+
+def _lingering(
+    current: Fingerprint, published: Iterable[PublishedSecret], kms: KeyReader
+) -> Fingerprint | None:
+    beside = dict.fromkeys(
+        other
+        for one in published
+        if current in one.fingerprints
+        for other in one.fingerprints
+        if other != current
+    )
+    retired = (one for one in beside if find_or_none(kms, str(KeyAlias.retired(one))))
+    return next(retired, None)
 
 
 def _public(
@@ -319,7 +339,11 @@ def _is_over(run: _Run, view: _View) -> bool:
         return view.stage is Stage.NONE
     held = old or view.new
     text = f"the key {wanted} is to be replaced, and kms://{run.plan.alias} is"
-    raise ImgsecError(KEY_FINGERPRINT_MISMATCH(f"{text} {held.fingerprint if held else 'none'}"))
+    hint = None
+    if old is None and held is not None and held.fingerprint == wanted:
+        text, hint = f"{text} being renewed:", f"Finish that: imgsec keys renew {run.plan.alias}"
+    told = f"{text} {held.fingerprint if held else 'none'}"
+    raise ImgsecError(KEY_FINGERPRINT_MISMATCH(told, hint=hint))
 
 
 def _rotation(alias: KeyAlias, view: _View) -> Rotation:
@@ -338,11 +362,18 @@ def _rotation(alias: KeyAlias, view: _View) -> Rotation:
     )
 
 
+def _is_new(run: _Run, view: _View) -> bool:
+    """Whether nobody had a day to learn the new key, in this place or anywhere."""
+    made = view.pair.new.created if view.pair.new is not None and not view.is_late else None
+    is_young = made is not None and run.site.clock.now() - made < timedelta(days=1)
+    return run.has_published or is_young
+
+
 def _may(run: _Run, when: When | None, what: str, *, too_soon: bool) -> bool:
     """Whether a stage may be entered now; one that is to come is noted.
 
-    too_soon: this run entered the stage before it. Then a date that is past, as when a nightly job
-    did not run for a while, would leave no overlap: the next run goes on.
+    too_soon: the stage before it has only just been entered. Then a date that is past, as when a
+    nightly job did not run for a while, would leave no overlap: a later run goes on.
     """
     if when is None:
         return False
@@ -350,8 +381,8 @@ def _may(run: _Run, when: When | None, what: str, *, too_soon: bool) -> bool:
         run.notes.append(Note("not-yet-due", f"the {what} is due on {when}"))
         return False
     if too_soon and when.moment is not None:
-        text = f"the {what} was due on {when}; it is left to the next run, so that all can learn"
-        run.notes.append(Note("not-yet-due", f"{text} first what this one published"))
+        text = f"the {what} was due on {when}; it is left to a run a day later, so that all can"
+        run.notes.append(Note("not-yet-due", f"{text} learn first what is published"))
         return False
     return True
 
@@ -384,6 +415,21 @@ def _prepared(run: _Run, view: _View) -> _View:
     return _look_now(run)
 
 
+def _without_revoked(run: _Run, view: _View) -> _View:
+    """Publish no longer what the KMS says is revoked: a run at the same time may have said so."""
+    keys = [key for key in (view.old, view.new) if key is not None]
+    revoked = {key.fingerprint for key in keys if key.is_revoked}
+    stale = [
+        one
+        for one in view.secrets
+        if revoked & {key.fingerprint for key in one.keys if not key.is_revoked}
+    ]
+    for secret in stale:
+        rest = [one for one in secret.fingerprints if one not in revoked]
+        run.changes.append(_republished(run, secret, rest or secret.fingerprints))
+    return _look_now(run) if stale else view
+
+
 def _import_published(secrets: Iterable[PublishedSecret], keyring: Keyring) -> None:
     for secret in secrets:
         keyring.import_public_keys(secret.content)
@@ -395,22 +441,32 @@ def _republished(run: _Run, secret: PublishedSecret, wanted: Iterable[Fingerprin
 
 
 def _both(view: _View) -> tuple[StoredKey, PublicKey]:
-    """The new key, which is there once it was made."""
+    """The new key, which is there once it was made. Raises `ImgsecError` (key-moving)."""
     if view.pair.new is None or view.new is None:
-        raise AssertionError(f"no new key at the stage {view.stage}")
+        raise ImgsecError(KEY_MOVING("another run has taken the new key away just now"))
     return view.pair.new, view.new
 
 
 def _switch(run: _Run, view: _View) -> Change:
     stored, key = _both(view)
     site = run.site
-    mark_predecessor(run.plan.alias, view.pair, site)
+    if not view.is_late:
+        require_able(run.plan.alias, run.plan.reference, site)
+        mark_predecessor(run.plan.alias, view.pair, site)
     run.has_switched = True
     return switch_to(stored.id, key.fingerprint, run.plan.reference, site.kms, site.place)
 
 
 def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
-    """A signature of the new key for each image that one of the two keys vouches for already."""
+    """A signature of the new key for each image that one of the two keys vouches for already.
+
+    Raises `ImgsecError` (key-expired) if the old one cannot vouch for anything any more.
+    """
+    ends = view.old.expires if view.old is not None else None
+    if view.old and ends and ends <= run.site.clock.now() and not run.plan.accept_lockout:
+        text = f"key {view.old.fingerprint} ended on {ends:%Y-%m-%d}, and vouches for no image"
+        hint = "Take the rotation back (--cancel --accept-lockout), renew the key, and rotate it."
+        raise ImgsecError(KEY_EXPIRED(text, hint=hint))
     stored, new = _both(view)
     site = run.site
     registry, signer = site.signing()

@@ -14,24 +14,29 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from imgsec.domain.keys import (
+    RETIRED_PREFIX,
+    SPARE_PREFIX,
     SUCCESSOR_SUFFIX,
     Fingerprint,
     KeyAlias,
     KeyRequest,
     PublicKey,
     SecretBytes,
+    marked,
     unwrapped,
 )
 from imgsec.domain.kubernetes import Document, key_reference_of
-from imgsec.domain.policy import ImagePolicy, KeyReference, KeySecret, ObjectName
+from imgsec.domain.policy import ImagePolicy, KeyReference, KeySecret
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
-from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
+from imgsec.errors import ImgsecError, KeyDeleted, KeyExists, KeyNotFound
 from imgsec.operations.publish_policy import publish_key, publish_policy
 from imgsec.operations.published_keys import read_secret, require_readable
 from imgsec.operations.signing_key import (
     DESCRIPTION_PREFIX,
+    PUBLIC_PART,
+    REVOCATION_PART,
     SIGNING_PART,
     describe,
     described_key,
@@ -63,7 +68,6 @@ from imgsec.reasons import (
 PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
 PUBLIC_KEY_NAME = "portieris-image-signing-public-key"
 REVOCATION_NAME = "portieris-image-signing-revocation"
-_REVOCATION = "revocation certificate"
 _PLATFORM_NAMESPACES = ("portieris", "ibm-system", "kube-system")
 _EDITORS_SHOWN = 10
 
@@ -73,7 +77,7 @@ class ClusterNames:
     """The objects that set-up writes for the cluster. policy: None to leave policies alone."""
 
     public_key: KeySecret
-    key_reference: ObjectName
+    key_reference: KeySecret
     policy: ImagePolicy | None
 
 
@@ -83,7 +87,8 @@ class Wanted:
 
     source: how to make one, or a secret key that exists already. expected: the fingerprint that it
     must have. adopt: take over what an older set-up made; key_id: which of several keys.
-    is_successor: of another signing key; then nothing older is looked for.
+    looks_back: whether keys of an older set-up are looked for. is_successor: of another signing
+    key; then they are not.
     """
 
     alias: KeyAlias
@@ -91,6 +96,7 @@ class Wanted:
     expected: Fingerprint | None = None
     adopt: bool = False
     key_id: str | None = None
+    looks_back: bool = True
     is_successor: bool = False
 
 
@@ -135,7 +141,7 @@ def setup_signing_keys(
     """
     sink.require_ready()
     where = names.public_key
-    held = None if wanted.adopt else sink.fetch("Secret", str(where.name), str(where.namespace))
+    held = sink.fetch("Secret", str(where.name), str(where.namespace))
 
     def before_making(given: Fingerprint | None) -> None:
         sink.require_ready(*_objects(names), adopt=wanted.adopt)
@@ -157,7 +163,7 @@ def setup_signing_keys(
         *done.changes,
         *publish_key(
             (names.public_key, armoured),
-            (KeySecret(names.key_reference, names.public_key.namespace), said),
+            (names.key_reference, said),
             sink,
             adopt=wanted.adopt,
         ),
@@ -189,7 +195,7 @@ def store_signing_key(
         raise ImgsecError(
             KEY_CONFLICT(
                 f"kms://{alias} is being replaced by {successor.id}",
-                hint=f"Go on with `imgsec keys rotate {alias}` (or `renew`) until it is done.",
+                hint="Go on with `imgsec keys rotate` (or `renew`) until it is done.",
             )
         )
     # In this order: a run at the same time stores NAME first, and would look like a loss otherwise.
@@ -234,9 +240,8 @@ def warnings(secret: KeySecret, cluster: ClusterReader | None) -> tuple[Note, ..
 
 def _objects(names: ClusterNames) -> list[ObjectId]:
     """What set-up is going to publish."""
-    namespace = str(names.public_key.namespace)
-    secrets = [names.public_key.name, names.key_reference]
-    found = [ObjectId("Secret", str(name), namespace) for name in secrets]
+    secrets = (names.public_key, names.key_reference)
+    found = [ObjectId("Secret", str(one.name), str(one.namespace)) for one in secrets]
     if (policy := names.policy) is not None:
         where = str(policy.namespace) if policy.namespace else None
         found.append(ObjectId(str(policy.kind), str(policy.name), where))
@@ -264,8 +269,8 @@ def _require_only(wanted: Fingerprint | None, held: Document | None, keyring: Ke
 
 def _reference_in(sink: ManifestSink, names: ClusterNames) -> KeyReference | None:
     """What the Secret that names the signing key says now, whoever wrote it."""
-    namespace = str(names.public_key.namespace)
-    held = sink.fetch("Secret", str(names.key_reference), namespace)
+    where = names.key_reference
+    held = sink.fetch("Secret", str(where.name), str(where.namespace))
     return key_reference_of(held) if held is not None else None
 
 
@@ -276,8 +281,7 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     """The stored secret half: found, taken over, or made now; fit to sign in any case."""
     alias = str(run.wanted.alias)
     found = find_or_none(run.kms, alias)
-    makes_one = isinstance(run.wanted.source, KeyRequest)
-    looks_back = not run.wanted.is_successor and (makes_one or run.reference)
+    looks_back = run.wanted.looks_back and not run.wanted.is_successor
     if found is None and looks_back and (older := _older_keys(run)):
         return _adopted(run, older, now)
     if found is None:
@@ -307,16 +311,18 @@ def _secret_half(run: _Run, now: datetime) -> tuple[StoredKey, PublicKey]:
     if run.wanted.is_successor and described_key(stored) != key.fingerprint:
         raise _not_made_for_this(alias, stored)
     require_fit(key, run.wanted.expected, f"kms://{alias}", now)
+    _require_given(run, key, f"kms://{alias}")
+    run.note(alias, "unchanged")
+    return stored, key
+
+
+def _require_given(run: _Run, key: PublicKey, where: str) -> None:
+    """Raises `ImgsecError` (key-conflict) if another key was given than the one that is there."""
     if isinstance(run.wanted.source, SecretBytes):
         given = run.keyring.import_secret_key(run.wanted.source)
         if given.fingerprint != key.fingerprint:
-            raise ImgsecError(
-                KEY_CONFLICT(
-                    f"kms://{alias} is {key.fingerprint}, the given key is {given.fingerprint}"
-                )
-            )
-    run.note(alias, "unchanged")
-    return stored, key
+            text = f"{where} is {key.fingerprint}, the given key is {given.fingerprint}"
+            raise ImgsecError(KEY_CONFLICT(text))
 
 
 def _not_made_for_this(alias: str, stored: StoredKey) -> ImgsecError:
@@ -358,11 +364,20 @@ def _require_no_other(run: _Run, stored: StoredKey) -> None:
     said, (_, instance) = run.reference, run.kms.address
     if said is None or (said.kms_key_id, said.kms_instance) == (stored.id, instance):
         return
+    hint = "Set up the alias of that key, or delete the Secret if its key is meant to go."
+    named = find_or_none(run.kms, said.kms_key_id) if said.kms_instance == instance else None
+    if named is not None and marked(SPARE_PREFIX, named.aliases):
+        hint = f"It was renewed elsewhere: imgsec keys renew {run.wanted.alias} brings this along."
+    elif named is not None and (retired := marked(RETIRED_PREFIX, named.aliases)):
+        hint = (
+            "It was replaced elsewhere; this is brought along by: imgsec keys rotate"
+            f" {run.wanted.alias} --fingerprint {retired}"
+        )
     raise ImgsecError(
         KEY_CONFLICT(
             f"kms://{run.wanted.alias} is the key {stored.id} of the instance {instance}; the"
             f" Secret that names the signing key means {_shown(said)}",
-            hint="Set up the alias of that key, or delete the Secret if its key is meant to go.",
+            hint=hint,
         )
     )
 
@@ -408,9 +423,13 @@ def _is_retired(key: StoredKey) -> bool:
 def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKey, PublicKey]:
     """Give the alias to the key of an older set-up, once its fingerprint is vouched for."""
     listed = ", ".join(_described(key) for key in older)
+    named = [alias for key in older if described_key(key) for alias in key.aliases]
+    hint = (
+        f"Was its alias meant, {named[0]}? Else --adopt gives it a second one." if named else None
+    )
     if not run.wanted.adopt:
         raise ImgsecError(
-            EXISTING_KEY_FOUND(f"an older set-up left a signing key in the KMS: {listed}")
+            EXISTING_KEY_FOUND(f"another set-up left a signing key in the KMS: {listed}", hint=hint)
         )
     chosen = _choice(run, older)
     if chosen is None:
@@ -423,6 +442,7 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
     stored, payload = run.kms.fetch_key(chosen.id)
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     require_fit(key, _vouched(run, chosen, key), f"the KMS key {chosen.id}", now)
+    _require_given(run, key, f"the KMS key {chosen.id}")
     run.kms.add_alias(chosen.id, str(run.wanted.alias))
     run.note(str(run.wanted.alias), "adopted")
     return stored, key
@@ -482,7 +502,7 @@ def _public_half(run: _Run, key: PublicKey) -> StoredKey:
     alias, public = str(run.wanted.alias), run.wanted.alias.public
     if find_or_none(run.kms, public) is None:
         content = SecretBytes(run.keyring.export_public_key(key.fingerprint))
-        description = describe("public half", key.fingerprint)
+        description = describe(PUBLIC_PART, key.fingerprint)
         try:
             stored = run.kms.store_key(
                 public, content, name=PUBLIC_KEY_NAME, description=description
@@ -505,7 +525,7 @@ def _public_half(run: _Run, key: PublicKey) -> StoredKey:
 
 def _revocation(run: _Run, key: PublicKey) -> None:
     """The stored certificate that can revoke the key: made while its secret half is at hand."""
-    alias, said = run.wanted.alias.revocation, describe(_REVOCATION, key.fingerprint)
+    alias, said = run.wanted.alias.revocation, describe(REVOCATION_PART, key.fingerprint)
     held = find_or_none(run.kms, alias)
     if held is None:
         content = SecretBytes(run.keyring.make_revocation(key.fingerprint))
@@ -544,6 +564,8 @@ def _fetch_held(kms: KeyReader, alias: str) -> tuple[StoredKey, SecretBytes]:
     """What an alias names that is not free. Raises `ImgsecError` (key-moving) if nothing."""
     try:
         return kms.fetch_key(alias)
+    except KeyDeleted:
+        raise
     except KeyNotFound:
         text = f"the KMS has no key {alias}, and does not let another have that alias yet"
         raise ImgsecError(KEY_MOVING(text)) from None

@@ -46,7 +46,8 @@ _MALFORMED_HINTS = {
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
 DESCRIPTION_PREFIX = "imgsec "
-SIGNING_PART = "secret half"
+SIGNING_PART, PUBLIC_PART = "secret half", "public half"
+REVOCATION_PART = "revocation certificate"
 _DESCRIPTION = "imgsec {part}, OpenPGP fingerprint {fingerprint}"
 _PUBLIC_HALF = "imgsec public half"
 _TRANSITION = (SUCCESSOR_SUFFIX, PREDECESSOR_SUFFIX)
@@ -189,6 +190,8 @@ def require_in_use(requested: str, stored: StoredKey) -> None:
     if (revoked := marked(REVOKED_PREFIX, stored.aliases)) is not None:
         raise ImgsecError(KEY_REVOKED(f"key {revoked} ({stored.id}) is revoked"))
     if (retired := marked(RETIRED_PREFIX, stored.aliases)) is not None:
+        if requested + SUCCESSOR_SUFFIX in stored.aliases:  # it is being taken back
+            raise ImgsecError(KEY_MOVING(f"the alias {requested} is about to leave {stored.id}"))
         raise ImgsecError(KEY_RETIRED(f"key {retired} ({stored.id}) has been replaced"))
     if requested + PREDECESSOR_SUFFIX in stored.aliases:
         raise ImgsecError(KEY_MOVING(f"the alias {requested} is about to leave {stored.id}"))
@@ -237,13 +240,7 @@ def load_public_keys(
     `ImgsecError` (invalid-option, key-fingerprint-mismatch, key-malformed, key-moving) and
     `KeyNotFound`.
     """
-    if location.scheme == "https" and expected is None:
-        raise ImgsecError(
-            INVALID_OPTION(
-                "a key from the web could be anybody's",
-                hint="Give --fingerprint, as you know it from another place.",
-            )
-        )
+    _require_pinned(location, expected)
     if location.scheme == "kms":
         keys = _public_keys_in_kms(location, shelf.require_kms(location), keyring)
     else:
@@ -256,6 +253,16 @@ def load_public_keys(
         return chosen
     listed = ", ".join(str(key.fingerprint) for key in keys)
     raise ImgsecError(KEY_FINGERPRINT_MISMATCH(f"{location} holds {listed}, expected {expected}"))
+
+
+def _require_pinned(location: KeyLocation, expected: Fingerprint | None) -> None:
+    if location.scheme == "https" and expected is None:
+        raise ImgsecError(
+            INVALID_OPTION(
+                "a key from the web could be anybody's",
+                hint="Give --fingerprint, as you know it from another place.",
+            )
+        )
 
 
 def _public_keys_in_kms(
@@ -319,11 +326,14 @@ def import_public_half(content: bytes, keyring: Keyring) -> PublicKey:
     return keys[0]
 
 
-def read_published_key(location: KeyLocation, shelf: KeyShelf, keyring: Keyring) -> bytes:
+def read_published_key(
+    location: KeyLocation, shelf: KeyShelf, keyring: Keyring, *, expected: Fingerprint | None
+) -> bytes:
     """A public key as it is published; a KMS key as imgsec publishes it, armoured.
 
-    Raises `ImgsecError` (key-malformed) and `KeyNotFound`.
+    Raises `ImgsecError` (invalid-option, key-malformed) and `KeyNotFound`.
     """
+    _require_pinned(location, expected)
     if location.scheme != "kms":
         return shelf.files.read_public_key(location)
     keys = load_keys_to_publish(location, shelf.require_kms(location), keyring)

@@ -26,7 +26,12 @@ from imgsec.domain.kubernetes import key_reference_document, key_reference_of
 from imgsec.domain.policy import KeyReference, KeySecret
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError, KeyExists
-from imgsec.operations.signing_key import find_or_none
+from imgsec.operations.signing_key import (
+    PUBLIC_PART,
+    REVOCATION_PART,
+    describe,
+    find_or_none,
+)
 from imgsec.ports import (
     AliasMover,
     Clock,
@@ -39,7 +44,15 @@ from imgsec.ports import (
     Signer,
     StoredKey,
 )
-from imgsec.reasons import KEY_CONFLICT, KEY_MOVING, KEY_NOT_FOUND, KEY_UNPUBLISHED
+from imgsec.reasons import (
+    KEY_CONFLICT,
+    KEY_MOVING,
+    KEY_NOT_FOUND,
+    KEY_UNPUBLISHED,
+    REQUEST_REFUSED,
+)
+
+ALIASES_MAX = 5  # Key Protect: of one key
 
 Progress = Callable[[str], None]
 
@@ -74,14 +87,18 @@ class Pair:
 
 
 def find_pair(alias: KeyAlias, kms: KeyReader) -> Pair:
-    """Both keys, by their aliases. Raises `ImgsecError` (key-not-found, key-conflict)."""
+    """Both keys, by their aliases. Raises `ImgsecError` (key-not-found, key-conflict).
+
+    NAME-old without NAME-next is what two runs leave that undo each other's work.
+    """
     new = find_or_none(kms, str(alias.successor))
     held = find_or_none(kms, str(alias))
     old = find_or_none(kms, str(alias.predecessor))
     if new is None:
         if old is not None:
             text = f"the KMS has {alias.predecessor} ({old.id}) and no {alias.successor}"
-            raise ImgsecError(KEY_CONFLICT(text))
+            hint = f"Put it right: imgsec keys rotate {alias} --cancel"
+            raise ImgsecError(KEY_CONFLICT(text, hint=hint))
         if held is None:
             raise ImgsecError(KEY_NOT_FOUND(f"the KMS has no key {alias}"))
         return Pair(held, None)
@@ -121,12 +138,33 @@ def require_named(
     for key_id, fingerprint in known.items():
         if fingerprint == copied:
             return key_id
-    raise ImgsecError(
-        KEY_CONFLICT(
-            f"the Secret {where.namespace}/{where.name} names the key"
-            f" {said.kms_key_id or 'none'}, and the KMS has {', '.join(known)} here"
+    named = find_or_none(kms, said.kms_key_id) if said.kms_key_id else None
+    hint = None
+    if named is not None and (retired := marked(RETIRED_PREFIX, named.aliases)):
+        hint = (
+            f"{retired} has been replaced elsewhere. Finish what is under way there, then bring"
+            f" this along: imgsec keys rotate with --fingerprint {retired}"
         )
-    )
+    text = f"the Secret {where.namespace}/{where.name} names the key {said.kms_key_id or 'none'}"
+    raise ImgsecError(KEY_CONFLICT(f"{text}, and the KMS has {', '.join(known)} here", hint=hint))
+
+
+def require_able(alias: KeyAlias, where: KeySecret, site: Site) -> None:
+    """That the Secret can be written, and the keys can take their names, before anything changes.
+
+    Half-way the alias would be nobody's. Raises `ImgsecError` (request-refused and what the sink
+    raises).
+    """
+    said = read_reference(where, site.place)
+    if said is not None:
+        site.place.publish(key_reference_document(where, said))
+    held = zip(alias.parts, alias.predecessor.parts, alias.successor.parts, strict=True)
+    for names in held:
+        for stored in filter(None, (find_or_none(site.kms, name) for name in names)):
+            if len(stored.aliases) >= ALIASES_MAX and not set(names[:2]) <= set(stored.aliases):
+                text = f"{stored.id} has {len(stored.aliases)} aliases, and needs another one"
+                hint = "A key has five at most: take one of your own away in the KMS."
+                raise ImgsecError(REQUEST_REFUSED(text, hint=hint))
 
 
 def copied_key(key_id: str, kms: KeyReader) -> Fingerprint | None:
@@ -194,6 +232,32 @@ def move_alias(alias: KeyAlias, site: Site) -> tuple[Change, ...]:
     return _move(alias, alias.predecessor, alias.successor, site)
 
 
+def put_right(
+    alias: KeyAlias, named: StoredKey, fingerprint: Fingerprint, site: Site
+) -> tuple[Change, ...]:
+    """Give the alias, and those of what belongs to it, to the key that the Secret names.
+
+    Two runs that undo each other's work can leave them to others, or to nobody.
+    """
+    kms, deadline = site.kms, site.clock.monotonic() + site.wait_seconds
+    stored = {one.description: one for one in kms.list_keys()}
+    halves = [stored.get(describe(part, fingerprint)) for part in (PUBLIC_PART, REVOCATION_PART)]
+    changed = False
+    for name, target in zip(alias.parts, (named, *halves), strict=True):
+        held = find_or_none(kms, name)
+        if target is None or (held is not None and held.id == target.id):
+            continue
+        if held is not None:
+            kms.remove_alias(held.id, name)
+        _add_when_free(name, target.id, site, deadline)
+        changed = True
+    for name in reversed(alias.predecessor.parts):
+        if (key := find_or_none(kms, name)) is not None:
+            kms.remove_alias(key.id, name)
+            changed = True
+    return (Change(f"kms://{alias}", "restored"),) if changed else ()
+
+
 def move_alias_back(alias: KeyAlias, site: Site) -> tuple[Change, ...]:
     """The same the other way round, for those parts that have moved already."""
     return _move(alias, alias.successor, alias.predecessor, site)
@@ -211,17 +275,37 @@ def _move(alias: KeyAlias, leaves: KeyAlias, comes: KeyAlias, site: Site) -> tup
         coming.append((name, target.id))
         if held is not None:
             leaving.append((name, held, kept))
+    is_back = comes == alias.predecessor
+
+    def require_same_way() -> None:
+        """Another run may have turned round meanwhile."""
+        new = find_or_none(kms, str(alias.successor))
+        if new is None:
+            raise ImgsecError(KEY_MOVING(f"another run has changed kms://{alias} just now"))
+        if not is_back:
+            require_not_cancelled(alias, new)
+
     for _, held, kept in leaving:  # all of them first: each is found by its other name then
+        require_same_way()
         _add_when_free(kept, held.id, site, deadline)
     for name, held, _ in leaving:
+        require_same_way()
         kms.remove_alias(held.id, name)
     for name, key_id in sorted(coming, key=lambda one: one[0] == str(alias)):
-        _add_when_free(name, key_id, site, deadline)
+        require_same_way()
+        _add_when_free(name, key_id, site, deadline, require_same_way)
     return (Change(f"kms://{alias}", "moved" if coming else "unchanged"),)
 
 
-def _add_when_free(name: str, key_id: str, site: Site, deadline: float) -> None:
+def _add_when_free(
+    name: str,
+    key_id: str,
+    site: Site,
+    deadline: float,
+    before: Callable[[], None] = lambda: None,
+) -> None:
     for wait in site.clock.backoff():
+        before()
         try:
             site.kms.add_alias(key_id, name)
         except KeyExists:

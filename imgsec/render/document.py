@@ -189,6 +189,7 @@ def _entry(entry: KeyEntry) -> Document:
             "algorithm": public.algorithm,
             "created": _time(public.created),
             "expires": _time(public.expires) if public.expires else None,
+            "daysLeft": entry.days_left,
             "canSign": public.can_sign,
             "revoked": public.is_revoked,
         }

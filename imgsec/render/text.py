@@ -113,7 +113,10 @@ def _key_lines(entry: KeyEntry, *, verbose: bool) -> Iterator[str]:
     said = "no public half"
     if public is not None:
         ends = f"ends {public.expires:%Y-%m-%d}" if public.expires else "has no end date"
-        said = f"{public.fingerprint} ({public.algorithm}, {ends})"
+        if entry.days_left is not None:
+            ends += f" in {entry.days_left} days"
+        ability = "signs" if public.can_sign else "does not sign"
+        said = f"{public.fingerprint} ({public.algorithm}, {ability}, {ends})"
     yield f"{entry.verdict.outcome.word}: kms://{clean(entry.alias)} {said}"
     yield from _reasons(entry.verdict.reasons)
     for place in entry.published or ():

@@ -188,7 +188,8 @@ TASKS = (
         ("signing", "gpg", "key-protect", "portieris"),
         params=(
             *("alias", "repository", "allow-unchecked", "user-id", "algorithm"),
-            *("valid-days", "fingerprint", *POLICY, "key-reference-secret", "passphrase-file"),
+            *("valid-days", "fingerprint", *POLICY, "key-reference-secret"),
+            *("key-reference-namespace", "passphrase-file"),
             *(*IAM, *KMS, "ca-file", *RUN),
         ),
         fixed=(f"--render={MOUNT}/manifests",),

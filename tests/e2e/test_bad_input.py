@@ -89,6 +89,13 @@ def no_harm(bench: Bench, done: Ended, key: SigningKey | None = None) -> None:
             ),
             "invalid-option",
         ),
+        (
+            (
+                *"setup-signing-keys --alias release --repository r.example/* --render p".split(),
+                *("--key-secret", "one", "--key-reference-secret", "one"),
+            ),
+            "invalid-option",
+        ),
         (("resolve", IMAGE, "--authfile", "/nonexistent"), "input-unreadable"),
         (("resolve", IMAGE, "--ca-file", "/nonexistent"), "input-unreadable"),
         (("scan-gate", IMAGE, "--timeout", "0"), "invalid-option"),

@@ -221,6 +221,22 @@ def test_renewed_key_keeps_its_signatures(cluster: Cluster) -> None:
 
 
 @pytest.mark.once
+def test_pipelines_have_the_reference_in_a_namespace_of_their_own(bench: Bench) -> None:
+    alias, out = bench.alias(), bench.folder / "out"
+    where = ("--key-reference-namespace", "pipelines", "--render", out)
+    run = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*", *where)
+    first = bench.imgsec(*run).expect(0).json["key"]["fingerprint"]
+    objects = {path.name: yaml.safe_load(path.read_text()) for path in out.iterdir()}
+    assert objects[REFERENCE]["metadata"]["namespace"] == "pipelines"
+    assert objects[SECRET]["metadata"]["namespace"] == "portieris"
+    rotate = ("keys", "rotate", alias, "--fingerprint", first)
+    bench.imgsec(*rotate, "--render", out).expect(3, "key-unpublished")
+    done = bench.imgsec(*rotate, *where, "--switch", "now").expect(0)
+    assert done.json["rotation"]["stage"] == "switched"
+    assert yaml.safe_load((out / REFERENCE).read_text()) != objects[REFERENCE]
+
+
+@pytest.mark.once
 def test_rotation_is_taken_back(cluster: Cluster) -> None:
     bench, (old_id, _) = cluster.bench, cluster.reference()
     before = cluster.sign()

@@ -76,7 +76,7 @@ _KEPT_PANELS = ("Output", "Limits", "Policy")
 _KEPT = (
     *("--alias", "--user-id", "--valid-days", "--algorithm", "--key-reference-secret"),
     *("--namespace", "--for", "--public", "--binary", "--file", "--manifests"),
-    *("--switch", "--retire", "--status", "--until"),
+    *("--switch", "--retire", "--status", "--cancel", "--until"),
     *("--resign-from", "--check-from", "--images-from"),
     *("--tools-dir", "--kubeconfig", "--context"),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from imgsec.adapters.iam import BearerToken, TrustedProfile, VpcInstance
 from imgsec.config import Settings
 from imgsec.domain.hosts import MetadataUrl
-from imgsec.domain.keys import SecretBytes
+from imgsec.domain.keys import KmsPlace, SecretBytes
 from imgsec.wiring import World, wire
 from tests.unit.refusals import refused
 
@@ -180,3 +181,31 @@ def test_world_opens_nothing_before_it_is_needed() -> None:
     with wire(Settings()) as world:
         assert isinstance(world, World)
         assert world.notes() == ()
+
+
+def test_passphrase_comes_from_the_very_descriptor() -> None:
+    """One that was opened by somebody who may, and cannot be opened anew: here a socket."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(b"open sesame\n")
+        theirs.shutdown(socket.SHUT_WR)
+        with wire(Settings(passphrase_fd=ours.fileno())) as world:
+            assert world._passphrase == SecretBytes(b"open sesame")
+    with wire(Settings(passphrase_fd=10**6)) as world, refused("input-unreadable"):
+        _ = world._passphrase
+
+
+@pytest.mark.parametrize(
+    ("place", "named", "ring"),
+    [
+        ("kms://release", None, "signing"),
+        (f"kms://kms.example/{UUID}/release", None, "signing"),
+        (f"kms://kms.example/{UUID}/release", "other", "other"),
+        ("kms://release", "other", "other"),
+    ],
+)
+def test_key_ring_counts_wherever_the_kms_is(place: str, named: str | None, ring: str) -> None:
+    settings = {"kms_instance": UUID, "kms_url": "https://kms.example", "kms_key_ring": "signing"}
+    with wire(Settings(**settings)) as world:
+        world.__dict__["_tokens"] = None
+        assert world.kms_at(KmsPlace.parse(place), key_ring=named)._key_ring == ring

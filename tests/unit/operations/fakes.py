@@ -36,6 +36,7 @@ from imgsec.reasons import (
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 SIGNER = Fingerprint("AB" * 20)
 OTHER_SIGNER = Fingerprint("CD" * 20)
+THIRD_SIGNER = Fingerprint("EF" * 20)
 OCI = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
 CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -145,7 +146,8 @@ _END = b"\n-----END PGP PUBLIC KEY BLOCK-----\n"
 class FakeKeyring:
     """Keys whose export is ``secret KEY`` or ``public KEY,KEY``, armoured between gpg's own lines.
 
-    KEY is the fingerprint, the end date if it is not the usual one, and an r for a revoked key.
+    KEY is the fingerprint; and the end date, an r for a revoked key and the day on which it was
+    made, if these are not the usual ones.
     """
 
     next_key: Fingerprint = SIGNER
@@ -219,9 +221,10 @@ class FakeKeyring:
 
     def _text(self, fingerprint: Fingerprint) -> bytes:
         key = self.held.get(fingerprint) or public_key(fingerprint)
-        usual = key.expires == public_key().expires and not key.is_revoked
+        told = (key.created, key.expires, key.is_revoked)
+        usual = told == (public_key().created, public_key().expires, False)
         end = f"{key.expires:%Y-%m-%d}" if key.expires else ""
-        more = "" if usual else f"|{end}|{'r' if key.is_revoked else ''}"
+        more = "" if usual else f"|{end}|{'r' if key.is_revoked else ''}|{key.created:%Y-%m-%d}"
         return f"{fingerprint}{more}".encode()
 
     def _read(self, content: bytes, kind: bytes) -> tuple[PublicKey, ...]:
@@ -236,6 +239,7 @@ class FakeKeyring:
         if more:
             ends = datetime.fromisoformat(more[0]).replace(tzinfo=UTC) if more[0] else None
             changes |= {"expires": ends, "is_revoked": more[1] == "r"}
+            changes["created"] = datetime.fromisoformat(more[2]).replace(tzinfo=UTC)
         return public_key(Fingerprint.parse(fingerprint), **changes)
 
 
@@ -368,7 +372,8 @@ class FakeVault:
     ) -> StoredKey:
         self._require_free(alias)
         self.step()
-        stored = StoredKey(f"id-{len(self.keys)}", (alias,), name, description, NOW)
+        made = self.clock.now()
+        stored = StoredKey(f"id-{len(self.keys)}", (alias,), name, description, made)
         self.keys[stored.id] = stored, content
         self.step()
         return stored
@@ -381,6 +386,8 @@ class FakeVault:
         if len(stored.aliases) == 5:
             raise ImgsecError(REQUEST_REFUSED("five aliases already"))
         self.step()
+        stored, content = self.keys[key_id]  # as another run may have left it
+        self._require_free(alias)
         self.keys[key_id] = replace(stored, aliases=(*stored.aliases, alias)), content
         self.step()
 
@@ -389,6 +396,7 @@ class FakeVault:
         if alias not in stored.aliases:
             return
         self.step()
+        stored, content = self.keys[key_id]
         left = tuple(name for name in stored.aliases if name != alias)
         self.keys[key_id] = replace(stored, aliases=left), content
         self.leaving[alias] = self.clock.at + self.wait_seconds

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import copy
+from contextlib import suppress
+
 import pytest
 
 from imgsec.domain.keys import (
@@ -10,14 +13,18 @@ from imgsec.domain.keys import (
     SecretBytes,
 )
 from imgsec.domain.rotation import Stage
+from imgsec.errors import ImgsecError
+from imgsec.operations.cancel_change import Cancellation, cancel_change
 from tests.unit.operations.fakes import (
     OTHER_SIGNER,
     SIGNER,
+    FakeSink,
 )
 from tests.unit.operations.town import (
     ALIAS,
     DAY,
     NOW_AT_ONCE,
+    REFERENCE,
     UNTIL,
     Killed,
     Town,
@@ -154,3 +161,118 @@ def test_foreign_key_under_the_successors_name_loses_that_name_only() -> None:
     town.kms.add_alias(theirs.id, "release-next")
     town.cancel()
     assert town.kms.keys[theirs.id][0].aliases == ("staging",)
+
+
+def test_rotation_does_not_go_on_with_what_is_being_taken_back() -> None:
+    """In HPCS an alias needs ten minutes: the way back is cut short, and a nightly job comes."""
+    town = prepared()
+    town.rotate(switch=NOW_AT_ONCE)
+    town.clock.at += 600
+    with refused("key-moving"):
+        cancel_change(
+            Cancellation(ALIAS, REFERENCE, accept_lockout=True), town.site(wait_seconds=30.0)
+        )
+    with refused("key-conflict") as reasons:
+        town.rotate(switch=NOW_AT_ONCE)
+    assert "--cancel" in (reasons[0].hint or "")
+    assert town.signs_by_reference() == SIGNER
+    town.clock.at += 600
+    town.cancel()  # what was accepted once stays accepted
+    assert_as_before(town)
+
+
+@pytest.mark.parametrize("moment", range(1, 40))
+def test_rotation_and_its_cancellation_at_once_leave_a_way_out(moment: int) -> None:
+    """At each moment of the one, the other one runs from its beginning to its end.
+
+    Even right before a change that was decided before.
+    """
+    town = prepared()
+    count = iter(range(1, 1000))
+
+    def cancel_now() -> None:
+        if next(count) == moment:
+            town.clock.at += 0.1
+            with suppress(ImgsecError):
+                town.cancel(accept_lockout=True)
+
+    town.kms.step = town.sink.after_publish = cancel_now
+    with suppress(ImgsecError):
+        town.rotate(switch=NOW_AT_ONCE)
+    town.kms.step = town.sink.after_publish = lambda: None
+    town.clock.at += 600
+    for _ in range(2):
+        town.clock.at += 600
+        with suppress(ImgsecError):
+            town.cancel(accept_lockout=True)
+    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
+    assert keys_in(town.sink) == [SIGNER]
+
+
+def test_place_that_has_nothing_to_do_with_it_takes_nothing_back() -> None:
+    town, other = prepared(), FakeSink()
+    held = dict(town.kms.keys)
+    with refused("key-unpublished"):
+        town.cancel(sink=other)
+    assert town.kms.keys == held
+
+
+def test_second_cluster_lets_go_of_what_was_taken_back() -> None:
+    town, other = prepared(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    town.rotate(switch=NOW_AT_ONCE, sink=other)
+    town.clock.at += 600
+    with refused("key-conflict"):
+        town.cancel()  # it signs already, if not here
+    town.cancel(accept_lockout=True)
+    done = town.cancel(sink=other)
+    assert done.changes
+    assert keys_in(other) == [SIGNER]
+    assert town.signs_by_reference(other) == SIGNER
+    assert [note.code for note in town.cancel(sink=other).verdict.notes] == ["nothing-to-do"]
+
+
+def test_cluster_that_is_behind_is_not_taken_back() -> None:
+    town, other = prepared(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    all_at_once(town)
+    with refused("key-retired"):
+        town.cancel(sink=other)
+    assert set(keys_in(other)) == {SIGNER, OTHER_SIGNER}
+
+
+def test_names_that_two_runs_left_are_put_right() -> None:
+    town = prepared()
+    town.cancel()
+    town.kms.add_alias("id-0", "release-old")
+    with refused("key-conflict") as reasons:
+        town.rotate()
+    assert "--cancel" in (reasons[0].hint or "")
+    town.cancel()
+    assert_as_before(town)
+    town.clock.at += 600
+    town.kms.add_alias("id-0", "release-old")
+    town.kms.remove_alias("id-0", "release")
+    town.clock.at += 600
+    town.cancel()
+    assert_as_before(town)
+
+
+def test_reference_that_cannot_be_written_is_noticed_before_the_alias_is_marked() -> None:
+    town = prepared()
+    del town.sink.documents["Secret/portieris-keys"]["metadata"]["labels"]
+    with refused("foreign-object"):
+        town.rotate(switch=NOW_AT_ONCE)
+    assert "release-old" not in town.kms.names
+    assert town.signs_by_alias() == SIGNER
+
+
+@pytest.mark.parametrize("part", ["", "-public"])
+def test_key_without_room_for_another_name_is_noticed_before_the_switch(part: str) -> None:
+    town = prepared()
+    for number in range(4):
+        town.kms.add_alias(town.kms.names[f"release{part}"], f"own-{number}{part}")
+    with refused("request-refused"):
+        town.rotate(switch=NOW_AT_ONCE)
+    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
+    assert town.stage is Stage.PUBLISHED

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import base64
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation
+from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation, KeyRequest
 from imgsec.domain.rotation import Stage
 from imgsec.domain.verifiers import Verifier, judge_key
 from imgsec.operations.inspect_keys import list_keys
 from imgsec.operations.published_keys import read_published
+from imgsec.operations.renew_key import Renewal, renew_key
+from imgsec.operations.rotate_key import RotationPlan, rotate_key
 from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
 from imgsec.operations.signing_key import (
     SIGNING_PART,
@@ -20,10 +24,21 @@ from imgsec.operations.signing_key import (
     load_public_keys,
     load_signing_key,
 )
-from tests.unit.operations.fakes import OTHER_SIGNER, SIGNER, FakeKeyring, FakeSink, message
+from tests.unit.operations.fakes import (
+    NOW,
+    OTHER_SIGNER,
+    SIGNER,
+    THIRD_SIGNER,
+    FakeKeyring,
+    FakeSink,
+    message,
+)
 from tests.unit.operations.town import (
+    ALIAS,
+    DAY,
     NO_FILES,
     NOW_AT_ONCE,
+    REFERENCE,
     UNTIL,
     Killed,
     Town,
@@ -32,6 +47,7 @@ from tests.unit.operations.town import (
     ended,
     keys_in,
     prepared,
+    published_in,
 )
 from tests.unit.refusals import refused
 
@@ -268,3 +284,104 @@ def signs(town: Town, name: str) -> Fingerprint:
 
 def all_at_once_accepting(town: Town) -> None:
     town.rotate(switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, accept_lockout=True)
+
+
+def test_copies_of_an_adopted_key_are_marked_too() -> None:
+    """They have an older set-up's description; in the middle of a renewal both would sign."""
+    town = ended()
+    stored, content = town.kms.keys["id-0"]
+    town.kms.keys["id-0"] = replace(stored, description="made by hand"), content
+    site = town.site(wait_seconds=30.0)
+    with refused("key-moving"):
+        renew_key(Renewal(ALIAS, REFERENCE, UNTIL), site)
+    town.revoke(name="id-3")
+    town.clock.at += 600
+    town.cancel()
+    for name in ("id-0", "id-3", "release"):
+        with refused("key-revoked"):
+            signs(town, name)
+
+
+def test_key_without_a_certificate_gets_one_when_it_is_revoked() -> None:
+    town = alone()
+    del town.kms.keys["id-2"]
+    assert "release-revocation" not in town.kms.names
+    assert town.revoke().verdict.passed
+    assert accepted(town, SIGNER) == set()
+
+
+def test_retired_key_beside_it_does_not_hide_whose_place_it_was() -> None:
+    """A cluster that was switched, not retired: the next rotation finds the revoked key there."""
+    town, other = prepared(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    all_at_once(town)
+    town.rotate(sink=other, switch=NOW_AT_ONCE)
+    town.revoke(OTHER_SIGNER, sink=other, accept_lockout=True)
+    published = read_published(published_in(other), FakeKeyring()).every
+    assert {key.fingerprint: key.is_revoked for key in published} == {
+        SIGNER: False,
+        OTHER_SIGNER: True,
+    }
+    town.clock.at += 600
+    plan = {"replaced": OTHER_SIGNER, "sink": other, "next_key": THIRD_SIGNER}
+    done = town.rotate(**plan, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, accept_lockout=True)
+    assert done.rotation.stage is Stage.NONE
+    assert town.signs_by_reference(other) == THIRD_SIGNER
+
+
+def test_image_counts_only_where_every_secret_has_its_other_key() -> None:
+    town = prepared()
+    lone = copy.deepcopy(town.sink.documents["Secret/public"])
+    lone["metadata"]["name"] = "lone"
+    lone["data"]["key"] = base64.b64encode(FakeKeyring().export_block([SIGNER])).decode()
+    town.sink.documents["Secret/lone"] = lone
+    both = town.images[0]
+    assert both.digest is not None
+    signature = message(both.tagged_name, both.digest, OTHER_SIGNER)
+    town.registry.signatures[both.canonical_name].append(signature)
+    done = town.revoke(images=(both,))
+    assert [reason.code for reason in done.verdict.reasons] == ["running-images-refused"]
+
+
+def test_public_halves_are_marked_by_the_next_run_if_need_be() -> None:
+    town = alone()
+    steps = iter(range(100))
+
+    def die_after_the_first_mark() -> None:
+        if next(steps) == 1:
+            raise Killed
+
+    town.kms.step = die_after_the_first_mark
+    with pytest.raises(Killed):
+        town.revoke()
+    town.kms.step = lambda: None
+    town.revoke()
+    marks = {f"revoked-{SIGNER}", f"revoked-{SIGNER}-public"}
+    assert marks <= set(town.kms.names)
+    assert town.kms.names[f"revoked-{SIGNER}-public"] == town.kms.names["release-public"]
+
+
+@pytest.mark.parametrize("what", ["rotate", "renew"])
+def test_key_that_is_revoked_meanwhile_is_not_published_again(what: str) -> None:
+    """A run that began before knows the Secrets as they were."""
+    town = alone()
+    town.clock.at = 30 * DAY
+    keyring = town.keyring()
+    make = keyring.generate_key if what == "rotate" else keyring.extend_key
+
+    def while_it_is_made(*arguments: Any) -> Any:
+        town.revoke()
+        return make(*arguments)
+
+    name = "generate_key" if what == "rotate" else "extend_key"
+    setattr(keyring, name, while_it_is_made)
+    site = town.site(keyring=keyring)
+    if what == "rotate":
+        plan = RotationPlan(ALIAS, SIGNER, REFERENCE, KeyRequest("imgsec image signing"))
+        rotate_key(plan, site)
+        assert OTHER_SIGNER in keys_in(town.sink)
+    else:
+        with refused("key-revoked"):
+            renew_key(Renewal(ALIAS, REFERENCE, NOW + timedelta(days=1000)), site)
+        assert "release-next" not in town.kms.names
+    assert accepted(town, SIGNER) == set()

@@ -417,3 +417,67 @@ def test_key_whose_alias_moves_is_not_unknown() -> None:
         show_key("release", town.kms, town.keyring(), None, now=town.now)
     with refused("key-moving"):
         town.revoke()
+
+
+def test_status_tells_of_a_retired_key_that_is_still_trusted_here() -> None:
+    town, other = prepared(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    all_at_once(town)
+    town.rotate(sink=other, switch=NOW_AT_ONCE)
+    status = show_rotation(ALIAS, REFERENCE, town.site(place=other))
+    assert (status.stage, status.old and status.old.fingerprint) == (Stage.SWITCHED, SIGNER)
+
+
+def test_run_right_after_a_killed_one_does_not_switch_by_a_past_date() -> None:
+    town = Town()
+    town.set_up()
+    town.clock.at = 30 * DAY
+    town.is_watched, town.dies_at = True, 8  # right after publishing
+    with pytest.raises(Killed):
+        town.rotate(switch=When(NOW))
+    assert OTHER_SIGNER in keys_in(town.sink)
+    town.is_watched = False
+    town.clock.at += 60
+    done = town.rotate(switch=When(NOW))
+    assert (done.rotation.stage, [note.code for note in done.verdict.notes]) == (
+        Stage.PUBLISHED,
+        ["not-yet-due"],
+    )
+    town.clock.at += DAY
+    assert town.rotate(switch=When(NOW)).rotation.stage is Stage.SWITCHED
+
+
+def test_switch_that_was_waited_for_is_not_followed_by_the_retirement_at_once() -> None:
+    town = prepared()
+    plan = {"switch": When(NOW), "retire": When(NOW + timedelta(days=1))}
+    town.rotate(patience=30.0, images=tuple(town.images), **plan)
+    town.clock.at += 300
+    done = town.rotate(images=tuple(town.images), **plan)
+    assert done.rotation.stage is Stage.SWITCHED
+
+
+def test_inventory_tells_of_secrets_that_others_made() -> None:
+    town = Town()
+    town.set_up()
+    foreign = copy.deepcopy(town.sink.documents["Secret/public"])
+    foreign["metadata"] = {"name": "theirs", "namespace": "apps"}
+    town.sink.documents["Secret/theirs"] = foreign
+    entry = show_key("release", town.kms, town.keyring(), town.sink, now=town.now)
+    assert [one.secret for one in entry.published or ()] == ["portieris/public", "apps/theirs"]
+
+
+def test_ended_key_vouches_for_nothing_that_could_be_signed_again() -> None:
+    town = Town()
+    town.set_up(days=20)
+    town.release(1)
+    town.rotate()
+    town.clock.at = 30 * DAY
+    with refused("key-expired") as reasons:
+        town.rotate(images=tuple(town.images), switch=NOW_AT_ONCE)
+    assert "--cancel --accept-lockout" in (reasons[0].hint or "")
+    town.cancel(accept_lockout=True)
+    town.clock.at += 600
+    town.renew(UNTIL)
+    town.clock.at += 600
+    town.rotate(images=tuple(town.images), switch=NOW_AT_ONCE)
+    assert town.signs_by_reference() == OTHER_SIGNER

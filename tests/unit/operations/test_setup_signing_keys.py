@@ -11,7 +11,7 @@ from imgsec.domain.kubernetes import key_secret_document
 from imgsec.domain.policy import ImagePolicy, KeySecret, Namespace, ObjectName, PolicyKind
 from imgsec.domain.reference import RepositoryPattern
 from imgsec.domain.report import KeySummary
-from imgsec.errors import ImgsecError
+from imgsec.errors import ImgsecError, KeyDeleted, KeyExists
 from imgsec.operations.setup_signing_keys import (
     PRIVATE_KEY_NAME,
     PUBLIC_KEY_NAME,
@@ -19,7 +19,8 @@ from imgsec.operations.setup_signing_keys import (
     Wanted,
     setup_signing_keys,
 )
-from imgsec.reasons import KEY_TOO_LARGE
+from imgsec.ports import StoredKey
+from imgsec.reasons import KEY_CONFLICT, KEY_NOT_FOUND, KEY_TOO_LARGE
 from tests.unit.operations.fakes import (
     NOW,
     OTHER_SIGNER,
@@ -33,7 +34,7 @@ from tests.unit.refusals import refused
 SECRET = KeySecret(ObjectName("public"), Namespace("portieris"))
 NAMES = ClusterNames(
     SECRET,
-    ObjectName("portieris-keys"),
+    KeySecret(ObjectName("portieris-keys"), Namespace("portieris")),
     ImagePolicy(
         ObjectName("policy"), PolicyKind.CLUSTER, (RepositoryPattern("r.example/*"),), SECRET
     ),
@@ -427,6 +428,20 @@ def test_key_that_is_too_large_is_told_why_and_what_to_do(
     assert remedy in reasons[0].hint
 
 
+def test_given_key_makes_no_second_one_beside_that_of_an_older_set_up() -> None:
+    kms = predecessor()
+    for source in (secret(), secret(OTHER_SIGNER)):
+        with refused("existing-key-found"):
+            set_up(kms, source=SecretBytes(source))
+    with refused("key-conflict") as reasons:
+        set_up(kms, source=SecretBytes(secret(OTHER_SIGNER)), adopt=True)
+    assert str(SIGNER) in reasons[0].text
+    assert str(OTHER_SIGNER) in reasons[0].text
+    assert kms.keys == {}
+    summary, _ = set_up(kms, source=SecretBytes(secret()), adopt=True)
+    assert (summary.key_id, summary.fingerprint) == (OLD, SIGNER)
+
+
 def test_given_key_never_replaces_another() -> None:
     kms = FakeKms({"release": secret()})
     with refused("key-conflict") as reasons:
@@ -471,8 +486,9 @@ def test_secret_that_publishes_another_key_is_not_overwritten(beside: bool) -> N
         set_up(kms, sink=sink)
     assert str(OTHER_SIGNER) in reasons[0].text
     assert sink.documents["Secret/public"] == document
-    set_up(kms, sink=sink, adopt=True)
-    assert sink.documents["Secret/public"] != document
+    with refused("key-conflict"):  # adopting takes over what others made, and drops no key of it
+        set_up(kms, sink=sink, adopt=True)
+    assert sink.documents["Secret/public"] == document
 
 
 def test_secret_that_publishes_another_key_is_noticed_before_one_is_made() -> None:
@@ -482,3 +498,24 @@ def test_secret_that_publishes_another_key_is_noticed_before_one_is_made() -> No
     with refused("key-conflict"):
         set_up(kms, keyring, sink)
     assert (kms.keys, keyring.made) == ({}, [])
+
+
+def test_deleted_half_that_keeps_its_alias_is_said_to_be_deleted() -> None:
+    kms = FakeKms()
+    set_up(kms)
+    fetch = kms.fetch_key
+
+    def deleted(name: str) -> tuple[StoredKey, SecretBytes]:
+        if name == "release-public":
+            raise KeyDeleted(KEY_NOT_FOUND("it was deleted, and keeps its alias"))
+        return fetch(name)
+
+    def taken(alias: str, *_: object, **__: object) -> StoredKey:
+        raise KeyExists(KEY_CONFLICT(f"{alias} is taken"))
+
+    kms.fetch_key = deleted  # type: ignore[method-assign]
+    kms.store_key = taken  # type: ignore[method-assign]
+    kms.keys.pop("release-public")
+    with refused("key-not-found") as reasons:
+        set_up(kms)
+    assert "deleted" in reasons[0].text

@@ -82,7 +82,7 @@ class Town:
             kms=self.kms,
             keyring=self.keyring(SIGNER),
             sink=sink or self.sink,
-            names=ClusterNames(SECRET, REFERENCE.name, None),
+            names=ClusterNames(SECRET, REFERENCE, None),
             now=self.now,
         )
         self.copies.append((self.clock.at - LEARNING_DAYS * DAY, self.published))
@@ -105,6 +105,7 @@ class Town:
         patience: float = 600.0,
         sink: FakeSink | None = None,
         replaced: Fingerprint = SIGNER,
+        next_key: Fingerprint = OTHER_SIGNER,
         cluster: ClusterReader | None = None,
         **plan: Any,
     ) -> Rotated:
@@ -113,7 +114,10 @@ class Town:
             ALIAS, replaced, REFERENCE, KeyRequest("imgsec image signing"), **plan
         )
         place = sink or self.sink
-        done = rotate_key(wanted, self.site(patience=patience, place=place, cluster=cluster))
+        site = self.site(
+            patience=patience, place=place, cluster=cluster, keyring=self.keyring(next_key)
+        )
+        done = rotate_key(wanted, site)
         if self.published != self.copies[-1][1]:
             self.copies.append((self.clock.at, self.published))
         return done
@@ -282,6 +286,7 @@ def prepared() -> Town:
     town.set_up()
     for number in range(3):
         town.release(number)
+    town.clock.at = DAY
     town.rotate()
     town.clock.at = 30 * DAY
     return town
