@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from imgsec.domain.keys import (
     RETIRED_PREFIX,
+    REVOKED_PREFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
@@ -102,6 +103,11 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
         note = Note("nothing-to-do", f"no other key is to take the place of kms://{alias}")
         verdict = passed() if changes else passed(note)
         return Rotated(show_rotation(alias, wanted.reference, site), verdict, tuple(changes))
+    pair = find_pair(alias, kms)
+    if pair.old is None and pair.new and marked(REVOKED_PREFIX, pair.new.aliases):
+        tidy_up(alias, alias.predecessor, None, kms)  # only names were left, and nobody else may
+        changes.append(Change(f"kms://{alias}", "restored"))
+        return Rotated(show_rotation(alias, wanted.reference, site), passed(), tuple(changes))
     move = _read_move(wanted, site)
     _require_way_back(wanted, move, site)
     changes += _published(move, site, with_new=True)

@@ -440,7 +440,10 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
             )
         )
     stored, payload = run.kms.fetch_key(chosen.id)
+    require_in_use(chosen.id, stored)  # or its public half would be published as a good one again
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
+    if (revoked := find_or_none(run.kms, str(KeyAlias.revoked(key.fingerprint)))) is not None:
+        raise ImgsecError(KEY_REVOKED(f"key {key.fingerprint} ({revoked.id}) is revoked"))
     require_fit(key, _vouched(run, chosen, key), f"the KMS key {chosen.id}", now)
     _require_given(run, key, f"the KMS key {chosen.id}")
     run.kms.add_alias(chosen.id, str(run.wanted.alias))

@@ -247,6 +247,8 @@ def put_right(
         held = find_or_none(kms, name)
         if target is None or (held is not None and held.id == target.id):
             continue
+        if held is not None and held.description == target.description:
+            continue  # a part of the same key, of another copy
         if held is not None:
             kms.remove_alias(held.id, name)
         _add_when_free(name, target.id, site, deadline)

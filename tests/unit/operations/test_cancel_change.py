@@ -276,3 +276,33 @@ def test_key_without_room_for_another_name_is_noticed_before_the_switch(part: st
         town.rotate(switch=NOW_AT_ONCE)
     assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
     assert town.stage is Stage.PUBLISHED
+
+
+def test_nothing_is_moved_where_nothing_is_wrong() -> None:
+    """A spare copy's parts are described as those of the key in use."""
+    town = ended()
+    town.renew(UNTIL)
+    town.clock.at += 600
+    held = dict(town.kms.keys)
+    assert [note.code for note in town.cancel().verdict.notes] == ["nothing-to-do"]
+    assert town.kms.keys == held
+
+
+def test_renewal_that_was_cut_short_at_its_very_end_and_revoked_is_no_dead_end() -> None:
+    for moment in range(1, 60):
+        town = ended()
+        town.is_watched, town.dies_at = True, moment
+        try:
+            town.renew(UNTIL)
+        except Killed:
+            town.is_watched = False
+            town.clock.at += 600
+            town.revoke(name="release" if "release" in town.kms.names else "release-old")
+            with suppress(ImgsecError):
+                town.cancel()
+            town.clock.at += 600
+            if "release-next" in town.kms.names:
+                town.cancel()
+                town.clock.at += 600
+            town.rotate(switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, accept_lockout=True)
+            assert town.signs_by_alias() == town.signs_by_reference() == OTHER_SIGNER, moment

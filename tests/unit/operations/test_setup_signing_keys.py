@@ -29,6 +29,9 @@ from tests.unit.operations.fakes import (
     FakeKms,
     FakeSink,
 )
+from tests.unit.operations.town import REFERENCE as TOWN_REFERENCE
+from tests.unit.operations.town import SECRET as TOWN_SECRET
+from tests.unit.operations.town import alone
 from tests.unit.refusals import refused
 
 SECRET = KeySecret(ObjectName("public"), Namespace("portieris"))
@@ -519,3 +522,28 @@ def test_deleted_half_that_keeps_its_alias_is_said_to_be_deleted() -> None:
     with refused("key-not-found") as reasons:
         set_up(kms)
     assert "deleted" in reasons[0].text
+
+
+@pytest.mark.parametrize("mark", ["revoked", "retired"])
+def test_key_that_is_out_of_use_is_not_adopted(mark: str) -> None:
+    """Its public half would be published as that of a good key again."""
+    town = alone()
+    if mark == "revoked":
+        town.revoke()
+    else:
+        town.kms.add_alias("id-0", f"retired-{SIGNER}")
+    published = town.published
+    wanted = Wanted(
+        KeyAlias("prod"), KeyRequest("imgsec image signing"), expected=SIGNER, adopt=True
+    )
+    with refused(f"key-{mark}"):
+        setup_signing_keys(
+            wanted,
+            kms=town.kms,
+            keyring=town.keyring(),
+            sink=town.sink,
+            names=ClusterNames(TOWN_SECRET, TOWN_REFERENCE, None),
+            now=town.now,
+        )
+    assert town.published == published
+    assert "prod" not in town.kms.names
