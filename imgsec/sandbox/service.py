@@ -55,12 +55,19 @@ class Service:
         fault = self._switches.choose(scope["method"], scope["path"])
         status = 0
         is_noted = False
+        missing: int | None = None  # bytes of the answer's body; None: only its end tells
 
         async def noting(message: Message) -> None:
-            nonlocal status, is_noted
+            nonlocal status, is_noted, missing
             if message["type"] == "http.response.start":
                 status = message["status"]
-            elif not message.get("more_body") and not is_noted:
+                missing = _body_length(scope["method"], status, message.get("headers", ()))
+                is_last = missing == 0
+            else:
+                if missing is not None:
+                    missing -= len(message.get("body", b""))
+                is_last = not message.get("more_body") or (missing is not None and missing <= 0)
+            if is_last and not is_noted:
                 is_noted = True  # first: who has the whole answer finds its line in the log
                 self._log.write(scope, status, fault)
             await send(message)
@@ -94,6 +101,14 @@ class Service:
     async def work(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the service do its work."""
         await self._app(scope, receive, send)
+
+
+def _body_length(method: str, status: int, headers: Headers) -> int | None:
+    """How many bytes of a body the client waits for, as far as the head of the answer tells."""
+    if method == "HEAD" or status in (204, 304):
+        return 0
+    lengths = [value for name, value in headers if name.lower() == b"content-length"]
+    return int(lengths[0]) if lengths and lengths[0].isdigit() else None
 
 
 # --- What each fault does ---------------------------------------------------------------------

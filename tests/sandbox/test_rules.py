@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ from imgsec.errors import ImgsecError
 from imgsec.sandbox.advisor.exemptions import Exemption, ExemptionStore, Scope
 from imgsec.sandbox.advisor.reports import Assessment
 from imgsec.sandbox.advisor.scenario import Scenario
+from imgsec.sandbox.asgi import Headers, Message, Receive, Send
 from imgsec.sandbox.environment import render_shell, sandbox_environment
 from imgsec.sandbox.faults import FaultSwitches, parse_rules
 from imgsec.sandbox.folder import StateFolder, default_directory
@@ -27,6 +29,7 @@ from imgsec.sandbox.kms.errors import KmsError
 from imgsec.sandbox.kms.requests import NewKey
 from imgsec.sandbox.kms.store import KeyStore
 from imgsec.sandbox.locks import Lock, is_held
+from imgsec.sandbox.service import Service
 from imgsec.sandbox.tokens import TokenMint
 
 from .conftest import variables_of_the_real_services
@@ -308,3 +311,40 @@ def test_no_option_is_left_to_what_is_set_for_the_real_services() -> None:
 def test_shell_words_come_back(value: str) -> None:
     line = render_shell({"NAME": value})
     assert shlex.split(line) == ["export", f"NAME={value}"]
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "head", "body"),
+    [
+        ("PUT", 201, [(b"Content-Length", b"0")], b""),
+        ("GET", 200, [(b"content-length", b"4")], b"done"),
+        ("HEAD", 200, [(b"content-length", b"4")], b""),
+        ("DELETE", 204, [], b""),
+    ],
+)
+def test_who_has_the_whole_answer_finds_its_line_in_the_log(
+    tmp_path: Path, method: str, status: int, head: Headers, body: bytes
+) -> None:
+    folder = StateFolder(tmp_path)
+    folder.open()
+    log = folder.access_log("registry")
+    seen: list[bytes] = []
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": status, "headers": head})
+        if body:
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        seen.append(log.read_bytes())  # the client has it all; the server does not say so yet
+        await send({"type": "http.response.body"})
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    service = Service("registry", app, folder, lambda _scope, _status: (b"", []), "here")
+    scope = {"type": "http", "method": method, "path": "/v2/a", "raw_path": b"/v2/a"}
+    asyncio.run(service({**scope, "query_string": b"", "headers": []}, receive, send))
+    assert json.loads(seen[0])["status"] == status
+    assert log.read_bytes() == seen[0]
