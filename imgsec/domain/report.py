@@ -126,7 +126,7 @@ class Check:
 class Change:
     """What happened to one file, object or key.
 
-    state: created, updated, unchanged, adopted, moved, retired or revoked.
+    state: created, updated, unchanged, adopted, moved, retired, revoked, taken-back or restored.
     """
 
     target: str

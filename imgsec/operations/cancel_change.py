@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from imgsec.domain.keys import (
     RETIRED_PREFIX,
     REVOKED_PREFIX,
+    SPARE_PREFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
@@ -33,6 +34,7 @@ from imgsec.operations.signing_key import (
     load_public_half,
 )
 from imgsec.operations.succession import (
+    Pair,
     Site,
     find_pair,
     free_mark,
@@ -104,8 +106,9 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
         verdict = passed() if changes else passed(note)
         return Rotated(show_rotation(alias, wanted.reference, site), verdict, tuple(changes))
     pair = find_pair(alias, kms)
-    if pair.old is None and pair.new and marked(REVOKED_PREFIX, pair.new.aliases):
-        tidy_up(alias, alias.predecessor, None, kms)  # only names were left, and nobody else may
+    if _is_all_but_over(alias, pair) and pair.new and marked(REVOKED_PREFIX, pair.new.aliases):
+        mark = _spare_mark(pair.old)
+        tidy_up(alias, alias.predecessor, mark, kms)  # only names were left, and nobody else may
         changes.append(Change(f"kms://{alias}", "restored"))
         return Rotated(show_rotation(alias, wanted.reference, site), passed(), tuple(changes))
     move = _read_move(wanted, site)
@@ -119,7 +122,30 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
     changes += _published(move, site, with_new=False)
     tidy_up(alias, alias.successor, move.spent, kms)
     changes.append(Change(f"kms://{alias.successor}", "taken-back"))
-    return Rotated(show_rotation(alias, wanted.reference, site), passed(), tuple(changes))
+    notes = [] if move.spent is not None else [_somebody_elses(alias, move.new)]
+    rotation = show_rotation(alias, wanted.reference, site)
+    return Rotated(rotation, passed(*notes), tuple(changes))
+
+
+def _is_all_but_over(alias: KeyAlias, pair: Pair) -> bool:
+    """Whether nothing is left of a renewal than to take its names away."""
+    old, new = pair.old, pair.new
+    if old is None or new is None:
+        return True
+    spare = marked(SPARE_PREFIX, old.aliases)
+    # A spare copy that was adopted, and is replaced by another key, is no such thing.
+    return spare is not None and spare == described_key(new) and str(alias) not in old.aliases
+
+
+def _somebody_elses(alias: KeyAlias, stored: StoredKey) -> Note:
+    listed = ", ".join(name for name in stored.aliases if name != str(alias.successor))
+    text = f"{stored.id} ({listed or 'no other alias'}) was not made by imgsec for this, and lost"
+    return Note("not-made-for-this", f"{text} the alias {alias.successor} only")
+
+
+def _spare_mark(stored: StoredKey | None) -> KeyAlias | None:
+    fingerprint = marked(SPARE_PREFIX, stored.aliases) if stored else None
+    return KeyAlias.spare(fingerprint, stored.id) if stored and fingerprint else None
 
 
 def _put_right(wanted: Cancellation, site: Site) -> tuple[Change, ...]:
@@ -139,6 +165,31 @@ def _put_right(wanted: Cancellation, site: Site) -> tuple[Change, ...]:
         if fingerprint is None:
             fingerprint = load_public_half(meant.id, meant, kms, site.keyring).fingerprint
         return put_right(alias, meant, fingerprint, site)
+    return _reinstated(wanted, named, site)
+
+
+def _reinstated(wanted: Cancellation, named: StoredKey | None, site: Site) -> tuple[Change, ...]:
+    """Bring a retired key back, where two runs at once have replaced each of the two by the other.
+
+    It is one that is published here, so that nothing else is accepted than before. named: by the
+    Secret that names the signing key.
+    """
+    alias, kms = wanted.alias, site.kms
+    held = find_or_none(kms, str(alias))
+    secrets = find_published(site.place, site.keyring)
+    published = [fingerprint for one in secrets for fingerprint in one.fingerprints]
+    shelved = [find_or_none(kms, str(KeyAlias.retired(one))) for one in published]
+    for stored in filter(None, (held, named, *shelved)):
+        spent = marked(RETIRED_PREFIX, stored.aliases)
+        if spent not in published or marked(REVOKED_PREFIX, stored.aliases):
+            continue
+        put_right(alias, stored, spent, site)
+        for mark in (KeyAlias.retired(spent), KeyAlias.retired(spent, stored.id)):
+            for part in reversed(mark.parts):
+                if (key := find_or_none(kms, part)) is not None and described_key(key) == spent:
+                    kms.remove_alias(key.id, part)
+        change = Change(f"kms://{alias}", "restored")
+        return change, switch_to(stored.id, spent, wanted.reference, kms, site.place)
     return ()
 
 
@@ -191,7 +242,7 @@ def _read_move(wanted: Cancellation, site: Site) -> _Move:
     old, new = pair.old, pair.new
     if new is None:
         raise ImgsecError(KEY_MOVING(f"another run has changed kms://{alias} just now"))
-    if old is None or marked(RETIRED_PREFIX, old.aliases) is not None:
+    if old is None or marked(RETIRED_PREFIX, old.aliases) or _is_all_but_over(alias, pair):
         hint = f"Finish what is left: imgsec keys rotate {alias}, or imgsec keys renew {alias}"
         raise ImgsecError(KEY_RETIRED(f"kms://{alias} has been replaced for good", hint=hint))
     old_key = load_public_half(str(alias), old, kms, keyring)

@@ -39,6 +39,15 @@ class PublishedSecret:
         return f"{metadata.get('namespace', '')}/{metadata['name']}".removeprefix("/")
 
     @property
+    def where(self) -> KeySecret:
+        """Raises `ImgsecError` (invalid-name) for one that no cluster would take."""
+        metadata = self.document["metadata"]
+        return KeySecret(
+            ObjectName.parse(str(metadata["name"])),
+            Namespace.parse(str(metadata.get("namespace", ""))),
+        )
+
+    @property
     def fingerprints(self) -> tuple[Fingerprint, ...]:
         return tuple(dict.fromkeys(key.fingerprint for key in self.keys))
 
@@ -114,12 +123,7 @@ def republish(
         lost = _unread(content, fingerprint, keyring, now)
         if lost and set(lost) - set(_unread(secret.content, fingerprint, keyring, now)):
             raise ImgsecError(lost[0])
-    metadata = secret.document["metadata"]
-    name = KeySecret(
-        ObjectName.parse(str(metadata["name"])),
-        Namespace.parse(str(metadata.get("namespace", ""))),
-    )
-    return sink.publish(key_secret_document(name, content))
+    return sink.publish(key_secret_document(secret.where, content))
 
 
 def require_readable(

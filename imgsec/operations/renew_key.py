@@ -25,6 +25,7 @@ from imgsec.operations.succession import (
     find_pair,
     mark_predecessor,
     move_alias,
+    other_names,
     read_reference,
     require_able,
     require_named,
@@ -95,6 +96,7 @@ def renew_key(renewal: Renewal, site: Site) -> Renewed:
     require_named(said, renewal.reference, keys, site.kms)
     require_not_cancelled(renewal.alias, pair.new)
     require_all_ours([key.fingerprint], site.place, site.keyring)
+    run.notes += other_names(renewal.alias, pair.old)
     if pair.new is None and key.expires is None:
         raise ImgsecError(INVALID_OPTION(f"the key {key.fingerprint} has no end date"))
     if pair.new is None and key.expires is not None and key.expires >= renewal.until:

@@ -50,6 +50,7 @@ from imgsec.operations.succession import (
     has_moved,
     mark_predecessor,
     move_alias,
+    other_names,
     read_reference,
     require_able,
     require_named,
@@ -62,6 +63,7 @@ from imgsec.operations.verify_image import verify_image
 from imgsec.ports import (
     KeyReader,
     Keyring,
+    ObjectId,
     StoredKey,
 )
 from imgsec.reasons import (
@@ -98,6 +100,10 @@ class RotationPlan:
         """Raises `ImgsecError` (invalid-option) for dates that leave no overlap."""
         first = self.switch.moment if self.switch else None
         last = self.retire.moment if self.retire else None
+        if first and self.retire and last is None:
+            text = f"--retire now beside --switch {self.switch} leaves no overlap"
+            hint = "Give both a date. Once the switch is done: --retire now alone."
+            raise ImgsecError(INVALID_OPTION(text, hint=hint))
         if first and last and last <= first:
             text = f"the retirement ({self.retire}) must come after the switch ({self.switch})"
             hint = "Leave time in between, in which every node learns what is published."
@@ -167,7 +173,7 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
     verdict = passed()
     if _is_over(run, view):
         note = Note("nothing-to-do", f"{plan.replaced} has been replaced already")
-        return Rotated(_rotation(plan.alias, view), passed(note))
+        return Rotated(_rotation(plan.alias, view), passed(note, *_left_published(run, view)))
     if plan.retire and not (plan.images or site.cluster or plan.accept_lockout):
         raise ImgsecError(
             INVALID_OPTION(
@@ -176,6 +182,7 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
             )
         )
     require_not_cancelled(plan.alias, view.pair.new)
+    run.notes += other_names(plan.alias, view.pair.old)
     if view.new and view.new.is_revoked and view.stage is not Stage.RETIRING:
         hint = f"Take it back: imgsec keys rotate {plan.alias} --cancel"
         raise ImgsecError(KEY_REVOKED(f"the new key {view.new.fingerprint} is revoked", hint=hint))
@@ -192,7 +199,8 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
             raise
         verdict = all_of([*([] if verdict.passed else [verdict]), because(error.reason)])
         view = _look_now(run)
-    verdict = Verdict(verdict.outcome, verdict.reasons, (*verdict.notes, *run.notes))
+    notes = (*verdict.notes, *run.notes, *_left_published(run, view))
+    verdict = Verdict(verdict.outcome, verdict.reasons, notes)
     rotation = _rotation(plan.alias, view)
     return Rotated(rotation, verdict, tuple(run.changes), run.images, run.running)
 
@@ -387,6 +395,19 @@ def _may(run: _Run, when: When | None, what: str, *, too_soon: bool) -> bool:
     return True
 
 
+def _left_published(run: _Run, view: _View) -> list[Note]:
+    """The retired keys that are trusted here all the same, once the rotation is over."""
+    if view.stage is not Stage.NONE:
+        return []
+    site, found = run.site, list[Note]()
+    for secret in find_published(site.place, site.keyring):
+        for one in secret.fingerprints:
+            if find_or_none(site.kms, str(KeyAlias.retired(one))) is not None:
+                text = f"{one} was replaced elsewhere, and {secret.name} publishes it still"
+                found.append(Note("retired-key-published", text))
+    return found
+
+
 # --- The stages -----------------------------------------------------------------------------------
 
 
@@ -395,6 +416,9 @@ def _prepared(run: _Run, view: _View) -> _View:
     site, plan = run.site, run.plan
     own = {key.fingerprint for key in (view.old, view.new) if key is not None}
     require_all_ours(own, site.place, site.keyring)
+    if view.pair.new is None:  # what cannot be published is noticed before there is a key
+        places = [(str(one.where.name), str(one.where.namespace)) for one in view.secrets]
+        site.place.require_ready(*(ObjectId("Secret", *place) for place in places))
     _import_published(view.secrets, site.keyring)  # first: it comes first in the block
     if view.is_late:
         _, key = _both(view)

@@ -22,6 +22,7 @@ from imgsec.domain.keys import (
     KeyRequest,
     PublicKey,
     SecretBytes,
+    is_passing_name,
     marked,
     unwrapped,
 )
@@ -423,11 +424,8 @@ def _is_retired(key: StoredKey) -> bool:
 def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKey, PublicKey]:
     """Give the alias to the key of an older set-up, once its fingerprint is vouched for."""
     listed = ", ".join(_described(key) for key in older)
-    named = [alias for key in older if described_key(key) for alias in key.aliases]
-    hint = (
-        f"Was its alias meant, {named[0]}? Else --adopt gives it a second one." if named else None
-    )
     if not run.wanted.adopt:
+        hint = _what_else(run.wanted.alias, older)
         raise ImgsecError(
             EXISTING_KEY_FOUND(f"another set-up left a signing key in the KMS: {listed}", hint=hint)
         )
@@ -441,6 +439,10 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
         )
     stored, payload = run.kms.fetch_key(chosen.id)
     require_in_use(chosen.id, stored)  # or its public half would be published as a good one again
+    if (copied := marked(SPARE_PREFIX, stored.aliases)) is not None:
+        text = f"{chosen.id} is a copy of {copied} with another end date, and not the one in use"
+        hint = "Set up the alias of the one in use (imgsec keys list), or name it: --adopt-key ID."
+        raise ImgsecError(KEY_CONFLICT(text, hint=hint))
     key = run.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     if (revoked := find_or_none(run.kms, str(KeyAlias.revoked(key.fingerprint)))) is not None:
         raise ImgsecError(KEY_REVOKED(f"key {key.fingerprint} ({revoked.id}) is revoked"))
@@ -449,6 +451,19 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
     run.kms.add_alias(chosen.id, str(run.wanted.alias))
     run.note(str(run.wanted.alias), "adopted")
     return stored, key
+
+
+def _what_else(alias: KeyAlias, older: list[StoredKey]) -> str | None:
+    """What may have been meant instead of adopting a key that imgsec made."""
+    names = [name for key in older if described_key(key) for name in key.aliases]
+    if own := [name for name in names if not is_passing_name(name)]:
+        return f"Was its alias meant, {own[0]}? Else --adopt gives it a second one."
+    if names:
+        return (
+            f"It is out of use. imgsec keys rotate {alias} --cancel brings it back if nothing has"
+            " taken its place; to make a new one, delete the Secret that names it."
+        )
+    return None
 
 
 def _described(key: StoredKey) -> str:

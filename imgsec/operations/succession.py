@@ -20,11 +20,13 @@ from imgsec.domain.keys import (
     Fingerprint,
     KeyAlias,
     is_key_name,
+    is_passing_name,
     marked,
 )
 from imgsec.domain.kubernetes import key_reference_document, key_reference_of
 from imgsec.domain.policy import KeyReference, KeySecret
 from imgsec.domain.report import Change
+from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists
 from imgsec.operations.signing_key import (
     PUBLIC_PART,
@@ -186,6 +188,20 @@ def free_mark(plain: KeyAlias, further: KeyAlias, key: StoredKey, kms: KeyReader
     """The name that this copy of a key is marked with, since a name can be one object's only."""
     held = find_or_none(kms, str(plain))
     return plain if held is None or held.id == key.id else further
+
+
+def other_names(alias: KeyAlias, stored: StoredKey | None) -> tuple[Note, ...]:
+    """Who uses the key that is replaced by another alias is not brought along: say it early."""
+    names = [
+        name
+        for name in (stored.aliases if stored is not None else ())
+        if is_key_name(name) and not is_passing_name(name) and name != str(alias)
+    ]
+    if not names:
+        return ()
+    listed = ", ".join(f"kms://{name}" for name in names)
+    text = f"the key is {listed} too, which stays with it: let those who use that name take"
+    return (Note("other-alias-stays", f"{text} kms://{alias} first"),)
 
 
 def require_not_cancelled(alias: KeyAlias, new: StoredKey | None) -> None:

@@ -116,7 +116,8 @@ def test_rotation_that_was_killed_anywhere_is_taken_back_or_over() -> None:
 
 
 def test_renewal_is_taken_back() -> None:
-    for moment in range(1, 40):
+    """Or finished, once nothing is left of it than names."""
+    for moment in range(1, 60):
         town = ended()
         town.is_watched, town.dies_at = True, moment
         try:
@@ -124,8 +125,16 @@ def test_renewal_is_taken_back() -> None:
         except Killed:
             town.dies_at = None
             town.clock.at += 600
+            is_over = f"spare-{SIGNER}-id-0" in town.kms.names
+            if is_over and "release-next" in town.kms.names:
+                with refused("key-retired") as reasons:
+                    town.cancel()
+                assert "keys renew" in (reasons[0].hint or "")
+                town.renew(UNTIL)
             town.cancel()
             assert not {*ALIAS.successor.parts, *ALIAS.predecessor.parts} & set(town.kms.names)
+            marked = [one.aliases for one in town.kms.list_keys() if len(one.aliases) > 1]
+            assert marked == [], moment  # a spare copy has none of the alias's own names
             assert town.signs_by_alias() == town.signs_by_reference() == SIGNER, moment
             assert list(town.refusals()) == [], moment
 
@@ -159,8 +168,10 @@ def test_foreign_key_under_the_successors_name_loses_that_name_only() -> None:
     secret = SecretBytes(b"\x95secret " + str(OTHER_SIGNER).encode())
     theirs = town.kms.store_key("staging", secret, name="n", description="")
     town.kms.add_alias(theirs.id, "release-next")
-    town.cancel()
+    done = town.cancel()
     assert town.kms.keys[theirs.id][0].aliases == ("staging",)
+    assert [note.code for note in done.verdict.notes] == ["not-made-for-this"]
+    assert "staging" in done.verdict.notes[0].text
 
 
 def test_rotation_does_not_go_on_with_what_is_being_taken_back() -> None:
@@ -306,3 +317,61 @@ def test_renewal_that_was_cut_short_at_its_very_end_and_revoked_is_no_dead_end()
                 town.clock.at += 600
             town.rotate(switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, accept_lockout=True)
             assert town.signs_by_alias() == town.signs_by_reference() == OTHER_SIGNER, moment
+
+
+@pytest.mark.parametrize("moment", range(1, 30))
+@pytest.mark.parametrize("is_first", [True, False])
+def test_retirement_and_cancellation_at_once_leave_a_way_out(moment: int, is_first: bool) -> None:
+    """Each may retire the key that the other one keeps."""
+    town = prepared()
+    town.rotate(switch=NOW_AT_ONCE, images=tuple(town.images))
+    town.clock.at += 600
+    count = iter(range(1, 1000))
+
+    def retire() -> None:
+        town.rotate(retire=NOW_AT_ONCE, images=tuple(town.images))
+
+    def cancel() -> None:
+        town.cancel(accept_lockout=True)
+
+    first, second = (retire, cancel) if is_first else (cancel, retire)
+
+    def both() -> None:
+        if next(count) == moment:
+            town.clock.at += 0.1
+            with suppress(ImgsecError):
+                second()
+
+    town.kms.step = town.sink.after_publish = both
+    with suppress(ImgsecError):
+        first()
+    town.kms.step = town.sink.after_publish = lambda: None
+    for _ in range(3):
+        town.clock.at += 600
+        with suppress(ImgsecError):
+            town.cancel(accept_lockout=True)
+        town.clock.at += 600
+        if "release-next" in town.kms.names:
+            with suppress(ImgsecError):
+                retire()
+    assert town.signs_by_alias() == town.signs_by_reference(), sorted(town.kms.names)
+    assert town.signs_by_alias() in keys_in(town.sink)
+    assert not {*ALIAS.successor.parts, *ALIAS.predecessor.parts} & set(town.kms.names)
+    assert list(town.refusals()) == []
+
+
+def test_key_that_everything_calls_retired_is_brought_back_where_it_is_published() -> None:
+    town = prepared()
+    all_at_once(town)
+    town.clock.at += 600
+    for part in ALIAS.parts:
+        town.kms.remove_alias(town.kms.names[part], part)
+    retired = KeyAlias.retired(OTHER_SIGNER)
+    stored = {one.description: one.id for one in town.kms.list_keys()}
+    town.kms.add_alias(
+        stored[f"imgsec secret half, OpenPGP fingerprint {OTHER_SIGNER}"], str(retired)
+    )
+    town.clock.at += 600
+    done = town.cancel()
+    assert ("kms://release", "restored") in [(one.target, one.state) for one in done.changes]
+    assert_finished(town)

@@ -50,6 +50,7 @@ from tests.unit.operations.town import (
     Killed,
     Town,
     all_at_once,
+    alone,
     assert_finished,
     ended,
     keys_in,
@@ -270,6 +271,11 @@ def test_retirement_comes_after_the_switch(days: int) -> None:
         RotationPlan(ALIAS, SIGNER, REFERENCE, KeyRequest("imgsec signing"), switch, retire)
 
 
+def test_retirement_at_once_beside_a_date_for_the_switch_leaves_no_overlap() -> None:
+    with refused("invalid-option"):
+        RotationPlan(ALIAS, SIGNER, REFERENCE, KeyRequest("imgsec signing"), When(NOW), NOW_AT_ONCE)
+
+
 # --- What is signed again -------------------------------------------------------------------------
 
 
@@ -481,3 +487,40 @@ def test_ended_key_vouches_for_nothing_that_could_be_signed_again() -> None:
     town.clock.at += 600
     town.rotate(images=tuple(town.images), switch=NOW_AT_ONCE)
     assert town.signs_by_reference() == OTHER_SIGNER
+
+
+def test_secret_that_no_cluster_would_take_is_noticed_before_there_is_a_key() -> None:
+    town = alone()
+    del town.sink.documents["Secret/public"]["metadata"]["namespace"]
+    with refused("invalid-name"):
+        town.rotate()
+    assert "release-next" not in town.kms.names
+
+
+@pytest.mark.parametrize("what", ["rotate", "renew"])
+def test_another_alias_of_the_key_is_told_since_it_stays(what: str) -> None:
+    town = alone()
+    town.kms.add_alias("id-0", "prod")
+    notes = town.rotate().verdict.notes if what == "rotate" else town.renew(UNTIL).notes
+    told = [note.text for note in notes if note.code == "other-alias-stays"]
+    assert len(told) == 1
+    assert "kms://prod" in told[0]
+
+
+def test_further_retired_key_that_is_still_published_is_told() -> None:
+    town, third = prepared(), Fingerprint("EF" * 20)
+    held = copy.deepcopy(town.sink.documents["Secret/public"])
+    all_at_once(town)
+    town.clock.at += 30 * DAY
+    plan = {"replaced": OTHER_SIGNER, "next_key": third, "accept_lockout": True}
+    town.rotate(**plan, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE)
+    town.clock.at += 600
+    done = town.rotate(**plan)
+    assert [note.code for note in done.verdict.notes] == ["nothing-to-do"]
+    held["metadata"]["name"] = "elsewhere"
+    held["data"]["key"] = base64.b64encode(FakeKeyring().export_block([SIGNER])).decode()
+    town.sink.documents["Secret/elsewhere"] = held
+    done = town.rotate(**plan)
+    assert [note.code for note in done.verdict.notes] == ["nothing-to-do", "retired-key-published"]
+    assert f"{SIGNER}" in done.verdict.notes[1].text
+    assert "portieris/elsewhere" in done.verdict.notes[1].text

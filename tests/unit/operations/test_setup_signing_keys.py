@@ -29,9 +29,9 @@ from tests.unit.operations.fakes import (
     FakeKms,
     FakeSink,
 )
+from tests.unit.operations.town import ALIAS, all_at_once, alone, prepared
 from tests.unit.operations.town import REFERENCE as TOWN_REFERENCE
 from tests.unit.operations.town import SECRET as TOWN_SECRET
-from tests.unit.operations.town import alone
 from tests.unit.refusals import refused
 
 SECRET = KeySecret(ObjectName("public"), Namespace("portieris"))
@@ -524,19 +524,19 @@ def test_deleted_half_that_keeps_its_alias_is_said_to_be_deleted() -> None:
     assert "deleted" in reasons[0].text
 
 
-@pytest.mark.parametrize("mark", ["revoked", "retired"])
+@pytest.mark.parametrize("mark", ["revoked", "retired", "spare"])
 def test_key_that_is_out_of_use_is_not_adopted(mark: str) -> None:
     """Its public half would be published as that of a good key again."""
     town = alone()
     if mark == "revoked":
         town.revoke()
     else:
-        town.kms.add_alias("id-0", f"retired-{SIGNER}")
+        town.kms.add_alias("id-0", f"{mark}-{SIGNER}" + ("-id-0" if mark == "spare" else ""))
     published = town.published
     wanted = Wanted(
         KeyAlias("prod"), KeyRequest("imgsec image signing"), expected=SIGNER, adopt=True
     )
-    with refused(f"key-{mark}"):
+    with refused("key-conflict" if mark == "spare" else f"key-{mark}"):
         setup_signing_keys(
             wanted,
             kms=town.kms,
@@ -547,3 +547,18 @@ def test_key_that_is_out_of_use_is_not_adopted(mark: str) -> None:
         )
     assert town.published == published
     assert "prod" not in town.kms.names
+
+
+def test_key_that_is_out_of_use_is_not_offered_for_adoption() -> None:
+    town = prepared()
+    all_at_once(town)
+    town.clock.at += 600
+    for part in ALIAS.parts:
+        town.kms.remove_alias(town.kms.names[part], part)
+    town.clock.at += 600
+    town.kms.add_alias("id-3", f"retired-{OTHER_SIGNER}")
+    with refused("existing-key-found") as reasons:
+        town.set_up()
+    hint = reasons[0].hint or ""
+    assert "--cancel" in hint
+    assert "--adopt" not in hint
