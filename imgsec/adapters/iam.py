@@ -103,6 +103,7 @@ class IamTokens:
         self._ca_file = ca_file
         self._trusted = trusted
         self._authenticator: Any = None
+        self._was_forgotten = False
 
     def authorization(self, authority: str) -> dict[str, str]:
         """The header for a request to ``host[:port]``.
@@ -113,6 +114,16 @@ class IamTokens:
         if not may_have_iam_token(authority, self._trusted):
             raise ImgsecError(INSECURE_ADDRESS(f"an IAM token does not belong to {authority}"))
         return {"Authorization": f"Bearer {self._token()}"}
+
+    def forget(self) -> bool:
+        """Let the next token be a new one, since a service refused this one; whether it will be.
+
+        Once only: a service says the same, 401, to whom it does not let do something.
+        """
+        if self._was_forgotten or isinstance(self._credential, BearerToken):
+            return False
+        self._was_forgotten, self._authenticator = True, None
+        return True
 
     def account(self) -> str | None:
         """The account that the token speaks for, from its ``account.bss`` claim; None if absent."""

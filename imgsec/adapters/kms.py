@@ -39,7 +39,7 @@ from imgsec.reasons import (
 PAYLOAD_MAX_BYTES = 7500  # Key Protect: material of a standard key, before base64
 _KEY_TYPE = "application/vnd.ibm.kms.key+json"
 _OK, _CREATED, _NO_CONTENT = 200, 201, 204
-_BAD_REQUEST, _NOT_FOUND, _CONFLICT, _GONE = 400, 404, 409, 410
+_BAD_REQUEST, _UNAUTHORIZED, _NOT_FOUND, _CONFLICT, _GONE = 400, 401, 404, 409, 410
 _PAGE, _PAGES_MAX = 200, 500  # Key Protect: 200 by default, 5,000 at most
 _DESTROYED = 5
 # Key Protect (NIST SP 800-57, 7): a standard key is only ever active or destroyed.
@@ -227,6 +227,12 @@ class Kms:
         return resource
 
     def _ask(self, method: str, path: str, *, body: bytes | None = None) -> Answer:
+        answer = self._ask_once(method, path, body)
+        if answer.status == _UNAUTHORIZED and self._tokens.forget():
+            return self._ask_once(method, path, body)
+        return answer
+
+    def _ask_once(self, method: str, path: str, body: bytes | None) -> Answer:
         headers = {
             **self._tokens.authorization(self._url.authority),
             "bluemix-instance": self._instance,
@@ -299,7 +305,7 @@ def _failure(answer: Answer, attempt: str, role: str) -> Reason:
     except (ImgsecError, KeyError, IndexError, TypeError, AttributeError):
         words = ""
     said = " ".join([*codes, words]).strip() or "no reason given"
-    if answer.status == 401:  # both a bad token and a missing role
+    if answer.status == _UNAUTHORIZED:  # both a bad token and a missing role
         return CREDENTIAL_REJECTED(
             f"the KMS did not let us {attempt}: {shown(said)}",
             hint=f"Check credential and instance; this needs the role {role} or a higher one.",

@@ -21,7 +21,7 @@ from imgsec.errors import ImgsecError
 from imgsec.ports import Scanner
 from imgsec.reasons import NOT_ASSESSED
 
-_OK, _NOT_FOUND = 200, 404
+_OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
 _WORD_MAX_CHARS = 40  # of a status that nobody knows; it goes into results and logs
 
 
@@ -51,20 +51,25 @@ class VulnerabilityAdvisor(Scanner):
     def fetch_report(self, image: ImageReference) -> ScanReport:
         """See `imgsec.ports.Scanner`."""
         self.require_served(image)
-        name = quote(image.canonical_name, safe="")
-        headers = {**self._tokens.authorization(image.registry), "Accept": "application/json"}
-        account = self._account or self._tokens.account()
-        if account is not None:
-            headers["Account"] = account
-        answer = self._http.get(
-            f"https://{image.registry}/va/api/v4/report/image/{name}", headers=headers
-        )
+        answer = self._ask(image)
+        if answer.status == _UNAUTHORIZED and self._tokens.forget():
+            answer = self._ask(image)
         if answer.status == _NOT_FOUND and isinstance(answer.json(), dict):
             return ScanReport(ScanStatus.UNSCANNED)
         if answer.status != _OK:
             needs = f"the role Reader for {image.name} at Container Registry"
             raise ImgsecError(answer.failure(_said(answer), needs=needs))
         return _report(answer)
+
+    def _ask(self, image: ImageReference) -> Answer:
+        name = quote(image.canonical_name, safe="")
+        headers = {**self._tokens.authorization(image.registry), "Accept": "application/json"}
+        account = self._account or self._tokens.account()
+        if account is not None:
+            headers["Account"] = account
+        return self._http.get(
+            f"https://{image.registry}/va/api/v4/report/image/{name}", headers=headers
+        )
 
 
 def _said(answer: Answer) -> str:

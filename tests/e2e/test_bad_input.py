@@ -629,3 +629,15 @@ def test_foreign_manifest_is_never_overwritten(bench: Bench) -> None:
     before = path.read_text()
     set_up(bench, bench.alias()).expect(1, "foreign-object")
     assert path.read_text() == before
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("service", ["kms", "va"])
+def test_token_that_ended_early_is_replaced(bench: Bench, key: SigningKey, service: str) -> None:
+    """A clock that is wrong, or an access group that was changed just now."""
+    name, _ = bench.push(bench.repository())
+    argv = ["keys", "show", key.alias] if service == "kms" else ["scan-gate", name]
+    bench.fault(service, "expired-token", count=1)
+    bench.imgsec(*argv).expect(0)
+    bench.fault(service, "expired-token")
+    bench.imgsec(*argv).expect(3, "credential-rejected")

@@ -164,6 +164,20 @@ def test_environment_stands_in_no_way(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ask(granted())[1] == 1
 
 
+def test_token_that_a_service_refused_is_replaced_once() -> None:
+    with Server([granted(token(n=1)), granted(token(n=2))]) as server:
+        taken = tokens(server.url)
+        first = taken.authorization("us.icr.io")
+        assert taken.forget()
+        second = taken.authorization("us.icr.io")
+        assert not taken.forget()
+        assert taken.authorization("us.icr.io") == second != first
+
+
+def test_given_token_cannot_be_replaced() -> None:
+    assert not tokens("https://iam.example", BearerToken(SecretBytes(b"t"))).forget()
+
+
 def test_trusted_profile_uses_the_token_that_lies_there_now(tmp_path: Path) -> None:
     path = tmp_path / "sa-token"
     path.write_text("service.account.token")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -25,11 +26,19 @@ INSTANCE = "11111111-1234-4abc-8def-0123456789ab"
 SECRET = SecretBytes(b"\x95secret key \xff")
 
 
+@dataclass
 class Tokens:
-    """Any host may have this token."""
+    """Any host may have this token. further: how many others can be had."""
+
+    further: int = 0
+    number: int = 1
 
     def authorization(self, _: str) -> dict[str, str]:
-        return {"Authorization": "Bearer t"}
+        return {"Authorization": f"Bearer t{self.number}"}
+
+    def forget(self) -> bool:
+        self.number += 1
+        return self.number <= self.further + 1
 
 
 @pytest.fixture(autouse=True)
@@ -39,10 +48,10 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
-def kms(server: Server, ring: str | None = None) -> Kms:
+def kms(server: Server, ring: str | None = None, further: int = 0) -> Kms:
     return Kms(
         Http(),
-        Tokens(),  # type: ignore[arg-type]
+        Tokens(further),  # type: ignore[arg-type]
         url=ServiceUrl.parse(server.url),
         instance=INSTANCE,
         key_ring=ring,
@@ -170,6 +179,15 @@ def test_key_is_found_without_its_payload_being_asked_for() -> None:
     with Server([found()]) as server:
         assert kms(server).find_key("release").aliases == ("release",)
         assert server.requests[0].path == "/api/v2/keys/release/metadata"
+
+
+def test_token_that_is_refused_is_replaced_once() -> None:
+    with Server([error(401), found()]) as server:
+        assert kms(server, further=1).find_key("release").id == ID
+        sent = [request.headers["authorization"] for request in server.requests]
+    assert sent == ["Bearer t1", "Bearer t2"]
+    with Server([error(401), error(401)]) as server, refused("credential-rejected"):
+        kms(server, further=1).find_key("release")
 
 
 def test_payload_is_given_once_its_base64_is_undone() -> None:

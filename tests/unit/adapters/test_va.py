@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,20 +23,30 @@ IMAGE = ImageReference.parse(f"us.icr.io/team/app:1@{DIGEST}")
 
 @dataclass
 class FakeHttp:
+    """Answers always the same, after some refusals of the token."""
+
     answer: Answer
+    refusals: int = 0
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
 
     def get(self, url: str, *, headers: Mapping[str, str]) -> Answer:
         self.asked.append((url, headers))
+        if len(self.asked) <= self.refusals:
+            return Answer(401, {}, b"{}", url)
         return self.answer
 
 
 class Tokens:
     asked = 0
+    forgotten = 0
 
     def authorization(self, _: str) -> dict[str, str]:
         self.asked += 1
-        return {"Authorization": "Bearer t"}
+        return {"Authorization": f"Bearer t{self.forgotten}"}
+
+    def forget(self) -> bool:
+        self.forgotten += 1
+        return self.forgotten == 1
 
     def account(self) -> str:
         return "of-the-token"
@@ -85,7 +96,7 @@ def test_report_is_asked_for_by_digest_at_the_image_s_own_host() -> None:
     ((url, headers),) = http.asked
     name = f"us.icr.io%2Fteam%2Fapp%40sha256%3A{'1a' * 32}"
     assert url == f"https://us.icr.io/va/api/v4/report/image/{name}"
-    assert (headers["Account"], headers["Authorization"]) == ("mine", "Bearer t")
+    assert (headers["Account"], headers["Authorization"]) == ("mine", "Bearer t0")
 
 
 def test_findings_come_with_their_fixes() -> None:
@@ -210,3 +221,13 @@ def test_configuration_issue_is_a_finding() -> None:
 
 def test_unknown_word_is_kept_short() -> None:
     assert fetch({"status": "X" * 5000}).status == "X" * 40
+
+
+@pytest.mark.parametrize(("refusals", "is_enough"), [(1, True), (2, False)])
+def test_token_that_is_refused_is_replaced_once(refusals: int, is_enough: bool) -> None:
+    body = json.dumps(report()).encode()
+    http = FakeHttp(Answer(200, {"content-type": "application/json"}, body, "https://va"), refusals)
+    advisor = VulnerabilityAdvisor(http, Tokens())  # type: ignore[arg-type]
+    with nullcontext() if is_enough else refused("credential-rejected"):
+        assert advisor.fetch_report(IMAGE).status is ScanStatus.FAIL
+    assert [sent["Authorization"] for _, sent in http.asked] == ["Bearer t0", "Bearer t1"]
