@@ -31,7 +31,7 @@ from imgsec.cli.policies import (
     ReferenceOpt,
     reference_of,
 )
-from imgsec.config import KEY_ALGORITHMS, Settings
+from imgsec.config import DEFAULT_ALGORITHM, KEY_ALGORITHMS, Settings
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
     from imgsec.domain.verdict import Verdict
@@ -154,7 +154,7 @@ def keys_rotate(
     retire: RetireOpt = None,
     accept_lockout: LockoutOpt = False,
     user_id: UserIdOpt = "imgsec image signing",
-    algorithm: AlgorithmOpt = "rsa4096",
+    algorithm: AlgorithmOpt = DEFAULT_ALGORITHM,
     valid_days: DaysOpt = 730,
     key_secret_namespace: KeyNamespaceOpt = DEFAULT_KEY_NAMESPACE,
     key_reference_secret: ReferenceOpt = DEFAULT_KEY_REFERENCE,

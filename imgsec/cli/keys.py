@@ -146,7 +146,7 @@ def keys_list(
     Example: imgsec keys list --manifests policies/
     """
     from imgsec.domain.report import Report
-    from imgsec.domain.verdict import Note, passed
+    from imgsec.domain.verdict import passed
     from imgsec.operations import inspect_keys
     from imgsec.wiring import wire
 
@@ -154,7 +154,7 @@ def keys_list(
         published = _published(world, manifests, in_cluster=in_cluster)
         found = inspect_keys.list_keys(world.kms, world.keyring, published, now=world.clock.now())
         keys = tuple(found)
-        none = () if keys else (Note("no-signing-key", "the KMS has no signing key"),)
+        none = () if keys else inspect_keys.no_keys_notes(world.kms)
         notes = [note for key in keys for note in key.verdict.notes]
         verdict = passed(*none, *dict.fromkeys(notes), *world.notes())
     return Answer(Report("keys list", verdict, keys=keys))

@@ -38,7 +38,7 @@ from imgsec.cli.policies import (
     policy_of,
     reference_of,
 )
-from imgsec.config import KEY_ALGORITHMS, Settings
+from imgsec.config import DEFAULT_ALGORITHM, KEY_ALGORITHMS, Settings
 
 _COMMAND = "setup-signing-keys"
 _DEFAULT_USER_ID = "imgsec image signing"
@@ -135,7 +135,7 @@ def setup_signing_keys(
     accept_lockout: LockoutOpt = False,
     allow_unchecked: UncheckedOpt = None,
     user_id: UserIdOpt = _DEFAULT_USER_ID,
-    algorithm: AlgorithmOpt = "rsa4096",
+    algorithm: AlgorithmOpt = DEFAULT_ALGORITHM,
     valid_days: DaysOpt = _DEFAULT_DAYS,
     policy_name: PolicyNameOpt = DEFAULT_POLICY_NAME,
     key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
@@ -227,6 +227,9 @@ def setup_signing_keys(
             running, verdict = enforced.running, enforced.verdict
             changes = (*changes, *enforced.changes)
         notes = [*operation.warnings(policy.key_secret, cluster)]
+        if algorithm not in (DEFAULT_ALGORITHM, done.key.algorithm):
+            text = f"{done.key.fingerprint} was made before, and stays {done.key.algorithm}"
+            notes.append(Note("of-a-new-key-only", f"{text}; keys rotate makes one of {algorithm}"))
         if dry_run:
             notes.append(Note("dry-run", "nothing was kept; a new key will be another one"))
         elif all(change.state == "unchanged" for change in changes):

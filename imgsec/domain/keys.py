@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from imgsec.config import KEY_ALGORITHMS
+from imgsec.config import DEFAULT_ALGORITHM, KEY_ALGORITHMS
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
@@ -400,7 +400,7 @@ class KeyRequest:
     """
 
     user_id: str
-    algorithm: str = "rsa4096"
+    algorithm: str = DEFAULT_ALGORITHM
     valid_days: int = 730
 
     def __post_init__(self) -> None:

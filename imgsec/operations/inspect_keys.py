@@ -28,6 +28,7 @@ from imgsec.operations.signing_key import (
     DESCRIPTION_PREFIX,
     expiry_notes,
     find_moving,
+    is_of_older_set_up,
     load_public_half,
     require_in_use,
 )
@@ -54,6 +55,16 @@ def list_keys(
         paired = any(alias + PUBLIC_ALIAS_SUFFIX in halves for alias in own)
         if own and (paired or key.description.startswith(_SECRET_HALF)):
             yield _entry(key, kms, keyring, places, now)
+
+
+def no_keys_notes(kms: KeyReader) -> tuple[Note, ...]:
+    """What is said where no signing key is listed: one that an older script left is none yet."""
+    older = ", ".join(key.id for key in kms.list_keys() if is_of_older_set_up(key))
+    none = Note("no-signing-key", "the KMS has no signing key")
+    if not older:
+        return (none,)
+    text = f"an older set-up left {older}; setup-signing-keys --adopt takes it over"
+    return none, Note("older-key", text)
 
 
 def show_key(

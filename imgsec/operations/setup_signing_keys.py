@@ -35,7 +35,7 @@ from imgsec.errors import ImgsecError, KeyDeleted, KeyExists, KeyNotFound
 from imgsec.operations.publish_policy import publish_key, publish_policy
 from imgsec.operations.published_keys import read_secret, require_readable
 from imgsec.operations.signing_key import (
-    DESCRIPTION_PREFIX,
+    PRIVATE_KEY_NAME,
     PUBLIC_PART,
     REVOCATION_PART,
     SIGNING_PART,
@@ -43,6 +43,7 @@ from imgsec.operations.signing_key import (
     described_key,
     find_or_none,
     is_made_to_replace,
+    is_of_older_set_up,
     require_fit,
     require_in_use,
 )
@@ -66,7 +67,6 @@ from imgsec.reasons import (
     KEY_TOO_LARGE,
 )
 
-PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' names; not unique
 PUBLIC_KEY_NAME = "portieris-image-signing-public-key"
 REVOCATION_NAME = "portieris-image-signing-revocation"
 _PLATFORM_NAMESPACES = ("portieris", "ibm-system", "kube-system")
@@ -399,8 +399,7 @@ def _older_keys(run: _Run) -> list[StoredKey]:
     found = [
         key
         for key in run.kms.list_keys()
-        if (key.name == PRIVATE_KEY_NAME and not key.aliases and not _is_retired(key))
-        or (said is not None and key.id == said.kms_key_id)
+        if is_of_older_set_up(key) or (said is not None and key.id == said.kms_key_id)
     ]
     if said is not None and (
         said.kms_instance != instance or said.kms_key_id not in [key.id for key in found]
@@ -409,16 +408,11 @@ def _older_keys(run: _Run) -> list[StoredKey]:
             KEY_CONFLICT(
                 f"the Secret that names the signing key means {_shown(said)}, and the instance"
                 f" {instance} has no such key",
-                hint="Name that instance with --kms-instance; or delete the Secret, if nothing can"
-                " be signed with its key any more.",
+                hint="Name that instance with --kms-instance, and its key ring if it is in one;"
+                " or delete the Secret, if nothing can be signed with its key any more.",
             )
         )
     return found
-
-
-def _is_retired(key: StoredKey) -> bool:
-    """Made by imgsec, which never leaves a key in use without an alias."""
-    return key.description.startswith(DESCRIPTION_PREFIX)
 
 
 def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKey, PublicKey]:

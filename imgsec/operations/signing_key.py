@@ -45,6 +45,7 @@ _MALFORMED_HINTS = {
     "https": "Publish one exported public key there, binary or armoured.",
     "secret": "Put one armoured public key into the Secret, under the data key named key.",
 }
+PRIVATE_KEY_NAME = "portieris-image-signing-private-key"  # the older scripts' name; not unique
 DESCRIPTION_PREFIX = "imgsec "
 SIGNING_PART, PUBLIC_PART = "secret half", "public half"
 REVOCATION_PART = "revocation certificate"
@@ -86,6 +87,15 @@ def described_key(stored: StoredKey) -> Fingerprint | None:
         return Fingerprint.parse(digits)
     except ImgsecError:
         return None
+
+
+def is_of_older_set_up(stored: StoredKey) -> bool:
+    """By the name that older scripts gave to secret halves, and by having no alias.
+
+    What imgsec stored has the same name; without an alias it is out of use.
+    """
+    is_ours = stored.description.startswith(DESCRIPTION_PREFIX)
+    return stored.name == PRIVATE_KEY_NAME and not stored.aliases and not is_ours
 
 
 def is_made_to_replace(alias: KeyAlias, stored: StoredKey) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +73,9 @@ def test_older_key_is_found_adopted_and_signs(
     assert key_id in refused.json["reasons"][0]["text"]
     assert bench.keys(alias) == {}
     assert not out.exists()
+    listed = bench.imgsec("keys", "list", "--kms-key-ring", ring).expect(0)
+    told = [note["text"] for note in listed.json["notes"] if note["code"] == "older-key"]
+    assert key_id in told[0]
 
     adopted = bench.imgsec(*run, "--adopt").expect(0)
     assert adopted.json["key"]["keyId"] == key_id
@@ -177,6 +181,9 @@ def test_given_key_is_stored_as_it_is(bench: Bench, gpg: Gpg) -> None:
     assert "nothing-to-do" in [note["code"] for note in again.json["notes"]]
     file.write_bytes(gpg.secret(gpg.make_key("another")))
     bench.imgsec(*run).expect(1, "key-conflict")
+    other = bench.imgsec(*run[:-2], "--algorithm", "nistp384").expect(0)
+    told = [note["text"] for note in other.json["notes"] if note["code"] == "of-a-new-key-only"]
+    assert "nistp384" in told[0]
 
 
 @pytest.mark.parametrize("algorithm", ["rsa3072", "nistp256", "nistp521"])
@@ -194,3 +201,38 @@ def test_algorithm_that_portieris_cannot_read_is_not_made(bench: Bench, algorith
     run = ("setup-signing-keys", "--alias", bench.alias(), "--repository", "us.icr.io/team/*")
     run = (*run, "--render", str(bench.folder / "out"), "--algorithm", algorithm)
     bench.imgsec(*run).expect(2, "invalid-option")
+
+
+def test_language_of_whoever_runs_it_changes_nothing(bench: Bench, gpg: Gpg) -> None:
+    """Fingerprints were read off what gpg says to people (S8)."""
+    tools, seen = bench.folder / "tools", bench.folder / "seen"
+    tools.mkdir()
+    for name in ("gpg", "gpgv"):
+        script = tools / name
+        script.write_text(
+            f"#!/bin/sh\n/usr/bin/env >> '{seen}'\n"
+            "printf 'gpg: Schl\\303\\274ssel 0123456789ABCDEF, vom 1. M\\344rz\\n' >&2\n"
+            f'exec {shutil.which(name)} "$@"\n'
+        )
+        script.chmod(0o755)
+    german = {
+        **dict.fromkeys(("LC_ALL", "LC_MESSAGES", "LANG"), "de_DE.UTF-8"),
+        **{"LANGUAGE": "de", "IMGSEC_TOOLS_DIR": str(tools)},
+    }
+    fingerprint = gpg.make_key("Operator <operator@example.com>")
+    given = bench.folder / "given.key"
+    given.write_bytes(gpg.secret(fingerprint))
+    alias = bench.alias()
+    made = bench.imgsec(
+        *("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*"),
+        *("--import-key", given, "--fingerprint", fingerprint, "--render", bench.folder / "out"),
+        env=german,
+    ).expect(0)
+    assert made.json["key"]["fingerprint"] == fingerprint
+    name, digest = bench.push(bench.repository())
+    bench.imgsec("sign-image", name, "--key", f"kms://{alias}", env=german).expect(0)
+    found = bench.imgsec("verify-image", f"{name}@{digest}", "--key", f"kms://{alias}", env=german)
+    assert found.expect(0).json["images"][0]["signature"]["signer"] == fingerprint
+    surroundings = seen.read_text(errors="replace").splitlines()
+    languages = {line for line in surroundings if line.startswith(("LC_", "LANG"))}
+    assert languages == {"LC_ALL=C.UTF-8"}
