@@ -58,7 +58,17 @@ class ConfigReader(Protocol):
 
 
 class Registry(ManifestReader, SignatureReader, ConfigReader, Protocol):
-    """All of the above: what resolving, signing and verifying need."""
+    """All of the above: what resolving and verifying need."""
+
+
+class SigningRegistry(Registry, Protocol):
+    """Takes signatures as well."""
+
+    def store_signature(self, image: ImageReference, signature: bytes) -> None:
+        """Keep one more signature of a canonical image, whatever others it has.
+
+        Raises (pushed-unsigned), also where the credential may not.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,15 +170,14 @@ class Keyring(Protocol):
     def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
         """These public keys in one armoured block: Portieris reads the first block only."""
 
+    def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
+        """The content in an OpenPGP message, binary, signed by this primary key alone.
+
+        Raises (key-unusable).
+        """
+
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         """The signed content if this primary key made the signature, else why it does not count."""
-
-
-class Signer(Protocol):
-    """Signs images in place, in the registry."""
-
-    def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
-        """Sign a canonical image and, for an index, all that it lists, as its tagged name."""
 
 
 class Scanner(Protocol):

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgsec.adapters._process import Tools, proxy_variables
+from imgsec.adapters._process import Tools
 from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import KeyFiles, read_descriptor, read_file
 from imgsec.config import Settings
@@ -26,7 +26,7 @@ from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
 from imgsec.operations.signing_key import KeyShelf
-from imgsec.ports import Scanner, Signer
+from imgsec.ports import Scanner
 from imgsec.reasons import (
     INPUT_MALFORMED,
     INVALID_OPTION,
@@ -157,19 +157,6 @@ class World:
 
         return self._stack.enter_context(
             gpg_keyring(self._tools, self._directory, passphrase=self._passphrase)
-        )
-
-    @cached_property
-    def signer(self) -> Signer:
-        from imgsec.adapters.skopeo import SkopeoSigner
-
-        return SkopeoSigner(
-            self._tools,
-            self._directory,
-            gpg_home=self.keyring.home,
-            passphrase=self._passphrase,
-            credential_for=self.registry.credential_for,
-            environment=self._child_environment(),
         )
 
     def folder_sink(self, folder: Path) -> FolderSink:
@@ -342,11 +329,6 @@ class World:
             if folder.startswith("/") and os.access(path, os.R_OK):
                 return path
         return None
-
-    def _child_environment(self) -> dict[str, str]:
-        """What skopeo may see of our environment: how to reach the network, and nothing else."""
-        ca_file = self._ca_file
-        return {**proxy_variables(), **({"SSL_CERT_FILE": ca_file} if ca_file else {})}
 
 
 @contextmanager

@@ -44,6 +44,7 @@ from imgsec.reasons import (
 
 GPGV_SECONDS = 20.0
 KEY_CHANGE_SECONDS = 30.0
+SIGN_SECONDS = 60.0
 AGENT_ANSWER_SECONDS = 10.0
 AGENT_END_SECONDS = 1.0  # it needs milliseconds
 _GPG_CONF = "no-auto-key-retrieve\nno-auto-key-locate\ndisable-dirmngr\nno-greeting\nno-tty\n"
@@ -281,6 +282,33 @@ class GpgKeyring:
     def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
         """See `imgsec.ports.Keyring`. In the order in which they were imported."""
         return self._exported(*fingerprints, armour=True)
+
+    def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
+        """See `imgsec.ports.Keyring`. To standard output: gpg deletes a file when it fails.
+
+        Uncompressed, so that what is signed stands in it as it is; the mark behind the fingerprint
+        keeps gpg from choosing a subkey. Of the SHA-2 family gpg takes one that fits the key, as
+        it does for skopeo.
+        """
+        with pipe_with(self._passphrase) as descriptor:
+            passphrase = () if descriptor is None else ("--passphrase-fd", str(descriptor))
+            completed = run(
+                [
+                    *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--batch"),
+                    *("--pinentry-mode", "loopback", *passphrase),
+                    *("--local-user", f"{signer}!"),
+                    *("--compress-algo", "none", "--no-armor", "--sign"),
+                ],
+                environment=self._environment,
+                timeout=SIGN_SECONDS,
+                stdin=content,
+                pass_fds=() if descriptor is None else (descriptor,),
+            )
+        if completed.exit_code != 0 or not completed.stdout:
+            raise ImgsecError(
+                KEY_UNUSABLE(f"gpg could not sign with {signer}: {completed.message}")
+            )
+        return completed.stdout
 
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         """See `imgsec.ports.Keyring`."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A container registry's manifests and simple signatures; never a layer.
+"""A registry's manifests and simple signatures: never a layer, and no manifest is written.
 
 Distribution API v2, and the signature extension ``X-Registry-Supports-Signatures`` (containers/
 image, `docs/signature-protocols.md`; OpenShift and icr.io have it). Whatever a registry sends is
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
+import secrets
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -25,6 +27,7 @@ from imgsec.reasons import (
     DIGEST_MISMATCH,
     IMAGE_NOT_FOUND,
     MISSING_CREDENTIAL,
+    PUSHED_UNSIGNED,
     SIGNATURE_STORE_MISSING,
     TOO_MANY_SIGNATURES,
     Reason,
@@ -39,11 +42,15 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
-_OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
+_OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 200, 201, 401, 403, 404, 409
+_PULL, _PUSH = "pull", "pull,push"  # a token's actions
+_MAY_PUSH = "Signing needs a credential that may push (at icr.io, the role Writer)."
 
 
 class RegistryClient:
-    """Reads from registries, with one connection pool and one token per repository.
+    """Reads from registries and stores signatures there, with one connection pool.
+
+    There is a token for each repository, and a second one where something is stored.
 
     auth_file: None to ask anonymously. realms: hosts that a registry may name as its token service.
     """
@@ -54,7 +61,7 @@ class RegistryClient:
         self._http = http
         self._auth_file = auth_file
         self._realms = realms
-        self._authorization: dict[str, str] = {}  # by repository name
+        self._authorization: dict[tuple[str, str], str] = {}  # by repository name and actions
         self._offers_signatures: dict[str, bool] = {}  # by registry
 
     def fetch_manifest(self, image: ImageReference) -> Manifest:
@@ -138,6 +145,34 @@ class RegistryClient:
             )
         return tuple(entries)
 
+    def store_signature(self, image: ImageReference, signature: bytes) -> None:
+        """See `imgsec.ports.SigningRegistry`; to the signature extension.
+
+        Sending it again is safe: its name is its own, and a registry keeps each name once.
+        """
+        body = {
+            "schemaVersion": 2,
+            "name": f"{image.digest}@{secrets.token_hex(16)}",
+            "type": "atomic",
+            "content": base64.b64encode(signature).decode("ascii"),
+        }
+        try:
+            answer = self._ask(
+                "PUT",
+                image,
+                f"/extensions/v2/{image.repository}/signatures/{image.digest}",
+                headers={"Content-Type": "application/json"},
+                max_bytes=SIGNATURE_LIST_MAX_BYTES,
+                body=json.dumps(body).encode(),
+            )
+        except ImgsecError as error:
+            raise ImgsecError(_unsigned(image, error.reason.text)) from error
+        if answer.status in (_CREATED, _CONFLICT):
+            return
+        why = self._failure(image, answer)
+        denied = answer.status in (_UNAUTHORIZED, _FORBIDDEN)
+        raise ImgsecError(_unsigned(image, why.text, hint=_MAY_PUSH if denied else None))
+
     def credential_for(self, image: ImageReference) -> Credential | None:
         """The credential that the auth file has for the image's repository."""
         return self._auth_file.credential_for(image) if self._auth_file else None
@@ -161,28 +196,45 @@ class RegistryClient:
         max_bytes: int,
         follow_abroad: bool = False,
     ) -> Answer:
-        """A GET that answers one challenge; a token that has aged is asked for anew."""
-        url = f"{_base(image)}{path}"
+        return self._ask(
+            "GET", image, path, headers=headers, max_bytes=max_bytes, follow_abroad=follow_abroad
+        )
+
+    def _ask(
+        self,
+        method: str,
+        image: ImageReference,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        max_bytes: int,
+        body: bytes | None = None,
+        follow_abroad: bool = False,
+    ) -> Answer:
+        """A request that answers one challenge; a token that has aged is asked for anew."""
+        url, actions = f"{_base(image)}{path}", _PULL if method == "GET" else _PUSH
 
         def ask(authorization: str | None) -> Answer:
             return self._http.request(
-                "GET",
+                method,
                 url,
                 headers=_with(headers, authorization),
+                body=body,
                 max_bytes=max_bytes,
                 follow_abroad=follow_abroad,
             )
 
-        answer = ask(self._authorization.get(image.name))
+        answer = ask(self._authorization.get((image.name, actions)))
         if answer.status != _UNAUTHORIZED:
             return answer
-        authorization = self._answer_challenge(image, answer)
+        authorization = self._answer_challenge(image, answer, actions)
         if authorization is None:
             return answer
-        self._authorization[image.name] = authorization
+        kinds = (_PULL, _PUSH) if authorization.startswith("Basic ") else (actions,)
+        self._authorization |= {(image.name, kind): authorization for kind in kinds}
         return ask(authorization)
 
-    def _answer_challenge(self, image: ImageReference, answer: Answer) -> str | None:
+    def _answer_challenge(self, image: ImageReference, answer: Answer, actions: str) -> str | None:
         challenge = Challenge.parse(answer.headers.get("www-authenticate", ""))
         credential = self.credential_for(image)
         if challenge.scheme == "basic":
@@ -190,7 +242,7 @@ class RegistryClient:
         if challenge.scheme != "bearer":
             return None
         realm = challenge.require_realm(_api_host(image), self._realms)
-        query = {"service": challenge.service, "scope": f"repository:{image.repository}:pull"}
+        query = {"service": challenge.service, "scope": f"repository:{image.repository}:{actions}"}
         token = self._http.get(
             f"{realm}?{urlencode(query)}",
             headers=_with({}, credential.header() if credential else None),
@@ -205,6 +257,10 @@ class RegistryClient:
         except (AttributeError, KeyError, TypeError):
             raise ImgsecError(token.malformed("no token")) from None
         return f"Bearer {text}"
+
+
+def _unsigned(image: ImageReference, why: str, *, hint: str | None = None) -> Reason:
+    return PUSHED_UNSIGNED(f"{image} is not signed: {why}", hint=hint)
 
 
 def _with(headers: Mapping[str, str], authorization: str | None) -> dict[str, str]:

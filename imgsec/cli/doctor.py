@@ -52,7 +52,7 @@ class Purpose(StrEnum):
 
 
 _TOOLS = {
-    Purpose.SIGN: ("skopeo", "gpg", "gpgv", "gpg-agent", "gpg-connect-agent"),
+    Purpose.SIGN: ("gpg", "gpgv", "gpg-agent", "gpg-connect-agent"),
     Purpose.GATE: (),
     Purpose.PUBLISH: ("kubectl",),
     Purpose.SCAN: ("kubectl",),

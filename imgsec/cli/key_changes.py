@@ -385,7 +385,7 @@ def _site(
         keyring=world.keyring,
         place=cluster or world.folder_sink(render or Path()),
         clock=world.clock,
-        signing=lambda: (world.registry, world.signer),
+        registry=lambda: world.registry,
         progress=progress(outputs),
         wait_seconds=settings.timeout * 0.9,  # the rest is for the steps around it
         cluster=cluster,

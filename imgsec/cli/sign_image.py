@@ -92,7 +92,6 @@ def sign_image(
                 signer.fingerprint,
                 registry=world.registry,
                 keyring=world.keyring,
-                tool=world.signer,
                 clock=world.clock,
             ),
             lambda: (*notes, *world.notes()),

@@ -170,7 +170,7 @@ def _dependants(
     """
     if not revocation.images and site.cluster is None:
         return (), ()
-    registry, _ = site.signing()
+    registry = site.registry()
     others = {one.fingerprint: one for secret in secrets for one in secret.keys}
     for secret in secrets:  # a Secret that has it not would refuse what it signed
         others = {one: others[one] for one in others if one in secret.fingerprints}

@@ -493,7 +493,7 @@ def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
         raise ImgsecError(KEY_EXPIRED(text, hint=hint))
     stored, new = _both(view)
     site = run.site
-    registry, signer = site.signing()
+    registry = site.registry()
     _, payload = site.kms.fetch_key(stored.id)
     key = site.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     require_fit(key, new.fingerprint, f"the KMS key {stored.id}", site.clock.now())
@@ -511,7 +511,6 @@ def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
                     new.fingerprint,
                     registry=registry,
                     keyring=site.keyring,
-                    tool=signer,
                     clock=site.clock,
                 )
                 report = ImageReport(image, passed(), signed)
@@ -537,7 +536,7 @@ def _retirable(run: _Run, view: _View, images: Verdict) -> Verdict:
         return passed()
     if run.site.cluster is not None:
         _, new = _both(view)
-        registry, _ = run.site.signing()
+        registry = run.site.registry()
 
         def verify(image: ImageReference) -> Verdict:
             now = run.site.clock.now()

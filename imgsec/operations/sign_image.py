@@ -1,31 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sign a digest under its tagged name, and believe it only after reading the signature back."""
+"""Sign a digest under its tagged name, and believe it only after reading the signature back.
+
+In place: no manifest and no tag is written, so that nobody's push can be reverted by it.
+"""
 
 from __future__ import annotations
 
+from imgsec import __version__
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.domain.signature import SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import require_same_digest
 from imgsec.operations.verify_image import check_signatures
-from imgsec.ports import Clock, Keyring, Manifest, Registry, Signer
-from imgsec.reasons import IMAGE_NOT_FOUND, PUSHED_UNSIGNED
+from imgsec.ports import Clock, Keyring, Manifest, Registry, SigningRegistry
+from imgsec.reasons import PUSHED_UNSIGNED
 
 # Seconds between attempts to read a signature back. A registry may take a moment to show what it
 # has taken: one on an object store, or one in which another run writes the same manifest just now.
 READ_BACK_WAITS = (0.2, 0.4, 0.8, 1.6)
+CREATOR = f"imgsec {__version__}"
 
 
 def sign_image(
     image: ImageReference,
     signer: Fingerprint,
     *,
-    registry: Registry,
+    registry: SigningRegistry,
     keyring: Keyring,
-    tool: Signer,
     clock: Clock,
 ) -> ImageReport:
     """Sign what the reference names now, and everything that it lists.
@@ -42,7 +47,7 @@ def sign_image(
     if image.is_canonical:
         require_same_digest(canonical, registry)
     signed = sign_manifest(
-        canonical, manifest, signer, registry=registry, keyring=keyring, tool=tool, clock=clock
+        canonical, manifest, signer, registry=registry, keyring=keyring, clock=clock
     )
     require_same_digest(canonical, registry)
     return ImageReport(image, passed(), signed)
@@ -53,9 +58,8 @@ def sign_manifest(
     manifest: Manifest,
     signer: Fingerprint,
     *,
-    registry: Registry,
+    registry: SigningRegistry,
     keyring: Keyring,
-    tool: Signer,
     clock: Clock,
 ) -> SignedImage:
     """Sign a manifest that was read, and everything that it lists, whatever its tag names now.
@@ -72,14 +76,8 @@ def sign_manifest(
         )
     )
     if missing := _unsigned(targets, signer, registry, keyring):
-        try:
-            tool.sign_image(canonical, signer)
-        except ImgsecError as error:
-            if error.reason.code != IMAGE_NOT_FOUND.code:
-                raise
-            # We have just read it: another run writes it, and the registry hides it meanwhile.
-            clock.sleep(READ_BACK_WAITS[-1])
-            tool.sign_image(canonical, signer)
+        for target in missing:
+            registry.store_signature(target, _signature(target, signer, keyring, clock))
         still = _unsigned(tuple(missing), signer, registry, keyring)
         for seconds in READ_BACK_WAITS:
             if not still:
@@ -96,6 +94,15 @@ def sign_manifest(
             )
     digests = tuple(target.digest for target in targets if target.digest is not None)
     return SignedImage(canonical, signer, bool(missing), digests)
+
+
+def _signature(image: ImageReference, signer: Fingerprint, keyring: Keyring, clock: Clock) -> bytes:
+    """The claim that this digest goes by its tagged name, signed."""
+    if image.digest is None:
+        raise ValueError(f"{image} has no digest")
+    made = int(clock.now().timestamp())
+    payload = SimpleSigningPayload(image.tagged_name, image.digest, CREATOR, made)
+    return keyring.sign_message(payload.serialize(), signer)
 
 
 def _unsigned(

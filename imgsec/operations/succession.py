@@ -42,8 +42,7 @@ from imgsec.ports import (
     Keyring,
     ManifestSink,
     PublishedReader,
-    Registry,
-    Signer,
+    SigningRegistry,
     StoredKey,
 )
 from imgsec.reasons import (
@@ -67,14 +66,14 @@ class PublishingPlace(ManifestSink, PublishedReader, Protocol):
 class Site:
     """Where a key is changed. cluster: None where only files are at hand.
 
-    signing: opens registry and signer, which most runs do not need; wait_seconds: for an alias.
+    registry: opens it, which most runs do not need; wait_seconds: for an alias.
     """
 
     kms: AliasMover
     keyring: Keyring
     place: PublishingPlace
     clock: Clock
-    signing: Callable[[], tuple[Registry, Signer]]
+    registry: Callable[[], SigningRegistry]
     progress: Progress
     wait_seconds: float
     cluster: ClusterReader | None = None

@@ -226,7 +226,7 @@ TASKS = (
     TaskPlan(
         "sign-image",
         "Sign an image in its registry",
-        ("image", "signing", "gpg", "skopeo", "key-protect"),
+        ("image", "signing", "gpg", "key-protect"),
         params=("key", "fingerprint", "passphrase-file", *KMS, *IAM, *REGISTRY, *RUN),
         required=("key",),
         workspaces=("dockerconfig", "ca", "reports"),

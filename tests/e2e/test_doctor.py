@@ -21,7 +21,7 @@ def test_all_is_well_for_signing_and_gating(bench: Bench, key: SigningKey) -> No
     done = bench.imgsec("doctor", name, "--for", "sign", "--for", "gate", "--key", key.alias)
     done.expect(0)
     assert list(states(done)) == [
-        *("skopeo", "gpg", "gpgv", "gpg-agent", "gpg-connect-agent", "private directory"),
+        *("gpg", "gpgv", "gpg-agent", "gpg-connect-agent", "private directory"),
         *("credential", "IAM"),
         *("KMS", "signing key", "registry", "advisor"),
     ]
@@ -56,13 +56,16 @@ def test_service_that_is_away_is_one_problem_beside_the_rest(
     done = bench.imgsec("doctor", image, "--for", "sign", "--for", "gate")
     done.expect(3, "service-unreachable")
     assert states(done)[name] == "undecided"
-    assert states(done)["skopeo"] == "pass"
+    assert states(done)["gpg"] == "pass"
 
 
 def test_missing_and_outdated_tools_are_named(bench: Bench) -> None:
     tools = bench.folder / "tools"
     tools.mkdir()
-    for name, line in (("skopeo", "skopeo version 1.4.1"), ("gpgv", "gpgv (GnuPG) 2.2.40")):
+    for name, line in (
+        ("gpg-agent", "gpg-agent (GnuPG) 2.1.0"),
+        ("gpgv", "gpgv (GnuPG) 2.2.40"),
+    ):
         (tools / name).write_text(f"#!/bin/sh\necho '{line}'\n")
         (tools / name).chmod(0o755)
     (tools / "gpg").write_text("#!/bin/sh\nexit 4\n")
@@ -70,7 +73,7 @@ def test_missing_and_outdated_tools_are_named(bench: Bench) -> None:
     done = bench.imgsec("doctor", "--for", "sign", "--tools-dir", tools)
     done.expect(3, "tool-outdated", "tool-failed")
     found = states(done)
-    assert (found["skopeo"], found["gpg"], found["gpgv"]) == ("undecided", "undecided", "pass")
+    assert (found["gpg-agent"], found["gpg"], found["gpgv"]) == ("undecided", "undecided", "pass")
 
 
 @pytest.mark.once

@@ -96,8 +96,8 @@ def generating(bench: Bench) -> Iterator[Trap]:
 
 @pytest.fixture
 def signing(bench: Bench) -> Iterator[Trap]:
-    """skopeo stays once the image is signed."""
-    made = trap(bench.folder, "skopeo", "*--sign-by*")
+    """gpg stays once the payload is signed."""
+    made = trap(bench.folder, "gpg", "*--local-user*")
     holder = os.open(made.ready, os.O_RDWR)
     yield made
     os.close(holder)
@@ -213,7 +213,7 @@ def test_key_is_in_no_argument_and_no_environment_of_a_child(
 
 
 @pytest.mark.parametrize(("number", "code"), ENDINGS[:1])
-def test_signal_while_skopeo_signs_leaves_nothing(
+def test_signal_while_gpg_signs_leaves_nothing(
     bench: Bench, key: SigningKey, signing: Trap, number: signal.Signals, code: int
 ) -> None:
     name, digest = bench.push(bench.repository())

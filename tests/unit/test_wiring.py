@@ -115,35 +115,16 @@ def test_id_that_no_header_could_carry_is_refused(
         _ = world.kms
 
 
-def environment(**settings: Any) -> dict[str, str]:
-    with wire(Settings(**settings)) as world:
-        return world._child_environment()
-
-
-def test_child_sees_how_to_reach_the_network_and_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    assert environment() == {}
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", "internal.example")
-    monkeypatch.setenv("IBM_CLOUD_APIKEY", "secret")
-    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----")
-    assert environment(ca_file=str(tmp_path / "ca.pem")) == {
-        "HTTPS_PROXY": "http://proxy.example:3128",
-        "NO_PROXY": "internal.example,127.0.0.1,localhost",
-        "SSL_CERT_FILE": str(tmp_path / "ca.pem"),
-    }
-
-
 def test_missing_ca_file_is_named() -> None:
-    with refused("input-unreadable"):
-        environment(ca_file="/nonexistent/ca.pem")
+    with wire(Settings(ca_file="/nonexistent/ca.pem")) as world, refused("input-unreadable"):
+        _ = world._http
 
 
 def test_file_without_a_certificate_is_no_ca_file(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("just a text")
-    with refused("input-malformed"):
-        environment(ca_file=str(tmp_path / "ca.pem"))
+    settings = Settings(ca_file=str(tmp_path / "ca.pem"))
+    with wire(settings) as world, refused("input-malformed"):
+        _ = world._http
 
 
 def auth_path(**settings: Any) -> str | None:

@@ -598,3 +598,44 @@ def test_gpgv_that_dies_midway_judges_nothing(short: Path, cast: Cast, ending: s
         key = keyring.import_public_keys(cast.gpg.public(cast.good))[0]
         with refused("tool-failed"):
             keyring.open_message(cast.gpg.sign(CONTENT, cast.good), key.fingerprint)
+
+
+# --- Signing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "digest"),  # RFC 4880, 9.4: 8 is SHA-256, 9 SHA-384, 10 SHA-512
+    [("rsa3072", "10"), ("nistp256", "8"), ("nistp384", "9"), ("nistp521", "10")],
+)
+def test_signed_message_is_what_every_verifier_takes(
+    keyring: GpgKeyring, tmp_path: Path, algorithm: str, digest: str
+) -> None:
+    """One binary message, not compressed, SHA-2, by the primary key (skopeo, gpgv, packets)."""
+    key = keyring.generate_key(KeyRequest("imgsec signing", algorithm=algorithm))
+    content = payload()
+    message = keyring.sign_message(content, key.fingerprint)
+    found = keyring.open_message(message, key.fingerprint)
+    assert isinstance(found, OpenPGPMessage)
+    assert found.content == content
+    assert content in message, "it is not compressed"
+    packets = subprocess.run(
+        ["gpg", "--homedir", str(keyring.home), "--list-packets"],
+        input=message, capture_output=True, check=True,
+    ).stdout.decode()  # fmt: skip
+    assert packets.count(":signature packet:") == 1
+    assert packets.count(":onepass_sig packet:") == 1
+    assert f"digest algo {digest}," in packets
+    assert "compressed packet" not in packets
+    assert skopeo_accepts(keyring, str(key.fingerprint), message, tmp_path)
+
+
+def test_key_that_is_not_here_signs_nothing(keyring: GpgKeyring) -> None:
+    with refused("key-unusable"):
+        keyring.sign_message(b"{}", Fingerprint("AB" * 20))
+
+
+def test_ended_key_signs_nothing(keyring: GpgKeyring, cast: Cast) -> None:
+    secret = cast.gpg.secret(cast.ended)
+    keyring.import_secret_key(SecretBytes(secret))
+    with refused("key-unusable"):
+        keyring.sign_message(b"{}", Fingerprint.parse(cast.ended))

@@ -35,14 +35,23 @@ class FakeHttp:
 
     answers: dict[str, list[Answer]]
     asked: list[tuple[str, str | None]] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
 
     def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", url, headers=headers)
 
     def request(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, **_: Any
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        **_: Any,
     ) -> Answer:
-        assert method == "GET"
+        assert (method == "PUT") is (body is not None)
+        if body is not None:
+            self.sent.append(json.loads(body))
         self.asked.append((url, (headers or {}).get("Authorization")))
         left = self.answers[url.partition("?")[0]]
         return left.pop(0) if len(left) > 1 else left[0]
@@ -348,3 +357,82 @@ def test_configuration_is_held_against_its_digest() -> None:
     assert client(FakeHttp({url: [answer(200, b"{}")]})).fetch_config(IMAGE, digest) == b"{}"
     with refused("digest-mismatch"):
         client(FakeHttp({url: [answer(200, b"other")]})).fetch_config(IMAGE, digest)
+
+
+# --- Storing a signature --------------------------------------------------------------------------
+
+TARGET = IMAGE.at(Digest.of(b"x"))
+SHELF = f"{BASE}/extensions/v2/team/app/signatures/{TARGET.digest}"
+
+
+def store(*answers: Answer, login: str | None = LOGIN, **more: list[Answer]) -> FakeHttp:
+    http = FakeHttp({SHELF: list(answers), **more})
+    client(http, login=login).store_signature(TARGET, b"\x90signature")
+    return http
+
+
+def test_signature_is_stored_as_the_extension_wants_it() -> None:
+    (sent,) = store(answer(201)).sent
+    name, _, own = sent.pop("name").partition("@")
+    assert (name, len(own)) == (str(TARGET.digest), 32)
+    content = base64.b64encode(b"\x90signature").decode()
+    assert sent == {"schemaVersion": 2, "type": "atomic", "content": content}
+
+
+def test_name_that_is_taken_is_our_own_of_an_answer_that_was_lost() -> None:
+    store(answer(409, {"errors": [{"code": "SIGNATURE_EXISTS"}]}))
+
+
+def test_two_signatures_have_names_of_their_own() -> None:
+    assert store(answer(201)).sent[0]["name"] != store(answer(201)).sent[0]["name"]
+
+
+def test_storing_asks_for_a_token_that_may_push() -> None:
+    token = {f"{BASE}/token": [answer(200, {"token": "t"})]}
+    http = store(answer(401, www_authenticate=BEARER), answer(201), **token)
+    asked = [url for url, _ in http.asked if "/token" in url]
+    assert asked == [f"{BASE}/token?service=r&scope=repository%3Ateam%2Fapp%3Apull%2Cpush"]
+    assert http.asked[-1] == (SHELF, "Bearer t")
+
+
+def test_token_that_may_only_pull_is_not_used_for_storing() -> None:
+    http = FakeHttp(
+        {
+            SHELF: [
+                answer(401, www_authenticate=BEARER),
+                answer(200, {"signatures": []}),
+                answer(401, www_authenticate=BEARER),
+                answer(201),
+            ],
+            f"{BASE}/v2/": [answer(200, x_registry_supports_signatures="1")],
+            f"{BASE}/token": [answer(200, {"token": "pull"}), answer(200, {"token": "push"})],
+        }
+    )
+    registry = client(http)
+    registry.fetch_signatures(TARGET)
+    registry.store_signature(TARGET, b"\x90")
+    assert [key for url, key in http.asked if url == SHELF] == [
+        *(None, "Bearer pull"),
+        *(None, "Bearer push"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "login", "words"),
+    [
+        (403, LOGIN, "Writer"),
+        (401, LOGIN, "Writer"),
+        (401, None, "Writer"),
+        (404, LOGIN, ""),
+        (400, LOGIN, ""),
+        (500, LOGIN, ""),
+        (200, LOGIN, ""),
+    ],
+)
+def test_image_whose_signature_is_not_taken_is_told_to_be_unsigned(
+    status: int, login: str | None, words: str
+) -> None:
+    with refused("pushed-unsigned") as reasons:
+        store(answer(status, {"errors": [{"code": "NO"}]}), login=login)
+    assert str(TARGET) in reasons[0].text
+    assert words in (reasons[0].hint or "")

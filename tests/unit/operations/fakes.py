@@ -82,6 +82,9 @@ class FakeRegistry:
     signatures: dict[str, list[bytes]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
     on_fetch: Callable[[ImageReference], None] = lambda _: None
+    stored: list[str] = field(default_factory=list)
+    on_store: Callable[[], None] = lambda: None
+    forgets: bool = False
 
     def push(self, text: str, content: bytes | None = None) -> ImageReference:
         """Let a tag name this content; gives the canonical reference."""
@@ -109,32 +112,15 @@ class FakeRegistry:
         if not self.offers_signatures:
             raise ImgsecError(SIGNATURE_STORE_MISSING(f"{image.registry} has none"))
 
+    def store_signature(self, image: ImageReference, signature: bytes) -> None:
+        self.stored.append(str(image))
+        self.on_store()
+        if not self.forgets:
+            self.signatures.setdefault(image.canonical_name, []).append(signature)
+
     def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
         self.require_signature_store(image)
         return tuple(self.signatures.get(image.canonical_name, []))
-
-
-@dataclass
-class FakeSigner:
-    """Stores a signature for the image and for all that it lists, as skopeo does."""
-
-    registry: FakeRegistry
-    signed: list[str] = field(default_factory=list)
-    forgets: bool = False
-    on_sign: Callable[[], None] = lambda: None
-
-    def sign_image(self, image: ImageReference, signer: Fingerprint) -> None:
-        assert image.digest is not None
-        self.signed.append(str(image))
-        self.on_sign()
-        if self.forgets:
-            return
-        content = self.registry.names[image.canonical_name]
-        children = json.loads(content).get("manifests", [])
-        digests = [image.digest, *(Digest.parse(child["digest"]) for child in children)]
-        for digest in digests:
-            held = self.registry.signatures.setdefault(f"{image.name}@{digest}", [])
-            held.append(message(image.tagged_name, digest, signer))
 
 
 _SECRET, _PUBLIC = b"\x95secret ", b"\x99public "
@@ -199,6 +185,9 @@ class FakeKeyring:
             raise ImgsecError(KEY_MALFORMED("it revokes another key"))
         self.held[fingerprint] = replace(self.held[fingerprint], is_revoked=True)
         return self.held[fingerprint]
+
+    def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
+        return f"{signer}:".encode() + content
 
     def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
         who, colon, content = message.partition(b":")

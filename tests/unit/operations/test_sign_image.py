@@ -7,9 +7,7 @@ import pytest
 
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
-from imgsec.errors import ImgsecError
 from imgsec.operations.sign_image import sign_image
-from imgsec.reasons import IMAGE_NOT_FOUND
 from tests.unit.operations.fakes import (
     CONFIG,
     INDEX,
@@ -18,7 +16,6 @@ from tests.unit.operations.fakes import (
     FakeClock,
     FakeKeyring,
     FakeRegistry,
-    FakeSigner,
     message,
 )
 from tests.unit.refusals import refused
@@ -26,13 +23,12 @@ from tests.unit.refusals import refused
 NAME = "r.example/team/app:1"
 
 
-def sign(registry: FakeRegistry, tool: FakeSigner, text: str = NAME) -> SignedImage:
+def sign(registry: FakeRegistry, text: str = NAME) -> SignedImage:
     report = sign_image(
         ImageReference.parse(text),
         SIGNER,
         registry=registry,
         keyring=FakeKeyring(),
-        tool=tool,
         clock=FakeClock(),
     )
     assert isinstance(report, ImageReport)
@@ -46,29 +42,22 @@ def registry() -> FakeRegistry:
     return FakeRegistry()
 
 
-@pytest.fixture
-def tool(registry: FakeRegistry) -> FakeSigner:
-    return FakeSigner(registry)
-
-
-def test_digest_is_signed_under_its_tagged_name(registry: FakeRegistry, tool: FakeSigner) -> None:
+def test_digest_is_signed_under_its_tagged_name(registry: FakeRegistry) -> None:
     image = registry.push(NAME)
-    found = sign(registry, tool)
+    found = sign(registry)
     assert (found.image, found.is_new, found.digests) == (image, True, (image.digest,))
-    assert tool.signed == [str(image)]
+    assert registry.stored == [str(image)]
 
 
-def test_what_is_signed_already_is_left_alone(registry: FakeRegistry, tool: FakeSigner) -> None:
+def test_what_is_signed_already_is_left_alone(registry: FakeRegistry) -> None:
     registry.push(NAME)
-    sign(registry, tool)
-    assert sign(registry, tool).is_new is False
-    assert len(tool.signed) == 1
+    sign(registry)
+    assert sign(registry).is_new is False
+    assert len(registry.stored) == 1
 
 
 @pytest.mark.parametrize("kind", ["other signer", "other name", "other digest", "junk"])
-def test_signature_that_does_not_count_is_no_signature(
-    registry: FakeRegistry, tool: FakeSigner, kind: str
-) -> None:
+def test_signature_that_does_not_count_is_no_signature(registry: FakeRegistry, kind: str) -> None:
     image = registry.push(NAME)
     assert image.digest is not None
     registry.signatures[image.canonical_name] = [
@@ -79,7 +68,7 @@ def test_signature_that_does_not_count_is_no_signature(
             "junk": b"junk",
         }[kind]
     ]
-    assert sign(registry, tool).is_new is True
+    assert sign(registry).is_new is True
 
 
 def index(*digests: Digest | None) -> bytes:
@@ -88,80 +77,73 @@ def index(*digests: Digest | None) -> bytes:
     ).encode()
 
 
-def test_index_is_signed_with_all_that_it_lists(registry: FakeRegistry, tool: FakeSigner) -> None:
+def test_index_is_signed_with_all_that_it_lists(registry: FakeRegistry) -> None:
     children = [registry.push(f"r.example/team/app:{name}") for name in ("amd64", "arm64")]
     image = registry.push(NAME, index(*(child.digest for child in children)))
-    found = sign(registry, tool)
+    found = sign(registry)
     assert found.digests == (image.digest, *(child.digest for child in children))
-    assert len(tool.signed) == 1
+    assert len(registry.stored) == 3
 
 
-def test_one_missing_child_is_enough_to_sign_again(
-    registry: FakeRegistry, tool: FakeSigner
-) -> None:
+def test_only_what_is_missing_is_signed_again(registry: FakeRegistry) -> None:
     child = registry.push("r.example/team/app:amd64")
     registry.push(NAME, index(child.digest))
-    sign(registry, tool)
+    sign(registry)
     del registry.signatures[child.canonical_name]
-    assert sign(registry, tool).is_new is True
+    registry.stored.clear()
+    assert sign(registry).is_new is True
+    assert registry.stored == [str(ImageReference.parse(NAME).at(child.digest))]
 
 
-def test_without_a_place_for_signatures_nothing_is_signed(tool: FakeSigner) -> None:
-    tool.registry.offers_signatures = False
-    tool.registry.push(NAME)
+def test_without_a_place_for_signatures_nothing_is_signed(registry: FakeRegistry) -> None:
+    registry.offers_signatures = False
+    registry.push(NAME)
     with refused("signature-store-missing"):
-        sign(tool.registry, tool)
-    assert tool.signed == []
+        sign(registry)
+    assert registry.stored == []
 
 
-def test_tag_that_names_another_digest_signs_nothing(
-    registry: FakeRegistry, tool: FakeSigner
-) -> None:
+def test_tag_that_names_another_digest_signs_nothing(registry: FakeRegistry) -> None:
     first = registry.push(NAME)
     registry.push(NAME, b'{"config": {"mediaType": "application/x"}, "second": 1}')
     with refused("digest-drift"):
-        sign(registry, tool, str(first))
-    assert tool.signed == []
+        sign(registry, str(first))
+    assert registry.stored == []
 
 
-def test_tag_that_moves_meanwhile_is_refused_afterwards(
-    registry: FakeRegistry, tool: FakeSigner
-) -> None:
+def test_tag_that_moves_meanwhile_is_refused_afterwards(registry: FakeRegistry) -> None:
     registry.push(NAME)
-    tool.on_sign = lambda: (  # type: ignore[assignment]
+    registry.on_store = lambda: (  # type: ignore[assignment]
         registry.push(NAME, b'{"config": {"mediaType": "application/x"}, "moved": 1}') and None
     )
     with refused("digest-drift"):
-        sign(registry, tool)
+        sign(registry)
 
 
-def test_signature_that_does_not_read_back_is_no_pass(
-    registry: FakeRegistry, tool: FakeSigner
-) -> None:
+def test_signature_that_does_not_read_back_is_no_pass(registry: FakeRegistry) -> None:
     registry.push(NAME)
-    tool.forgets = True
+    registry.forgets = True
     with refused("pushed-unsigned"):
-        sign(registry, tool)
+        sign(registry)
 
 
-def test_image_without_a_tag_has_no_name_to_sign(registry: FakeRegistry, tool: FakeSigner) -> None:
+def test_image_without_a_tag_has_no_name_to_sign(registry: FakeRegistry) -> None:
     image = registry.push(NAME)
     with refused("tag-required"):
-        sign(registry, tool, image.canonical_name)
-    assert tool.signed == []
+        sign(registry, image.canonical_name)
+    assert registry.stored == []
 
 
-def test_malformed_manifest_signs_nothing(registry: FakeRegistry, tool: FakeSigner) -> None:
+def test_malformed_manifest_signs_nothing(registry: FakeRegistry) -> None:
     registry.push(NAME, b'{"config": {"mediaType": "%s"}}' % CONFIG.encode())
     with refused("answer-malformed"):
-        sign(registry, tool)
-    assert tool.signed == []
+        sign(registry)
+    assert registry.stored == []
 
 
 def test_signature_that_shows_a_moment_later_is_read_back(registry: FakeRegistry) -> None:
     """Another run may write the same manifest just then, and hide it for a moment."""
     image = registry.push("r.example.com/late/app:1")
-    tool = FakeSigner(registry)
     hidden = 2
 
     def fetch(target: ImageReference) -> tuple[bytes, ...]:
@@ -179,30 +161,10 @@ def test_signature_that_shows_a_moment_later_is_read_back(registry: FakeRegistry
         SIGNER,
         registry=registry,
         keyring=FakeKeyring(),
-        tool=tool,
         clock=clock,
     )
     assert report.verdict.passed
-    assert len(tool.signed) == 1
+    assert len(registry.stored) == 1
     assert len(clock.slept) == 2
     assert report.found is not None
     assert report.found.image == image
-
-
-@pytest.mark.parametrize("times", [1, 2])
-def test_manifest_that_another_run_writes_just_now_is_asked_for_once_more(
-    registry: FakeRegistry, tool: FakeSigner, times: int
-) -> None:
-    registry.push(NAME)
-
-    def hide() -> None:
-        if len(tool.signed) <= times:
-            raise ImgsecError(IMAGE_NOT_FOUND("manifest unknown"))
-
-    tool.on_sign = hide
-    if times == 1:
-        assert sign(registry, tool).is_new
-    else:
-        with refused("image-not-found"):
-            sign(registry, tool)
-    assert len(tool.signed) == 2

@@ -34,7 +34,6 @@ from tests.unit.operations.fakes import (
     FakeClock,
     FakeKeyring,
     FakeRegistry,
-    FakeSigner,
     FakeSink,
     FakeVault,
     message,
@@ -93,7 +92,7 @@ class Town:
             keyring=self.keyring(),
             place=self.sink,
             clock=self.clock,
-            signing=lambda: (self.registry, FakeSigner(self.registry)),
+            registry=lambda: self.registry,
             progress=lambda _: None,
             wait_seconds=patience,
         )
