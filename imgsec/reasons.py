@@ -300,6 +300,12 @@ IMAGE_NOT_FOUND = _kind(
     "The registry has no such repository, tag or digest, or hides it.",
     "Check the name, and that the credential may pull it.",
 )
+PLATFORM_MISSING = _kind(
+    "platform-missing",
+    Outcome.REFUSED,
+    "The image is not there for a platform that was asked for.",
+    "See what it lists with `imgsec resolve`; write a platform as linux/amd64.",
+)
 SIGNATURE_STORE_MISSING = _kind(
     "signature-store-missing",
     Outcome.UNDECIDED,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from imgsec.cli.options import (
     IAM,
@@ -18,6 +18,9 @@ from imgsec.cli.options import (
 )
 from imgsec.cli.output import Answer
 from imgsec.config import Settings
+
+if TYPE_CHECKING:
+    from imgsec.domain.reference import Digest, ImageReference
 
 KeyOpt = Annotated[
     str,
@@ -40,6 +43,42 @@ FingerprintOpt = Annotated[
     ),
 ]
 
+ExpectOpt = Annotated[
+    str | None,
+    own(
+        "sign-image",
+        "--expect-digest",
+        metavar="DIGEST",
+        help="Sign only if the tag names this digest, as a step before has found it.",
+    ),
+]
+IdentityOpt = Annotated[
+    list[str] | None,
+    own(
+        "sign-image",
+        "--sign-identity",
+        metavar="NAME:TAG",
+        help="A further name under which it will be pulled. Repeatable.",
+    ),
+]
+BothHostsOpt = Annotated[
+    bool,
+    own(
+        "sign-image",
+        "--both-hosts",
+        help="At icr.io: sign each name with its public and its private. host.",
+    ),
+]
+PlatformOpt = Annotated[
+    list[str] | None,
+    own(
+        "sign-image",
+        "--platform",
+        metavar="OS/ARCH",
+        help="Of an index: sign it, and this platform's manifest, not all. Repeatable.",
+    ),
+]
+
 
 @with_options(
     IAM,
@@ -55,27 +94,41 @@ def sign_image(
     *,
     key: KeyOpt,
     fingerprint: FingerprintOpt = None,
+    expect_digest: ExpectOpt = None,
+    sign_identity: IdentityOpt = None,
+    both_hosts: BothHostsOpt = False,
+    platform: PlatformOpt = None,
     settings: Settings,
 ) -> Answer:
     """Sign IMAGE in its registry: the digest, under the tag's name, with a key from the KMS.
 
-    The tag is resolved once, and the digest is signed; no tag is ever moved. What is signed already
-    is left alone. The signature is read back and checked before the command says that it exists.
+    The tag is resolved once, and the digest is signed, of an index every manifest that it lists; no
+    tag is ever moved. What is signed already is left alone. Every signature is read back and
+    checked before the command says that it exists.
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
     from imgsec.cli.images import judge_each
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
-    from imgsec.domain.reference import ImageReference
+    from imgsec.domain.reference import Digest, ImageReference
+    from imgsec.errors import ImgsecError
     from imgsec.operations import sign_image as operation
     from imgsec.operations.signing_key import load_signing_key
+    from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
     where = KeyLocation.parse(key, allowed=SECRET_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     references = [ImageReference.parse(image) for image in images]
+    if len(images) > 1 and (expect_digest or sign_identity):
+        raise ImgsecError(INVALID_OPTION("--expect-digest and --sign-identity are for one image"))
+    if expect_digest:
+        references = [_at(references[0], Digest.parse(expect_digest))]
+    plan = operation.SigningPlan(
+        tuple(map(_identity, sign_identity or ())), tuple(platform or ()), both_hosts
+    )
     for reference in references:
-        _ = reference.tagged_name
+        _ = plan.names(reference)
     with wire(settings) as world:
         signer, notes = load_signing_key(
             where,
@@ -90,6 +143,7 @@ def sign_image(
             lambda image: operation.sign_image(
                 image,
                 signer.fingerprint,
+                plan,
                 registry=world.registry,
                 keyring=world.keyring,
                 clock=world.clock,
@@ -97,3 +151,26 @@ def sign_image(
             lambda: (*notes, *world.notes()),
         )
     return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
+
+
+def _at(image: ImageReference, digest: Digest) -> ImageReference:
+    """Raises `ImgsecError` (invalid-option) for two digests that contradict each other."""
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    if image.digest not in (None, digest):
+        raise ImgsecError(INVALID_OPTION(f"--expect-digest is not the digest of {image}"))
+    return image.at(digest)
+
+
+def _identity(text: str) -> ImageReference:
+    """A name to sign: with a tag, and without a digest, which is the image's."""
+    from imgsec.domain.reference import ImageReference
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    name = ImageReference.parse(text)
+    if name.is_canonical:
+        raise ImgsecError(INVALID_OPTION(f"--sign-identity takes a name with a tag, not {name}"))
+    _ = name.tagged_name
+    return name

@@ -15,8 +15,9 @@ from imgsec.reasons import INSECURE_ADDRESS, INVALID_OPTION
 _METADATA_HOST = "169.254.169.254"  # IBM Cloud VPC, Instance Metadata
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 # IBM Cloud's own domains; a host belongs to one label by label, so that xicr.io is foreign.
+_ICR_DOMAIN, _PRIVATE = "icr.io", "private."
 _IAM_TOKEN_DOMAINS = (
-    "icr.io",
+    _ICR_DOMAIN,
     "iam.cloud.ibm.com",
     "kms.cloud.ibm.com",
     "kms.appdomain.cloud",
@@ -55,6 +56,18 @@ def may_have_iam_token(authority: str, trusted: tuple[str, ...] = ()) -> bool:
     if is_loopback(authority) or host in {host_of(name) for name in trusted}:
         return True
     return any(host == domain or host.endswith("." + domain) for domain in _IAM_TOKEN_DOMAINS)
+
+
+def other_icr_host(authority: str) -> str | None:
+    """The same registry from within IBM Cloud's private network, or from outside; None elsewhere.
+
+    >>> other_icr_host("us.icr.io"), other_icr_host("private.us.icr.io")
+    ('private.us.icr.io', 'us.icr.io')
+    """
+    if authority != _ICR_DOMAIN and not authority.endswith("." + _ICR_DOMAIN):
+        return None
+    bare = authority.removeprefix(_PRIVATE)
+    return bare if bare != authority else _PRIVATE + authority
 
 
 @dataclass(frozen=True, slots=True)

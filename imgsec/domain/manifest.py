@@ -39,10 +39,23 @@ class Child:
     digest: Digest
     platform: str
 
+    def is_for(self, platform: str) -> bool:
+        """Whether it is the one for ``os/architecture``, of whatever variant if none is named."""
+        return is_same_platform(self.platform, platform)
+
     @property
     def claims_attestation(self) -> bool:
         """BuildKit lists provenance under ``unknown/unknown``. A claim: anybody can write that."""
         return self.platform == "unknown/unknown"
+
+
+def is_same_platform(held: str, asked: str) -> bool:
+    """Whether a platform is the one that was asked for.
+
+    >>> is_same_platform("linux/arm64/v8", "linux/arm64"), is_same_platform("linux/arm", "linux")
+    (True, False)
+    """
+    return held == asked or (asked.count("/") == 1 and held.startswith(asked + "/"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,12 +36,16 @@ class ScannedImage:
 
 @dataclass(frozen=True, slots=True)
 class SignedImage:
-    """A digest that is signed, and all that it lists with it. is_new: this run made a signature."""
+    """A digest that is signed, and what it lists with it, under each of the names.
+
+    names: ``repository:tag``. is_new: this run made a signature.
+    """
 
     image: ImageReference
     signer: Fingerprint
     is_new: bool
     digests: tuple[Digest, ...]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def resolve_image(image: ImageReference, registry: Registry) -> ResolvedImage:
     platforms = (
         tuple(child.platform for child in content.children if not child.claims_attestation)
         if content.is_index
-        else _own_platform(canonical, content, registry)
+        else own_platform(canonical, content, registry)
     )
     if content.is_index and not platforms:
         raise ImgsecError(
@@ -46,7 +46,7 @@ def require_same_digest(image: ImageReference, registry: ManifestReader) -> None
         )
 
 
-def _own_platform(
+def own_platform(
     image: ImageReference, content: ManifestContent, registry: ConfigReader
 ) -> tuple[str, ...]:
     """The platform in an image's configuration; none for an artifact that is no container image."""

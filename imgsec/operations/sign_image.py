@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sign a digest under its tagged name, and believe it only after reading the signature back.
+"""Sign a digest under its names, and believe it only after reading every signature back.
 
 In place: no manifest and no tag is written, so that nobody's push can be reverted by it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import groupby
+
 from imgsec import __version__
+from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.keys import Fingerprint
-from imgsec.domain.manifest import ManifestContent
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.manifest import ManifestContent, is_same_platform
+from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.report import ImageReport, SignedImage
 from imgsec.domain.signature import SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
-from imgsec.operations.resolve import require_same_digest
+from imgsec.operations.resolve import own_platform, require_same_digest
 from imgsec.operations.verify_image import check_signatures
 from imgsec.ports import Clock, Keyring, Manifest, Registry, SigningRegistry
-from imgsec.reasons import PUSHED_UNSIGNED
+from imgsec.reasons import INVALID_OPTION, PLATFORM_MISSING, PUSHED_UNSIGNED
 
 # Seconds between attempts to read a signature back. A registry may take a moment to show what it
 # has taken: one on an object store, or one in which another run writes the same manifest just now.
@@ -25,9 +30,38 @@ READ_BACK_WAITS = (0.2, 0.4, 0.8, 1.6)
 CREATOR = f"imgsec {__version__}"
 
 
+@dataclass(frozen=True, slots=True)
+class SigningPlan:
+    """What of an image is signed, and as what.
+
+    further: names besides the reference's own, each with a tag and no digest. platforms: those of
+    an index whose manifests are signed with it, as ``os/architecture[/variant]``; none for all.
+    has_both_hosts: each name at icr.io with its private and its public host.
+    """
+
+    further: tuple[ImageReference, ...] = ()
+    platforms: tuple[str, ...] = ()
+    has_both_hosts: bool = False
+
+    def names(self, image: ImageReference) -> tuple[ImageReference, ...]:
+        """Under which names the image is signed. Raises `ImgsecError` (tag-required,
+        invalid-option)."""
+        own = () if image.tag is None else (replace(image, digest=None),)
+        names = [*own, *self.further]
+        if not names:
+            _ = image.tagged_name
+        if self.has_both_hosts:
+            names += [_with_other_host(name) for name in names]
+        return tuple(dict.fromkeys(names))
+
+
+_PLAIN = SigningPlan()
+
+
 def sign_image(
     image: ImageReference,
     signer: Fingerprint,
+    plan: SigningPlan = _PLAIN,
     *,
     registry: SigningRegistry,
     keyring: Keyring,
@@ -38,16 +72,17 @@ def sign_image(
     The tag is resolved once. Before anything is signed: the tag still names the given digest, and
     the registry has a place for signatures. What is signed already is left alone. Afterwards every
     signature is read back, and the tag must not have moved. Raises `ImgsecError` (tag-required,
-    digest-drift, signature-store-missing, pushed-unsigned) and what the ports raise.
+    digest-drift, platform-missing, signature-store-missing, pushed-unsigned) and what the ports
+    raise.
     """
-    _ = image.tagged_name
+    _ = plan.names(image)
     registry.require_signature_store(image)
+    if image.is_canonical:  # first: a digest that the tag had once may be gone
+        require_same_digest(image, registry)
     manifest = registry.fetch_manifest(image)
     canonical = image.at(manifest.digest)
-    if image.is_canonical:
-        require_same_digest(canonical, registry)
     signed = sign_manifest(
-        canonical, manifest, signer, registry=registry, keyring=keyring, clock=clock
+        canonical, manifest, signer, plan, registry=registry, keyring=keyring, clock=clock
     )
     require_same_digest(canonical, registry)
     return ImageReport(image, passed(), signed)
@@ -57,61 +92,105 @@ def sign_manifest(
     canonical: ImageReference,
     manifest: Manifest,
     signer: Fingerprint,
+    plan: SigningPlan = _PLAIN,
     *,
     registry: SigningRegistry,
     keyring: Keyring,
     clock: Clock,
 ) -> SignedImage:
-    """Sign a manifest that was read, and everything that it lists, whatever its tag names now.
+    """Sign a manifest that was read, and what it lists, whatever its tag names now.
 
     canonical: with the tag as which it is signed. Raises `ImgsecError` (tag-required,
-    pushed-unsigned) and what the ports raise.
+    platform-missing, pushed-unsigned) and what the ports raise.
     """
-    _ = canonical.tagged_name
-    content = ManifestContent.parse(manifest.content, manifest.media_type)
-    targets = tuple(
-        canonical.at(digest)
-        for digest in dict.fromkeys(
-            [manifest.digest, *(child.digest for child in content.children)]
-        )
-    )
-    if missing := _unsigned(targets, signer, registry, keyring):
-        for target in missing:
-            registry.store_signature(target, _signature(target, signer, keyring, clock))
-        still = _unsigned(tuple(missing), signer, registry, keyring)
+    names = plan.names(canonical)
+    digests = _digests(canonical, manifest, plan.platforms, registry)
+    claims = [_Claim(canonical.at(digest), name) for digest in digests for name in names]
+    if missing := _unsigned(claims, signer, registry, keyring):
+        for claim in missing:
+            registry.store_signature(claim.where, claim.sign(signer, keyring, clock))
+        still = _unsigned(missing, signer, registry, keyring)
         for seconds in READ_BACK_WAITS:
             if not still:
                 break
             clock.sleep(seconds)
-            still = _unsigned(tuple(still), signer, registry, keyring)
+            still = _unsigned(still, signer, registry, keyring)
         if still:
-            where, verdict = next(iter(still.items()))
+            claim, verdict = next(iter(still.items()))
             raise ImgsecError(
                 PUSHED_UNSIGNED(
-                    f"the signature of {where.canonical_name} does not read back:"
-                    f" {verdict.reasons[0].text}"
+                    f"the signature of {claim.where.canonical_name} as {claim.name} does not read"
+                    f" back: {verdict.reasons[0].text}"
                 )
             )
-    digests = tuple(target.digest for target in targets if target.digest is not None)
-    return SignedImage(canonical, signer, bool(missing), digests)
+    return SignedImage(
+        canonical, signer, bool(missing), digests, tuple(name.tagged_name for name in names)
+    )
 
 
-def _signature(image: ImageReference, signer: Fingerprint, keyring: Keyring, clock: Clock) -> bytes:
-    """The claim that this digest goes by its tagged name, signed."""
-    if image.digest is None:
-        raise ValueError(f"{image} has no digest")
-    made = int(clock.now().timestamp())
-    payload = SimpleSigningPayload(image.tagged_name, image.digest, CREATOR, made)
-    return keyring.sign_message(payload.serialize(), signer)
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """That a digest goes by a name. where: the digest in its repository; name: with a tag."""
+
+    where: ImageReference
+    name: ImageReference
+
+    def sign(self, signer: Fingerprint, keyring: Keyring, clock: Clock) -> bytes:
+        if self.where.digest is None:
+            raise ValueError(f"{self.where} has no digest")
+        made = int(clock.now().timestamp())
+        payload = SimpleSigningPayload(self.name.tagged_name, self.where.digest, CREATOR, made)
+        return keyring.sign_message(payload.serialize(), signer)
+
+    def check(
+        self, signatures: tuple[bytes, ...], signer: Fingerprint, keyring: Keyring
+    ) -> Verdict | None:
+        """Why none of the signatures counts; None if one does."""
+        if self.where.digest is None:
+            raise ValueError(f"{self.where} has no digest")
+        found = check_signatures(self.name.at(self.where.digest), signatures, keyring, signer)
+        return found if isinstance(found, Verdict) else None
+
+
+def _digests(
+    canonical: ImageReference,
+    manifest: Manifest,
+    platforms: tuple[str, ...],
+    registry: Registry,
+) -> tuple[Digest, ...]:
+    """What is signed: the manifest, and of an index those that are for one of the platforms."""
+    content = ManifestContent.parse(manifest.content, manifest.media_type)
+    children = content.children
+    if platforms:
+        held = (
+            [child.platform for child in children]
+            if content.is_index
+            else own_platform(canonical, content, registry)
+        )
+        for platform in platforms:
+            if not any(is_same_platform(one, platform) for one in held):
+                text = f"{canonical} is there for {', '.join(held) or 'no platform'}"
+                raise ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))
+        children = tuple(one for one in children if any(map(one.is_for, platforms)))
+    return tuple(dict.fromkeys([manifest.digest, *(child.digest for child in children)]))
+
+
+def _with_other_host(name: ImageReference) -> ImageReference:
+    other = other_icr_host(name.registry)
+    if other is None:
+        text = f"{name.registry} is not at icr.io, and has no private and public host"
+        raise ImgsecError(INVALID_OPTION(text, hint="Name further names with --sign-identity."))
+    return replace(name, registry=other)
 
 
 def _unsigned(
-    targets: tuple[ImageReference, ...], signer: Fingerprint, registry: Registry, keyring: Keyring
-) -> dict[ImageReference, Verdict]:
+    claims: Iterable[_Claim], signer: Fingerprint, registry: Registry, keyring: Keyring
+) -> dict[_Claim, Verdict]:
     """Those without a signature that counts, each with the verdict that says why."""
     found = {}
-    for target in targets:
-        checked = check_signatures(target, registry.fetch_signatures(target), keyring, signer)
-        if isinstance(checked, Verdict):
-            found[target] = checked
+    for where, group in groupby(claims, key=lambda claim: claim.where):
+        signatures = registry.fetch_signatures(where)
+        for claim in group:
+            if (verdict := claim.check(signatures, signer, keyring)) is not None:
+                found[claim] = verdict
     return found

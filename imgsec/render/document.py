@@ -99,7 +99,8 @@ def _image(part: ImageReport) -> Document:
     elif isinstance(found, SignedImage):
         document["signature"] = {
             "signer": str(found.signer),
-            "identity": found.image.tagged_name,
+            "identity": found.names[0],
+            "identities": list(found.names),
             "new": found.is_new,
             "digests": [str(digest) for digest in found.digests],
         }

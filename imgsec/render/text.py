@@ -176,7 +176,7 @@ def _reasons(reasons: Iterable[Reason]) -> Iterator[str]:
 def _details(part: ImageReport) -> Iterator[str]:
     found = part.found
     if isinstance(found, SignedImage):
-        yield f"  identity: {found.image.tagged_name}"
+        yield from (f"  identity: {name}" for name in found.names)
         yield from (f"  signed: {digest}" for digest in found.digests)
     elif isinstance(found, VerifiedImage):
         yield f"  identity: {clean(found.identity)}"

@@ -227,7 +227,10 @@ TASKS = (
         "sign-image",
         "Sign an image in its registry",
         ("image", "signing", "gpg", "key-protect"),
-        params=("key", "fingerprint", "passphrase-file", *KMS, *IAM, *REGISTRY, *RUN),
+        params=(
+            *("key", "fingerprint", "expect-digest", "sign-identity", "both-hosts", "platform"),
+            *("passphrase-file", *KMS, *IAM, *REGISTRY, *RUN),
+        ),
         required=("key",),
         workspaces=("dockerconfig", "ca", "reports"),
         secrets=(API_KEY, PASSPHRASE),

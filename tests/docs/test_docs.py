@@ -103,7 +103,7 @@ def reports() -> list[Report]:
     found = (
         ResolvedImage(canonical, "application/x", True, ("linux/amd64",)),
         ScannedImage(canonical, ((digest, ScanReport(ScanStatus.FAIL, (finding,), "d", moment)),)),
-        SignedImage(canonical, signer, True, (digest,)),
+        SignedImage(canonical, signer, True, (digest,), (canonical.tagged_name,)),
         VerifiedImage(canonical, signer, "r.example.com/a/b:1", moment),
         None,
     )

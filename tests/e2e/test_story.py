@@ -49,6 +49,7 @@ def test_image_is_resolved_gated_signed_and_verified(bench: Bench, key: SigningK
     assert signed.json["images"][0]["signature"] == {
         "signer": key.fingerprint,
         "identity": name,
+        "identities": [name],
         "new": True,
         "digests": [digest],
     }

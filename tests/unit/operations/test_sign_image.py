@@ -2,12 +2,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
-from imgsec.operations.sign_image import sign_image
+from imgsec.domain.signature import SimpleSigningPayload
+from imgsec.operations.sign_image import SigningPlan, sign_image
 from tests.unit.operations.fakes import (
     CONFIG,
     INDEX,
@@ -23,10 +25,11 @@ from tests.unit.refusals import refused
 NAME = "r.example/team/app:1"
 
 
-def sign(registry: FakeRegistry, text: str = NAME) -> SignedImage:
+def sign(registry: FakeRegistry, text: str = NAME, **plan: Any) -> SignedImage:
     report = sign_image(
         ImageReference.parse(text),
         SIGNER,
+        SigningPlan(**plan),
         registry=registry,
         keyring=FakeKeyring(),
         clock=FakeClock(),
@@ -168,3 +171,83 @@ def test_signature_that_shows_a_moment_later_is_read_back(registry: FakeRegistry
     assert len(clock.slept) == 2
     assert report.found is not None
     assert report.found.image == image
+
+
+# --- Names and platforms --------------------------------------------------------------------------
+
+
+def names(*texts: str) -> tuple[ImageReference, ...]:
+    return tuple(map(ImageReference.parse, texts))
+
+
+def test_every_name_is_signed_and_only_what_is_missing_of_them(registry: FakeRegistry) -> None:
+    image = registry.push(NAME)
+    further = names("r.example/team/app:stable", "public.example/app:1")
+    found = sign(registry, further=further)
+    assert found.names == (NAME, "r.example/team/app:stable", "public.example/app:1")
+    held = registry.signatures[image.canonical_name]
+    said = [SimpleSigningPayload.parse(one.partition(b":")[2]) for one in held]
+    assert [one.identity for one in said] == list(found.names)
+    assert {one.digest for one in said} == {image.digest}
+    assert sign(registry, further=further).is_new is False
+    del held[1]
+    assert sign(registry, further=further).is_new is True
+    assert len(held) == 3
+
+
+def test_digest_is_signed_under_the_names_that_are_given(registry: FakeRegistry) -> None:
+    image = registry.push(NAME)
+    found = sign(registry, image.canonical_name, further=names("r.example/team/app:stable"))
+    assert found.names == ("r.example/team/app:stable",)
+
+
+def test_name_at_icr_is_signed_with_both_hosts(registry: FakeRegistry) -> None:
+    registry.push("private.us.icr.io/team/app:1")
+    found = sign(
+        registry,
+        "private.us.icr.io/team/app:1",
+        has_both_hosts=True,
+        further=names("icr.io/team/app:1"),
+    )
+    assert found.names == (
+        "private.us.icr.io/team/app:1",
+        "icr.io/team/app:1",
+        "us.icr.io/team/app:1",
+        "private.icr.io/team/app:1",
+    )
+    with refused("invalid-option"):
+        sign(registry, has_both_hosts=True)
+
+
+def test_platforms_narrow_what_is_signed_of_an_index(registry: FakeRegistry) -> None:
+    children = [
+        registry.push(
+            f"r.example/team/app:{name}", b'{"config": {"mediaType": "%s"}}' % name.encode()
+        )
+        for name in ("amd64", "arm64", "s390x")
+    ]
+    platforms = [
+        {"os": "linux", "architecture": "amd64"},
+        {"os": "linux", "architecture": "arm64", "variant": "v8"},
+        {"os": "linux", "architecture": "s390x"},
+    ]
+    listed = [
+        {"digest": str(child.digest), "platform": platform}
+        for child, platform in zip(children, platforms, strict=True)
+    ]
+    image = registry.push(NAME, json.dumps({"mediaType": INDEX, "manifests": listed}).encode())
+    found = sign(registry, platforms=("linux/amd64", "linux/arm64"))
+    assert found.digests == (image.digest, children[0].digest, children[1].digest)
+    with refused("platform-missing") as reasons:
+        sign(registry, platforms=("linux/amd64", "linux/ppc64le"))
+    assert "linux/arm64/v8" in reasons[0].text
+
+
+def test_platform_of_a_single_image_is_looked_at(registry: FakeRegistry) -> None:
+    config = b'{"os": "linux", "architecture": "amd64"}'
+    registry.blobs[str(Digest.of(config))] = config
+    manifest = {"config": {"mediaType": CONFIG, "digest": str(Digest.of(config))}}
+    registry.push(NAME, json.dumps(manifest).encode())
+    assert sign(registry, platforms=("linux/amd64",)).is_new is True
+    with refused("platform-missing"):
+        sign(registry, platforms=("linux/arm64",))
