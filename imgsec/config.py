@@ -44,6 +44,8 @@ class Settings:
     vpc_metadata_url: str = DEFAULT_METADATA_URL
     account: str | None = None
     authfile: str | None = None
+    lookaside: str | None = None
+    lookaside_staging: str | None = None
     ca_file: str | None = None
     passphrase_file: str | None = None
     passphrase_fd: int | None = None

@@ -46,8 +46,8 @@ class SignatureReader(Protocol):
     def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
         """All signatures of a canonical image, oldest first. Raises (signature-store-missing)."""
 
-    def require_signature_store(self, image: ImageReference) -> None:
-        """Raises (signature-store-missing) if the image's registry has no place for signatures."""
+    def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
+        """Raises (signature-store-missing) if there is no place for the image's signatures."""
 
 
 class ConfigReader(Protocol):

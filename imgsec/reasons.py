@@ -310,7 +310,7 @@ SIGNATURE_STORE_MISSING = _kind(
     "signature-store-missing",
     Outcome.UNDECIDED,
     "The registry offers no place for simple signatures.",
-    "Use a registry with the signature extension (icr.io, OpenShift).",
+    "Name a folder for them with --lookaside, or use a registry with the extension (icr.io).",
 )
 PUSHED_UNSIGNED = _kind(
     "pushed-unsigned",

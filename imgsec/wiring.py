@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.iam import IamCredential, IamTokens
     from imgsec.adapters.kms import Kms
     from imgsec.adapters.kubernetes import Kubectl
+    from imgsec.adapters.lookaside import Lookaside
     from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
@@ -72,7 +73,26 @@ class World:
             self._http,
             auth_file=AuthFile.read(path) if path else None,
             realms=self._settings.auth_realms,
+            lookaside=self._lookaside(),
         )
+
+    def _lookaside(self) -> Lookaside | None:
+        """Where signatures are kept for registries that keep none; None where none was named."""
+        from imgsec.domain.hosts import SignatureAddress
+
+        read, staging = self._settings.lookaside, self._settings.lookaside_staging
+        if read is None and staging is None:
+            return None
+        if read is None:
+            raise ImgsecError(INVALID_OPTION("--lookaside-staging goes with --lookaside URL"))
+        from imgsec.adapters.lookaside import Lookaside
+
+        place = SignatureAddress.parse(read)
+        staged = SignatureAddress.parse(staging) if staging else None
+        if staged is not None and (place.folder is not None or staged.folder is None):
+            text = "--lookaside-staging is a folder, and goes with a --lookaside on the web"
+            raise ImgsecError(INVALID_OPTION(text))
+        return Lookaside(self._http, place, staged)
 
     @cached_property
     def scanner(self) -> Scanner:

@@ -13,6 +13,7 @@ import binascii
 import json
 import secrets
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from imgsec.adapters._http import Answer, Http
@@ -32,6 +33,9 @@ from imgsec.reasons import (
     TOO_MANY_SIGNATURES,
     Reason,
 )
+
+if TYPE_CHECKING:
+    from imgsec.adapters.lookaside import Lookaside
 
 MANIFEST_MAX_BYTES = 4 * 2**20  # distribution: the most that a registry stores
 CONFIG_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits: MaxConfigBodySize
@@ -53,12 +57,20 @@ class RegistryClient:
     There is a token for each repository, and a second one where something is stored.
 
     auth_file: None to ask anonymously. realms: hosts that a registry may name as its token service.
+    lookaside: where signatures are kept for a registry without the extension; as with containers
+    tools, one that has it is asked alone.
     """
 
     def __init__(
-        self, http: Http, *, auth_file: AuthFile | None, realms: tuple[str, ...] = ()
+        self,
+        http: Http,
+        *,
+        auth_file: AuthFile | None,
+        realms: tuple[str, ...] = (),
+        lookaside: Lookaside | None = None,
     ) -> None:
         self._http = http
+        self._lookaside = lookaside
         self._auth_file = auth_file
         self._realms = realms
         self._authorization: dict[tuple[str, str], str] = {}  # by repository name and actions
@@ -103,22 +115,30 @@ class RegistryClient:
             raise ImgsecError(DIGEST_MISMATCH(f"{image.registry} sent other bytes for {digest}"))
         return answer.body
 
-    def require_signature_store(self, image: ImageReference) -> None:
+    def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
         """See `imgsec.ports.SignatureReader`."""
+        if self._has_extension(image):
+            return
+        if self._lookaside is None:
+            raise ImgsecError(
+                SIGNATURE_STORE_MISSING(f"{image.registry} does not offer the signature extension")
+            )
+        self._lookaside.require(writable=writable)
+
+    def _has_extension(self, image: ImageReference) -> bool:
         if image.registry not in self._offers_signatures:
             answer = self._http.get(f"{_base(image)}/v2/")
             if answer.status not in (_OK, _UNAUTHORIZED):
                 raise ImgsecError(answer.failure())
             offered = answer.headers.get("x-registry-supports-signatures") == "1"
             self._offers_signatures[image.registry] = offered
-        if not self._offers_signatures[image.registry]:
-            raise ImgsecError(
-                SIGNATURE_STORE_MISSING(f"{image.registry} does not offer the signature extension")
-            )
+        return self._offers_signatures[image.registry]
 
     def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
-        """See `imgsec.ports.SignatureReader`; from the signature extension."""
+        """See `imgsec.ports.SignatureReader`."""
         self.require_signature_store(image)
+        if self._lookaside is not None and not self._has_extension(image):
+            return self._lookaside.fetch_signatures(image)
         answer = self._get(
             image,
             f"/extensions/v2/{image.repository}/signatures/{image.digest}",
@@ -146,10 +166,16 @@ class RegistryClient:
         return tuple(entries)
 
     def store_signature(self, image: ImageReference, signature: bytes) -> None:
-        """See `imgsec.ports.SigningRegistry`; to the signature extension.
+        """See `imgsec.ports.SigningRegistry`.
 
         Sending it again is safe: its name is its own, and a registry keeps each name once.
         """
+        if self._lookaside is not None and not self._has_extension(image):
+            try:
+                self._lookaside.store_signature(image, signature)
+            except ImgsecError as error:
+                raise ImgsecError(_unsigned(image, error.reason.text)) from error
+            return
         body = {
             "schemaVersion": 2,
             "name": f"{image.digest}@{secrets.token_hex(16)}",

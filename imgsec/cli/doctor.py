@@ -17,6 +17,7 @@ from imgsec.cli.options import (
     KMS,
     NETWORK,
     REGISTRY,
+    SIGNATURES,
     TOOLS,
     own,
     with_options,
@@ -71,7 +72,9 @@ KeyOpt = Annotated[
 ]
 
 
-@with_options(IAM, KMS, REGISTRY, ADVISOR, CLUSTER, NETWORK, TOOLS, results=("verdict",))
+@with_options(
+    IAM, KMS, REGISTRY, SIGNATURES, ADVISOR, CLUSTER, NETWORK, TOOLS, results=("verdict",)
+)
 def doctor(
     image: ImageArg = None,
     *,

@@ -230,6 +230,31 @@ REGISTRY: dict[str, Option] = {
     ),
 }
 
+SIGNATURES: dict[str, Option] = {
+    "lookaside": (
+        Annotated[
+            str | None,
+            shared(
+                "--lookaside",
+                metavar="DIR|URL",
+                help="Signatures of registries that keep none: a folder, or where it is published.",
+            ),
+        ],
+        None,
+    ),
+    "lookaside_staging": (
+        Annotated[
+            str | None,
+            shared(
+                "--lookaside-staging",
+                metavar="DIR",
+                help="With --lookaside URL: the folder of new signatures, to be published there.",
+            ),
+        ],
+        None,
+    ),
+}
+
 ADVISOR: dict[str, Option] = {
     "account": (
         Annotated[

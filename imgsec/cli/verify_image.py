@@ -10,6 +10,7 @@ from imgsec.cli.options import (
     KMS,
     NETWORK,
     REGISTRY,
+    SIGNATURES,
     TOOLS,
     ImagesArg,
     own,
@@ -41,7 +42,13 @@ FingerprintOpt = Annotated[
 
 
 @with_options(
-    IAM, KMS, REGISTRY, NETWORK, TOOLS, results=("digest", "image", "fingerprint", "verdict")
+    IAM,
+    KMS,
+    REGISTRY,
+    SIGNATURES,
+    NETWORK,
+    TOOLS,
+    results=("digest", "image", "fingerprint", "verdict"),
 )
 def verify_image(
     images: ImagesArg,

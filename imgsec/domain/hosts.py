@@ -144,3 +144,34 @@ class ServiceUrl:
 
     def __str__(self) -> str:
         return self.text
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureAddress:
+    """Where signatures lie beside a registry. folder: as a path; None for one on the web.
+
+    >>> SignatureAddress.parse("file:///srv/signatures").folder
+    '/srv/signatures'
+    >>> str(SignatureAddress.parse("https://files.example.com/signatures/"))
+    'https://files.example.com/signatures'
+    """
+
+    text: str
+    folder: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-option, insecure-address)."""
+        scheme, separator, path = text.partition("://")
+        if not separator:
+            scheme, path = "file", text
+        if scheme in ("http", "https"):
+            return cls(str(ServiceUrl.parse(text, strip="")))
+        if scheme != "file" or not path or "\0" in path or (separator and path[0] != "/"):
+            hint = "Give a folder, or an https address."
+            text = f"{shown(text)} is no place for signatures"
+            raise ImgsecError(INVALID_OPTION(text, hint=hint))
+        return cls(path.rstrip("/") or "/", path.rstrip("/") or "/")
+
+    def __str__(self) -> str:
+        return self.text

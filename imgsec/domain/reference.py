@@ -131,6 +131,16 @@ class ImageReference:
         return f"{self.name}@{self.digest}"
 
     @property
+    def lookaside_path(self) -> str:
+        """Where its signatures lie below the base of a lookaside store. Only for a canonical one.
+
+        Source: containers/image, `docker/registries_d.go`; the registry's host is no part of it.
+        """
+        if self.digest is None:
+            raise ValueError(f"{self} has no digest")
+        return f"{self.repository}@{self.digest.algorithm}={self.digest.hex}"
+
+    @property
     def tagged_name(self) -> str:
         """``repository:tag``, the name that is signed. Raises `ImgsecError` (tag-required)."""
         if self.tag is None:

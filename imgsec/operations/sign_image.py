@@ -76,7 +76,7 @@ def sign_image(
     raise.
     """
     _ = plan.names(image)
-    registry.require_signature_store(image)
+    registry.require_signature_store(image, writable=True)
     if image.is_canonical:  # first: a digest that the tag had once may be gone
         require_same_digest(image, registry)
     manifest = registry.fetch_manifest(image)

@@ -71,6 +71,7 @@ KINDS = {
         Kind("wrong-bytes", "hands out another manifest than was asked", _REGISTRY, _MANIFESTS),
         Kind("signatures-500", "the signature store answers 500", _REGISTRY, _SIGNATURES),
         Kind("signatures-403", "the signature store answers 403", _REGISTRY, _SIGNATURES),
+        Kind("no-extension", "has no signature store, as most registries", _REGISTRY),
     )
 }
 

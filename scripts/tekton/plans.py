@@ -84,6 +84,7 @@ LEFT_OUT = {
     "iam-token-file": "a task has a credential of its own: the key file, or the trusted profile",
     "vpc-instance": "a pod has a service account, not a virtual server's identity",
     "vpc-metadata-url": "goes with vpc-instance",
+    "lookaside-staging": "nothing would publish the folder of a step",
     "passphrase-fd": "a step inherits no descriptor; the file is mounted from a Secret",
     "tools-dir": "the tools image has its tools where imgsec looks",
     "kubeconfig": "a pod has its service account",
@@ -193,7 +194,7 @@ TASKS = (
             *(*IAM, *KMS, "ca-file", *RUN),
         ),
         fixed=(f"--render={MOUNT}/manifests",),
-        without=("dry-run", "authfile"),
+        without=("dry-run", "authfile", "lookaside"),
         workspaces=("manifests", "ca"),
         secrets=(API_KEY, PASSPHRASE),
         introduction=(
@@ -229,7 +230,7 @@ TASKS = (
         ("image", "signing", "gpg", "key-protect"),
         params=(
             *("key", "fingerprint", "expect-digest", "sign-identity", "both-hosts", "platform"),
-            *("passphrase-file", *KMS, *IAM, *REGISTRY, *RUN),
+            *("passphrase-file", *KMS, *IAM, *REGISTRY, "lookaside", *RUN),
         ),
         required=("key",),
         workspaces=("dockerconfig", "ca", "reports"),
@@ -243,7 +244,7 @@ TASKS = (
         "verify-image",
         "Verify the signature of an image",
         ("image", "signing", "gpg", "verification"),
-        params=("key", "fingerprint", *KMS, *IAM, *REGISTRY, *RUN),
+        params=("key", "fingerprint", *KMS, *IAM, *REGISTRY, "lookaside", *RUN),
         workspaces=("dockerconfig", "ca", "reports"),
         secrets=(API_KEY, PUBLIC_KEY),
         introduction=(

@@ -15,17 +15,9 @@ import pytest
 
 from imgsec.sandbox.lifecycle import Sandbox, running_sandbox
 from tests.conftest import Bench, SigningKey
-from tests.support import CommandLine, Gpg, short_folder
+from tests.support import CommandLine, Gpg
 
 SECRET = "portieris-image-signing-public-key.secret.yaml"
-
-
-@pytest.fixture
-def gpg() -> Iterator[Gpg]:
-    with short_folder() as folder:
-        home = folder / "h"
-        home.mkdir(mode=0o700)
-        yield Gpg(home)
 
 
 def test_keys_are_listed_with_where_they_are_published(bench: Bench, key: SigningKey) -> None:

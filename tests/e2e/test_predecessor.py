@@ -17,19 +17,11 @@ import pytest
 import yaml
 
 from tests.conftest import Bench
-from tests.support import Gpg, short_folder
+from tests.support import Gpg
 
 pytestmark = pytest.mark.once
 
 PRIVATE, PUBLIC = "portieris-image-signing-private-key", "portieris-image-signing-public-key"
-
-
-@pytest.fixture
-def gpg() -> Iterator[Gpg]:
-    with short_folder() as folder:
-        home = folder / "operator"
-        home.mkdir(mode=0o700)
-        yield Gpg(home)
 
 
 @pytest.fixture

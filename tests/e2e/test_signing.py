@@ -4,18 +4,34 @@
 from __future__ import annotations
 
 import base64
+import functools
+import http.server
 import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
 
 from tests.conftest import Bench, SigningKey
+from tests.support import Gpg
 
 pytestmark = pytest.mark.once
 
 
-def skopeo_accepts(bench: Bench, key: SigningKey, name: str, identity: str) -> bool:
-    """What skopeo says to a policy that wants exactly this name."""
+def skopeo_accepts(
+    bench: Bench, key: SigningKey, name: str, identity: str, store: str | None = None
+) -> bool:
+    """What skopeo says to a policy that wants exactly this name. store: a lookaside base."""
+    words = ["copy"]
+    if store is not None:
+        places = bench.folder / "registries.d"
+        places.mkdir(exist_ok=True)
+        (places / "default.yaml").write_text(json.dumps({"default-docker": {"lookaside": store}}))
+        words = ["--registries.d", str(places), *words]
     secret = key.folder / "portieris-image-signing-public-key.secret.yaml"
     public = bench.folder / "public.asc"
     public.write_bytes(base64.b64decode(yaml.safe_load(secret.read_text())["data"]["key"]))
@@ -25,14 +41,15 @@ def skopeo_accepts(bench: Bench, key: SigningKey, name: str, identity: str) -> b
     }
     policy = bench.folder / "policy.json"
     policy.write_text(json.dumps({"default": [rule]}))
-    try:
-        bench.skopeo(
-            "--policy", str(policy), "copy", f"docker://{name}", f"dir:{bench.folder}/copy"
-        )
-    except AssertionError as error:
-        assert "is not accepted" in str(error)
-        return False
-    return True
+    done = subprocess.run(
+        ["skopeo", "--policy", policy, *words, f"docker://{name}", f"dir:{bench.folder}/copy"],
+        env=bench.environment,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0 or b"Source image rejected" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 def test_image_is_signed_under_every_name_that_it_is_pulled_by(
@@ -91,3 +108,121 @@ def test_platforms_of_an_index_can_be_chosen(bench: Bench, key: SigningKey) -> N
     assert every.json["images"][0]["signature"]["new"] is True
     assert len(every.json["images"][0]["signature"]["digests"]) == 3
     assert len(bench.signatures(name, digest)) == 1
+
+
+# --- A registry that keeps no signatures ----------------------------------------------------------
+
+
+@pytest.fixture
+def plain(bench: Bench) -> Bench:
+    """Its registry is one without the extension, as most are."""
+    bench.fault("registry", "no-extension")
+    return bench
+
+
+@pytest.fixture
+def web(tmp_path: Path) -> Iterator[tuple[Path, str]]:
+    """A folder, and the web server that publishes it."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder, f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_registry_without_signatures_is_refused_by_name(plain: Bench, key: SigningKey) -> None:
+    name, _ = plain.push(plain.repository())
+    done = plain.imgsec("sign-image", name, "--key", key.location)
+    done.expect(3, "signature-store-missing")
+    assert name.partition("/")[0] in done.json["reasons"][0]["text"]
+    assert "--lookaside" in done.json["reasons"][0]["hint"]
+
+
+def test_signatures_go_to_a_folder_where_skopeo_finds_them(plain: Bench, key: SigningKey) -> None:
+    name, digest = plain.push(plain.repository(), platforms=("amd64", "arm64"))
+    store = plain.folder / "store"
+    run = ("sign-image", name, "--key", key.location, "--lookaside", store)
+    plain.imgsec(*run).expect(3, "signature-store-missing")
+    store.mkdir()
+    signed = plain.imgsec(*run, "--sign-identity", "us.icr.io/team/app:1").expect(0)
+    assert len(signed.json["images"][0]["signature"]["digests"]) == 3
+    repository = name.partition("/")[2].rpartition(":")[0]
+    folder = store / f"{repository}@{digest.replace(':', '=')}"
+    assert sorted(path.name for path in folder.iterdir()) == ["signature-1", "signature-2"]
+    assert {oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == {"0o644"}
+    plain.imgsec(*run).expect(0)
+    assert len(list(folder.iterdir())) == 2
+    verify = ("verify-image", name, "--key", key.location)
+    plain.imgsec(*verify, "--lookaside", store).expect(0)
+    plain.imgsec(*verify, "--lookaside", f"file://{store}").expect(0)
+    plain.imgsec(*verify).expect(3, "signature-store-missing")
+    for identity in (name, "us.icr.io/team/app:1"):
+        assert skopeo_accepts(plain, key, name, identity, f"file://{store}")
+    assert not skopeo_accepts(plain, key, name, "us.icr.io/team/app:2", f"file://{store}")
+
+
+def test_signature_of_somebody_else_in_the_folder_stays(
+    plain: Bench, key: SigningKey, gpg: Gpg
+) -> None:
+    """And ours gets the next number."""
+    name, digest = plain.push(plain.repository())
+    store = plain.folder / "store"
+    folder = store / f"{name.partition('/')[2].rpartition(':')[0]}@{digest.replace(':', '=')}"
+    folder.mkdir(parents=True)
+    theirs = gpg.sign(b"{}", gpg.make_key("somebody else"))
+    (folder / "signature-1").write_bytes(theirs)
+    plain.imgsec("sign-image", name, "--key", key.location, "--lookaside", store).expect(0)
+    assert sorted(path.name for path in folder.iterdir()) == ["signature-1", "signature-2"]
+    assert (folder / "signature-1").read_bytes() == theirs
+    assert skopeo_accepts(plain, key, name, name, f"file://{store}")
+
+
+def test_store_on_the_web_is_written_by_way_of_a_staging_folder(
+    plain: Bench, key: SigningKey, web: tuple[Path, str]
+) -> None:
+    published, url = web
+    name, _ = plain.push(plain.repository())
+    staging = plain.folder / "staging"
+    staging.mkdir()
+    run = ("sign-image", name, "--key", key.location, "--lookaside", url)
+    refused = plain.imgsec(*run).expect(3, "signature-store-missing")
+    assert "--lookaside-staging" in refused.json["reasons"][0]["hint"]
+    plain.imgsec(*run, "--lookaside-staging", staging).expect(0)
+    verify = ("verify-image", name, "--key", key.location, "--lookaside", url)
+    plain.imgsec(*verify).expect(1, "signature-missing")
+    for part in staging.rglob("signature-*"):
+        target = published / part.relative_to(staging)
+        target.parent.mkdir(parents=True)
+        part.rename(target)
+    plain.imgsec(*verify).expect(0)
+    assert skopeo_accepts(plain, key, name, name, url)
+    more = ("--lookaside-staging", staging, "--sign-identity", "us.icr.io/team/app:1")
+    plain.imgsec(*run, *more).expect(0)
+    (part,) = staging.rglob("signature-*")
+    assert part.name == "signature-2"  # not over the first one, which a fresh pod has not here
+
+
+def test_store_that_cannot_be_written_is_told_before_anything_is_signed(
+    plain: Bench, key: SigningKey
+) -> None:
+    name, _ = plain.push(plain.repository())
+    store = plain.folder / "store"
+    store.mkdir(mode=0o555)
+    run = ("sign-image", name, "--key", key.location, "--lookaside")
+    if os.geteuid() != 0:
+        plain.imgsec(*run, store).expect(3, "output-unwritable")
+    plain.imgsec(*run, "s3://bucket/x").expect(2, "invalid-option")
+    plain.imgsec(*run, "http://files.example.com/x").expect(2, "insecure-address")
+
+
+def test_extension_comes_before_the_folder_as_with_containers_tools(
+    bench: Bench, key: SigningKey
+) -> None:
+    name, digest = bench.push(bench.repository())
+    store = bench.folder / "store"
+    store.mkdir()
+    bench.imgsec("sign-image", name, "--key", key.location, "--lookaside", store).expect(0)
+    assert len(bench.signatures(name, digest)) == 1
+    assert list(store.iterdir()) == []

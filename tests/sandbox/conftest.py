@@ -78,6 +78,7 @@ _KEPT = (
     *("--namespace", "--for", "--public", "--binary", "--file", "--manifests"),
     *("--switch", "--retire", "--status", "--cancel", "--until"),
     *("--resign-from", "--check-from", "--images-from"),
+    "--platform",
     *("--tools-dir", "--kubeconfig", "--context"),
 )
 

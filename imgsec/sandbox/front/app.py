@@ -103,7 +103,8 @@ class RegistryFront:
             if message["type"] == "http.response.start":
                 names = {name for name, _ in SUPPORTS}
                 own = [pair for pair in message["headers"] if pair[0] not in names]
-                message = {**message, "headers": [*own, *SUPPORTS]}
+                offered = () if scope.get("no-extension") else SUPPORTS
+                message = {**message, "headers": [*own, *offered]}
             await send(message)
 
         who = self._login(header(scope, b"authorization"))
@@ -113,7 +114,7 @@ class RegistryFront:
         scope[NOTES].update(role=who.role.name, iam_id=who.iam_id)
         if scope["method"] not in _READS and not who.role.pushes:
             await _error(announcing, 403, "DENIED", "this credential may only read")
-        elif path.startswith("/extensions/"):
+        elif path.startswith("/extensions/") and not scope.get("no-extension"):
             await self._extension(scope, receive, announcing)
         elif path.startswith("/v2"):
             await self._pass_on(scope, receive, announcing)

@@ -78,6 +78,7 @@ class FakeRegistry:
     """Manifests by what names them, and the signatures of each digest."""
 
     offers_signatures: bool = True
+    takes_signatures: bool = True
     names: dict[str, bytes] = field(default_factory=dict)
     signatures: dict[str, list[bytes]] = field(default_factory=dict)
     blobs: dict[str, bytes] = field(default_factory=dict)
@@ -108,8 +109,8 @@ class FakeRegistry:
     def fetch_config(self, _: ImageReference, digest: Digest) -> bytes:
         return self.blobs[str(digest)]
 
-    def require_signature_store(self, image: ImageReference) -> None:
-        if not self.offers_signatures:
+    def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
+        if not self.offers_signatures or (writable and not self.takes_signatures):
             raise ImgsecError(SIGNATURE_STORE_MISSING(f"{image.registry} has none"))
 
     def store_signature(self, image: ImageReference, signature: bytes) -> None:

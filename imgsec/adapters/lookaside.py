@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signatures beside a registry that keeps none: a folder, or the web server that publishes it.
+
+Laid out as containers tools expect (containers/image, `docs/containers-registries.d.5.md` and
+`docker/registries_d.go`): ``BASE/REPOSITORY@ALGORITHM=HEX/signature-N``, with N from 1 and no gaps;
+the registry's host is no part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+from imgsec.adapters._http import Http
+from imgsec.domain.hosts import SignatureAddress
+from imgsec.domain.reference import ImageReference, shown
+from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX
+from imgsec.errors import ImgsecError
+from imgsec.reasons import (
+    ANSWER_TOO_LARGE,
+    INPUT_UNREADABLE,
+    OUTPUT_UNWRITABLE,
+    SIGNATURE_INVALID,
+    SIGNATURE_STORE_MISSING,
+    TOO_MANY_SIGNATURES,
+)
+
+_OK, _NOT_FOUND = 200, 404
+_HIGH_BIT = 0x80
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # whoever serves them reads them as another user
+
+
+class Lookaside:
+    """A store of signatures. read: where consumers look. staging: the folder of new signatures that
+    somebody publishes there; None where the folder that consumers read is written itself.
+    """
+
+    def __init__(
+        self, http: Http, read: SignatureAddress, staging: SignatureAddress | None = None
+    ) -> None:
+        self._http = http
+        self._read = read
+        self._staging = staging
+
+    def require(self, *, writable: bool) -> None:
+        """Raises `ImgsecError` (signature-store-missing) for a place that is not there."""
+        for place in filter(None, (self._read, self._staging)):
+            if place.folder is not None and not Path(place.folder).is_dir():
+                raise ImgsecError(
+                    SIGNATURE_STORE_MISSING(
+                        f"the signature store {shown(str(place))} is not a folder",
+                        hint="Make the folder, or correct the path.",
+                    )
+                )
+        if not writable:
+            return
+        target = (self._staging or self._read).folder
+        if target is None:
+            raise ImgsecError(
+                SIGNATURE_STORE_MISSING(
+                    f"the signature store {self._read} is read over HTTP, which writes nothing",
+                    hint="Name the folder that is published there with --lookaside-staging.",
+                )
+            )
+        if not os.access(target, os.W_OK | os.X_OK):
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(target)} cannot be written"))
+
+    def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
+        """All signatures of a canonical image, those that are staged with them.
+
+        Raises `ImgsecError` (signature-store-missing, signature-invalid, too-many-signatures,
+        input-unreadable and what HTTP does).
+        """
+        self.require(writable=False)
+        return tuple(content for _, content in self._numbered(image))
+
+    def store_signature(self, image: ImageReference, signature: bytes) -> None:
+        """Keep one more, whatever others there are. Raises `ImgsecError` (output-unwritable)."""
+        self.require(writable=True)
+        target = (self._staging or self._read).folder
+        if target is None:
+            raise ValueError("a store that was required is a folder")
+        folder = Path(target) / image.lookaside_path
+        number = len(self._numbered(image)) + 1
+        try:
+            _make_folders(Path(target), folder)
+            while not _put(folder, number, signature):
+                number += 1  # another run was faster
+        except OSError as error:
+            text = (
+                f"the signature of {image.canonical_name} could not be written to {shown(target)}"
+            )
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{text}: {error.strerror}")) from None
+
+    def _numbered(self, image: ImageReference) -> list[tuple[int, bytes]]:
+        """Where one number is in both places it is the same signature, published already."""
+        found: list[tuple[int, bytes]] = []
+        for number in range(1, SIGNATURES_MAX + 2):
+            content = self._one(self._read, image, number)
+            if content is None and self._staging is not None:
+                content = self._one(self._staging, image, number)
+            if content is None:
+                return found
+            if not content or content[0] < _HIGH_BIT:
+                where = f"signature {number} of {image.canonical_name}"
+                raise ImgsecError(SIGNATURE_INVALID(f"{where} is not a binary OpenPGP message"))
+            found.append((number, content))
+        raise ImgsecError(
+            TOO_MANY_SIGNATURES(f"{image.canonical_name} carries more than {SIGNATURES_MAX}")
+        )
+
+    def _one(self, place: SignatureAddress, image: ImageReference, number: int) -> bytes | None:
+        path = f"{image.lookaside_path}/signature-{number}"
+        if place.folder is None:
+            return self._downloaded(f"{place}/{quote(path, safe='/@=')}")
+        try:
+            with (Path(place.folder) / path).open("rb") as file:
+                content = file.read(SIGNATURE_MAX_BYTES + 1)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ImgsecError(
+                INPUT_UNREADABLE(f"{shown(path)} cannot be read: {error.strerror}")
+            ) from None
+        if len(content) > SIGNATURE_MAX_BYTES:
+            raise ImgsecError(ANSWER_TOO_LARGE(f"{shown(path)} is no signature: it is too large"))
+        return content
+
+    def _downloaded(self, url: str) -> bytes | None:
+        answer = self._http.request("GET", url, max_bytes=SIGNATURE_MAX_BYTES)
+        if answer.status == _NOT_FOUND:
+            return None
+        if answer.status != _OK:
+            raise ImgsecError(answer.failure())
+        if answer.body[:1] < b"\x80":  # what web servers show for all that is not there
+            raise ImgsecError(answer.malformed("no signature"))
+        return answer.body
+
+
+def _make_folders(base: Path, folder: Path) -> None:
+    """Those below the base, readable by whoever serves them, whatever the umask is."""
+    for part in reversed([folder, *folder.parents[: folder.parents.index(base)]]):
+        with contextlib.suppress(FileExistsError):
+            part.mkdir()
+            part.chmod(_FOLDER_MODE)
+
+
+def _put(folder: Path, number: int, content: bytes) -> bool:
+    """Whole or not at all, and never over another one; False if the number is taken."""
+    target = folder / f"signature-{number}"
+    descriptor, name = tempfile.mkstemp(prefix=".new-", dir=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            os.fchmod(descriptor, _FILE_MODE)
+        try:
+            os.link(name, target, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _put_without_link(target, content)
+        return True
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _put_without_link(target: Path, content: bytes) -> bool:
+    """For mounted object storage, which has no second names for a file."""
+    try:
+        with target.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    target.chmod(_FILE_MODE)
+    return True
