@@ -136,7 +136,8 @@ class FolderSink:
         objects = _objects(path)
         held = next((one for one in objects if _is_same(one, document)), None)
         if held is None and (len(objects) != 1 or is_ours(objects[0])):
-            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object"))
+            hint = "Use another folder or name: what the file holds is not replaced by this."
+            raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object", hint=hint))
         if held is None or not (is_ours(held) or adopt):
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
         if len(objects) > 1 or _is_wrapped(content, str(path)):

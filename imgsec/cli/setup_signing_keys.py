@@ -21,7 +21,7 @@ from imgsec.cli.options import (
     own,
     with_options,
 )
-from imgsec.cli.output import Answer
+from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
     DEFAULT_KEY_REFERENCE,
@@ -150,6 +150,7 @@ def setup_signing_keys(
     adopt: AdoptOpt = False,
     adopt_key: AdoptKeyOpt = None,
     settings: Settings,
+    outputs: Outputs,
 ) -> Answer:
     """Make a signing key once: RSA 4096, sign-only, its secret half in the KMS and nowhere else.
 
@@ -195,6 +196,8 @@ def setup_signing_keys(
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     with wire(settings) as world:
         cluster = world.cluster(dry_run=dry_run) if apply else None
+        if render is not None:
+            world.keep_alone_in(render, progress(outputs))
         sink = cluster or world.folder_sink(render or Path())
         if enforce:  # before there is a key; the Secrets are looked at with it
             sink.require_ready(ObjectId(str(policy.kind), str(policy.name)), adopt=adopt)

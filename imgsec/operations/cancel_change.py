@@ -19,13 +19,20 @@ from imgsec.domain.keys import (
     Fingerprint,
     KeyAlias,
     PublicKey,
+    is_key_name,
+    is_passing_name,
     marked,
 )
 from imgsec.domain.policy import KeySecret
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, passed
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.published_keys import find_published, republish, require_all_ours
+from imgsec.operations.published_keys import (
+    find_published,
+    republish,
+    require_all_ours,
+    take_back_revoked,
+)
 from imgsec.operations.rotate_key import Rotated, show_rotation
 from imgsec.operations.signing_key import (
     described_key,
@@ -50,6 +57,7 @@ from imgsec.reasons import (
     KEY_CONFLICT,
     KEY_FINGERPRINT_MISMATCH,
     KEY_MOVING,
+    KEY_NOT_FOUND,
     KEY_RETIRED,
     KEY_UNPUBLISHED,
 )
@@ -101,6 +109,7 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
     changes: list[Change] = []
     if find_or_none(kms, str(alias.successor)) is None:
         changes += _put_right(wanted, site)
+        changes += _without_orphans(alias, site)
         changes += _cleared(wanted, find_pair(alias, kms).old, site)
         note = Note("nothing-to-do", f"no other key is to take the place of kms://{alias}")
         verdict = passed() if changes else passed(note)
@@ -120,6 +129,9 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
         changes += _named_again(wanted, move, site)
     changes += move_alias_back(alias, site)
     changes += _published(move, site, with_new=False)
+    keys = [key.fingerprint for key in (move.old_key, move.new_key) if key is not None]
+    now = site.clock.now()
+    changes += take_back_revoked(keys, site.place, kms, site.keyring, now=now)
     tidy_up(alias, alias.successor, move.spent, kms)
     changes.append(Change(f"kms://{alias.successor}", "taken-back"))
     notes = [] if move.spent is not None else [_somebody_elses(alias, move.new)]
@@ -156,7 +168,11 @@ def _put_right(wanted: Cancellation, site: Site) -> tuple[Change, ...]:
     alias, kms = wanted.alias, site.kms
     said = read_reference(wanted.reference, site.place)
     named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
-    for meant in (find_or_none(kms, str(alias)), named):
+    held = find_or_none(kms, str(alias))
+    if held is None and named is not None and (others := _own_aliases(alias, named)):
+        text = f"the KMS has no key {alias}; the key that is named here is {', '.join(others)}"
+        raise ImgsecError(KEY_NOT_FOUND(text, hint="Give that alias."))
+    for meant in (held, named):
         if meant is None or marked(RETIRED_PREFIX, meant.aliases):
             continue
         fingerprint = described_key(meant)  # its public half may be nobody's
@@ -172,7 +188,8 @@ def _reinstated(wanted: Cancellation, named: StoredKey | None, site: Site) -> tu
     """Bring a retired key back, where two runs at once have replaced each of the two by the other.
 
     It is one that is published here, so that nothing else is accepted than before. named: by the
-    Secret that names the signing key.
+    Secret that names the signing key. Raises `ImgsecError` (key-not-found) unless it is asked for:
+    nothing tells such a key from one that was replaced under another alias.
     """
     alias, kms = wanted.alias, site.kms
     held = find_or_none(kms, str(alias))
@@ -183,6 +200,12 @@ def _reinstated(wanted: Cancellation, named: StoredKey | None, site: Site) -> tu
         spent = marked(RETIRED_PREFIX, stored.aliases)
         if spent not in published or marked(REVOKED_PREFIX, stored.aliases):
             continue
+        if not (wanted.accept_lockout and wanted.replaced == spent):
+            hint = (
+                "If two runs at once have retired each other's key, bring back the one that is"
+                f" published: --cancel --accept-lockout --fingerprint {spent}"
+            )
+            raise ImgsecError(KEY_NOT_FOUND(f"the KMS has no key {alias}", hint=hint))
         put_right(alias, stored, spent, site)
         for mark in (KeyAlias.retired(spent), KeyAlias.retired(spent, stored.id)):
             for part in reversed(mark.parts):
@@ -191,6 +214,34 @@ def _reinstated(wanted: Cancellation, named: StoredKey | None, site: Site) -> tu
         change = Change(f"kms://{alias}", "restored")
         return change, switch_to(stored.id, spent, wanted.reference, kms, site.place)
     return ()
+
+
+def _own_aliases(alias: KeyAlias, stored: StoredKey) -> list[str]:
+    """By which other names the key is a signing key of its own."""
+    names = [name for name in stored.aliases if is_key_name(name) and not is_passing_name(name)]
+    return [name for name in names if name != str(alias)]
+
+
+def _without_orphans(alias: KeyAlias, site: Site) -> list[Change]:
+    """Take away what a run stored for a successor that was taken back from under it.
+
+    The parts of a key that is retired get its name, so that they are found with it.
+    """
+    kms, changes = site.kms, list[Change]()
+    suffixes = alias.successor.parts[1:]
+    for name, number in zip(suffixes, (1, 2), strict=True):
+        part = find_or_none(kms, name)
+        if part is None:
+            continue
+        fingerprint = described_key(part)
+        if fingerprint is not None:
+            mark = KeyAlias.retired(fingerprint)
+            is_shelved = find_or_none(kms, str(mark)) is not None
+            if is_shelved and find_or_none(kms, mark.parts[number]) is None:
+                kms.add_alias(part.id, mark.parts[number])
+        kms.remove_alias(part.id, name)
+        changes.append(Change(f"kms://{name}", "taken-back"))
+    return changes
 
 
 def _cleared(wanted: Cancellation, held: StoredKey | None, site: Site) -> list[Change]:
@@ -202,6 +253,8 @@ def _cleared(wanted: Cancellation, held: StoredKey | None, site: Site) -> list[C
         return []
     kms, keyring, place = site.kms, site.keyring, site.place
     key = load_public_half(str(wanted.alias), held, kms, keyring)
+    if not any(key.fingerprint in one.fingerprints for one in find_published(place, keyring)):
+        return []  # it is another alias's place, or behind
     changes: list[Change] = []
     for secret in find_published(place, keyring):
         later = {

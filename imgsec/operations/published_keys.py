@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
-from imgsec.domain.keys import Fingerprint, PublicKey
+from imgsec.domain.keys import Fingerprint, KeyAlias, PublicKey
 from imgsec.domain.kubernetes import MANAGED_BY, key_secret_document, secret_value
 from imgsec.domain.policy import KeySecret, Namespace, ObjectName
 from imgsec.domain.report import Change
@@ -20,8 +20,13 @@ from imgsec.domain.verifiers import (
     judge_key,
 )
 from imgsec.errors import ImgsecError
-from imgsec.ports import Keyring, ManifestSink, PublishedReader
+from imgsec.operations.signing_key import find_or_none, load_public_half
+from imgsec.ports import KeyReader, Keyring, ManifestSink, PublishedReader
 from imgsec.reasons import FOREIGN_OBJECT, KEY_MALFORMED, KEY_UNREADABLE, Reason
+
+
+class PublishingPlace(ManifestSink, PublishedReader, Protocol):
+    """A folder or a cluster: where public halves are published and found again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +99,50 @@ def foreign_secret(secret: PublishedSecret) -> Reason:
     name, value = MANAGED_BY
     hint = f"If imgsec may change it, give it the label {name}={value}; else take the key out."
     return FOREIGN_OBJECT(text, hint=hint)
+
+
+def take_back_revoked(
+    fingerprints: Iterable[Fingerprint],
+    place: PublishingPlace,
+    kms: KeyReader,
+    keyring: Keyring,
+    *,
+    now: datetime,
+) -> tuple[Change, ...]:
+    """Publish no key as a good one that a run at the same time has revoked.
+
+    To be called after something was published. A revocation marks the key in the KMS first, and
+    publishes then: so it is seen here, or it comes after what was published before this.
+    """
+    revoked = set()
+    for fingerprint in dict.fromkeys(fingerprints):
+        mark = KeyAlias.revoked(fingerprint)
+        if (held := find_or_none(kms, str(mark))) is not None:
+            load_public_half(str(mark), held, kms, keyring)  # with its revocation
+            revoked.add(fingerprint)
+    if not revoked:
+        return ()
+    changes = []
+    for secret in find_published(place, keyring):
+        if any(key.fingerprint in revoked and not key.is_revoked for key in secret.keys):
+            keyring.import_public_keys(secret.content)
+            rest = kept_without(secret.fingerprints, revoked, kms)
+            changes.append(republish(secret, rest, place, keyring, now=now))
+    return tuple(changes)
+
+
+def kept_without(
+    fingerprints: Sequence[Fingerprint], revoked: Collection[Fingerprint], kms: KeyReader
+) -> list[Fingerprint]:
+    """What a Secret publishes once some of its keys are revoked.
+
+    Where nothing else is left that is in use, they stay, as revoked ones, which every verifier
+    refuses: nothing would tell else whose place it was.
+    """
+    rest = [one for one in fingerprints if one not in revoked]
+    if all(find_or_none(kms, str(KeyAlias.retired(one))) is not None for one in rest):
+        return [*rest, *(one for one in fingerprints if one in revoked)]
+    return rest
 
 
 def _readable(content: bytes, keyring: Keyring) -> tuple[PublicKey, ...]:

@@ -16,7 +16,12 @@ from imgsec.domain.policy import KeySecret
 from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.published_keys import find_published, republish, require_all_ours
+from imgsec.operations.published_keys import (
+    find_published,
+    republish,
+    require_all_ours,
+    take_back_revoked,
+)
 from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
 from imgsec.operations.signing_key import find_or_none, load_public_half
 from imgsec.operations.succession import (
@@ -229,12 +234,8 @@ def _require_unrevoked(run: _Run, pair: Pair, key: PublicKey) -> None:
         return
     if revoked.id != pair.new.id:
         site.kms.add_alias(pair.new.id, str(KeyAlias.revoked(fingerprint, pair.new.id)))
-    load_public_half(str(mark), revoked, site.kms, site.keyring)  # with its revocation
-    for secret in find_published(site.place, site.keyring):
-        if fingerprint in secret.fingerprints:
-            rest = [one for one in secret.fingerprints if one != fingerprint]
-            now = site.clock.now()
-            republish(secret, rest or [fingerprint], site.place, site.keyring, now=now)
+    now = site.clock.now()
+    take_back_revoked([fingerprint], site.place, site.kms, site.keyring, now=now)
     hint = f"imgsec keys rotate {run.renewal.alias} --cancel"
     raise ImgsecError(KEY_REVOKED(f"key {fingerprint} was revoked just now", hint=hint))
 

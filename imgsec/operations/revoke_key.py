@@ -32,7 +32,9 @@ from imgsec.operations.published_keys import (
     find_foreign,
     find_published,
     foreign_secret,
+    kept_without,
     republish,
+    take_back_revoked,
 )
 from imgsec.operations.signing_key import (
     PUBLIC_PART,
@@ -133,19 +135,22 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
         except ImgsecError as error:
             reasons.append(error.reason)
 
-    def published_without(secret: PublishedSecret) -> Change:
-        rest = [one for one in secret.fingerprints if one != key.fingerprint]
-        if all(_is_retired(one, site) for one in rest):  # or nothing would tell whose place it was
-            rest.append(key.fingerprint)
-        return republish(secret, rest, site.place, site.keyring, now=site.clock.now())
-
     copies, halves = _copies(key, stored, site)
     for copy in copies:
         take(partial(_marked, key, copy, site))
     for public in halves:
         take(partial(_marked, key, public, site, suffix=PUBLIC_ALIAS_SUFFIX))
-    for secret in secrets:
-        take(partial(published_without, secret))
+    # Read again: a run at the same time may have changed them before it could see the mark.
+    for secret in find_published(site.place, site.keyring):
+        if key.fingerprint in secret.fingerprints:
+            take(partial(_published_without, key, secret, site))
+    if others := {one for secret in secrets for one in secret.fingerprints} - {key.fingerprint}:
+        try:
+            changes += take_back_revoked(
+                others, site.place, site.kms, site.keyring, now=site.clock.now()
+            )
+        except ImgsecError as error:
+            reasons.append(error.reason)
     reasons += foreign
     notes = [
         Note(
@@ -159,6 +164,12 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
         notes.append(Note("nothing-looked-at", text))
     verdict = because(*dict.fromkeys(reasons), notes=notes) if reasons else passed(*notes)
     return Revoked(key, verdict, tuple(changes), images, running)
+
+
+def _published_without(key: PublicKey, secret: PublishedSecret, site: Site) -> Change:
+    site.keyring.import_public_keys(secret.content)
+    rest = kept_without(secret.fingerprints, {key.fingerprint}, site.kms)
+    return republish(secret, rest, site.place, site.keyring, now=site.clock.now())
 
 
 def _dependants(
@@ -209,10 +220,6 @@ def _certificate(key: PublicKey, stored: StoredKey, site: Site) -> bytes:
         text = f"{stored.id} is {secret.fingerprint}, and its public half {key.fingerprint}"
         raise ImgsecError(KEY_FINGERPRINT_MISMATCH(text))
     return site.keyring.make_revocation(key.fingerprint)
-
-
-def _is_retired(fingerprint: Fingerprint, site: Site) -> bool:
-    return find_or_none(site.kms, str(KeyAlias.retired(fingerprint))) is not None
 
 
 def _copies(

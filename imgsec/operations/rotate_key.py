@@ -34,6 +34,7 @@ from imgsec.operations.published_keys import (
     find_published,
     republish,
     require_all_ours,
+    take_back_revoked,
 )
 from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
 from imgsec.operations.sign_image import sign_manifest
@@ -183,9 +184,7 @@ def rotate_key(plan: RotationPlan, site: Site) -> Rotated:
         )
     require_not_cancelled(plan.alias, view.pair.new)
     run.notes += other_names(plan.alias, view.pair.old)
-    if view.new and view.new.is_revoked and view.stage is not Stage.RETIRING:
-        hint = f"Take it back: imgsec keys rotate {plan.alias} --cancel"
-        raise ImgsecError(KEY_REVOKED(f"the new key {view.new.fingerprint} is revoked", hint=hint))
+    _require_unrevoked(run, view)
     if view.stage in (Stage.NONE, Stage.MADE, Stage.PUBLISHED):
         view = _prepared(run, view)
     view = _without_revoked(run, view)
@@ -225,6 +224,8 @@ def _gone_on(run: _Run, view: _View, verdict: Verdict) -> tuple[_View, Verdict]:
                 verdict = _retirable(run, view, verdict)
                 if not verdict.passed:
                     return view, verdict
+                view = _look_now(run)  # much time may have passed since
+                _require_unrevoked(run, view)
                 run.changes += _unpublish(run, view)
             case Stage.RETIRING:
                 _tidy_up(run)
@@ -268,6 +269,8 @@ def _look(alias: KeyAlias, reference: KeySecret, site: Site, replaced: Fingerpri
     named = require_named(said, reference, keys, kms)
     own = {fingerprint for _, fingerprint in keys}
     secrets = tuple(one for one in published if own & set(one.fingerprints))
+    if not secrets and is_late:
+        secrets = _only_retired(published, kms)
     if not secrets:
         require_all_ours(own, place, keyring)
         listed = " or ".join(map(str, own))
@@ -282,6 +285,23 @@ def _look(alias: KeyAlias, reference: KeySecret, site: Site, replaced: Fingerpri
             old_is_retired=not is_late and _is_retired(pair.old, old),
         )
     return _View(pair, old, new, secrets, stage, is_late)
+
+
+def _only_retired(
+    published: Iterable[PublishedSecret], kms: KeyReader
+) -> tuple[PublishedSecret, ...]:
+    """The one Secret of a place that is behind which publishes retired keys and nothing else.
+
+    As when both keys of a rotation were revoked in it, or it went another way than the others. With
+    several nothing would tell which of them is this alias's.
+    """
+    found = [
+        one
+        for one in published
+        if one.fingerprints
+        and all(find_or_none(kms, str(KeyAlias.retired(key))) for key in one.fingerprints)
+    ]
+    return tuple(found) if len(found) == 1 else ()
 
 
 def _left_behind(
@@ -439,19 +459,22 @@ def _prepared(run: _Run, view: _View) -> _View:
     return _look_now(run)
 
 
+def _require_unrevoked(run: _Run, view: _View) -> None:
+    """Raises `ImgsecError` (key-revoked) for a new key that nothing may go on with."""
+    if view.new and view.new.is_revoked and view.stage is not Stage.RETIRING:
+        hint = f"Take it back: imgsec keys rotate {run.plan.alias} --cancel"
+        raise ImgsecError(KEY_REVOKED(f"the new key {view.new.fingerprint} is revoked", hint=hint))
+
+
 def _without_revoked(run: _Run, view: _View) -> _View:
     """Publish no longer what the KMS says is revoked: a run at the same time may have said so."""
-    keys = [key for key in (view.old, view.new) if key is not None]
-    revoked = {key.fingerprint for key in keys if key.is_revoked}
-    stale = [
-        one
-        for one in view.secrets
-        if revoked & {key.fingerprint for key in one.keys if not key.is_revoked}
-    ]
-    for secret in stale:
-        rest = [one for one in secret.fingerprints if one not in revoked]
-        run.changes.append(_republished(run, secret, rest or secret.fingerprints))
-    return _look_now(run) if stale else view
+    site = run.site
+    every = {one for secret in view.secrets for one in secret.fingerprints}
+    own = {key.fingerprint for key in (view.old, view.new) if key is not None}
+    now = site.clock.now()
+    changes = take_back_revoked(every | own, site.place, site.kms, site.keyring, now=now)
+    run.changes += changes
+    return _look_now(run) if changes else view
 
 
 def _import_published(secrets: Iterable[PublishedSecret], keyring: Keyring) -> None:
@@ -555,11 +578,13 @@ def _unpublish(run: _Run, view: _View) -> list[Change]:
     """Publish what is left without the old key."""
     _import_published(view.secrets, run.site.keyring)
     gone = view.old.fingerprint if view.old is not None else None
-    return [
+    changes = [
         _republished(run, secret, [one for one in secret.fingerprints if one != gone])
         for secret in view.secrets
         if gone in secret.fingerprints
     ]
+    _without_revoked(run, view)
+    return changes
 
 
 def _tidy_up(run: _Run) -> None:

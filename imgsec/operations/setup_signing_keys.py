@@ -22,6 +22,7 @@ from imgsec.domain.keys import (
     KeyRequest,
     PublicKey,
     SecretBytes,
+    is_mark,
     is_passing_name,
     marked,
     unwrapped,
@@ -33,7 +34,12 @@ from imgsec.domain.report import Change, KeySummary
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyDeleted, KeyExists, KeyNotFound
 from imgsec.operations.publish_policy import publish_key, publish_policy
-from imgsec.operations.published_keys import read_secret, require_readable
+from imgsec.operations.published_keys import (
+    PublishingPlace,
+    read_secret,
+    require_readable,
+    take_back_revoked,
+)
 from imgsec.operations.signing_key import (
     PRIVATE_KEY_NAME,
     PUBLIC_PART,
@@ -130,7 +136,7 @@ def setup_signing_keys(
     *,
     kms: KeyWriter,
     keyring: Keyring,
-    sink: ManifestSink,
+    sink: PublishingPlace,
     names: ClusterNames,
     now: datetime,
 ) -> SetUp:
@@ -169,6 +175,11 @@ def setup_signing_keys(
             adopt=wanted.adopt,
         ),
     ]
+    if take_back_revoked([done.key.fingerprint], sink, kms, keyring, now=now):
+        hint = f"Let another one take its place: imgsec keys rotate {wanted.alias}"
+        raise ImgsecError(
+            KEY_REVOKED(f"key {done.key.fingerprint} was revoked just now", hint=hint)
+        )
     if names.policy is not None:
         changes.append(publish_policy(names.policy, sink, adopt=wanted.adopt))
     return replace(done, changes=tuple(changes))
@@ -207,8 +218,11 @@ def store_signing_key(
             KEY_CONFLICT(f"the KMS has {listed} ({orphan.id}) and no {alias} beside it")
         )
     secret, key = _secret_half(run, now)
+    _require_still(run, secret)
     public = _public_half(run, key)
+    _require_still(run, secret)
     _revocation(run, key)
+    _require_still(run, secret)
     summary = KeySummary(
         alias=str(alias),
         key_id=secret.id,
@@ -273,6 +287,19 @@ def _reference_in(sink: ManifestSink, names: ClusterNames) -> KeyReference | Non
     where = names.key_reference
     held = sink.fetch("Secret", str(where.name), str(where.namespace))
     return key_reference_of(held) if held is not None else None
+
+
+def _require_still(run: _Run, secret: StoredKey) -> None:
+    """A successor can be taken back at any moment: what belongs to it would be left behind.
+
+    Raises `ImgsecError` (key-moving).
+    """
+    if not run.wanted.is_successor:
+        return
+    held = find_or_none(run.kms, str(run.wanted.alias))
+    if held is None or held.id != secret.id or any(map(is_mark, held.aliases)):
+        text = f"{run.wanted.alias} is being taken back, or revoked, by another run"
+        raise ImgsecError(KEY_MOVING(text))
 
 
 # --- The secret half ------------------------------------------------------------------------------
@@ -419,7 +446,7 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
     """Give the alias to the key of an older set-up, once its fingerprint is vouched for."""
     listed = ", ".join(_described(key) for key in older)
     if not run.wanted.adopt:
-        hint = _what_else(run.wanted.alias, older)
+        hint = _what_else(older)
         raise ImgsecError(
             EXISTING_KEY_FOUND(f"another set-up left a signing key in the KMS: {listed}", hint=hint)
         )
@@ -447,15 +474,15 @@ def _adopted(run: _Run, older: list[StoredKey], now: datetime) -> tuple[StoredKe
     return stored, key
 
 
-def _what_else(alias: KeyAlias, older: list[StoredKey]) -> str | None:
+def _what_else(older: list[StoredKey]) -> str | None:
     """What may have been meant instead of adopting a key that imgsec made."""
     names = [name for key in older if described_key(key) for name in key.aliases]
     if own := [name for name in names if not is_passing_name(name)]:
         return f"Was its alias meant, {own[0]}? Else --adopt gives it a second one."
     if names:
         return (
-            f"It is out of use. imgsec keys rotate {alias} --cancel brings it back if nothing has"
-            " taken its place; to make a new one, delete the Secret that names it."
+            "It is out of use, and signs no more: the Secret that names it is behind, or belongs to"
+            " another alias. To make a new key, delete that Secret, or give another folder."
         )
     return None
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
 from imgsec.domain.keys import (
     RETIRED_PREFIX,
@@ -28,6 +27,7 @@ from imgsec.domain.policy import KeyReference, KeySecret
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists
+from imgsec.operations.published_keys import PublishingPlace
 from imgsec.operations.signing_key import (
     PUBLIC_PART,
     REVOCATION_PART,
@@ -41,7 +41,6 @@ from imgsec.ports import (
     KeyReader,
     Keyring,
     ManifestSink,
-    PublishedReader,
     SigningRegistry,
     StoredKey,
 )
@@ -56,10 +55,6 @@ from imgsec.reasons import (
 ALIASES_MAX = 5  # Key Protect: of one key
 
 Progress = Callable[[str], None]
-
-
-class PublishingPlace(ManifestSink, PublishedReader, Protocol):
-    """A folder or a cluster: where public halves are published and found again."""
 
 
 @dataclass(frozen=True, slots=True)

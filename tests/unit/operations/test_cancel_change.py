@@ -9,12 +9,14 @@ from contextlib import suppress
 import pytest
 
 from imgsec.domain.keys import (
+    Fingerprint,
     KeyAlias,
     SecretBytes,
 )
 from imgsec.domain.rotation import Stage
 from imgsec.errors import ImgsecError
 from imgsec.operations.cancel_change import Cancellation, cancel_change
+from imgsec.operations.rotate_key import Rotated
 from tests.unit.operations.fakes import (
     OTHER_SIGNER,
     SIGNER,
@@ -29,6 +31,7 @@ from tests.unit.operations.town import (
     Killed,
     Town,
     all_at_once,
+    alone,
     assert_finished,
     ended,
     keys_in,
@@ -346,10 +349,10 @@ def test_retirement_and_cancellation_at_once_leave_a_way_out(moment: int, is_fir
     with suppress(ImgsecError):
         first()
     town.kms.step = town.sink.after_publish = lambda: None
-    for _ in range(3):
+    for replaced in (None, OTHER_SIGNER, SIGNER, None):
         town.clock.at += 600
         with suppress(ImgsecError):
-            town.cancel(accept_lockout=True)
+            town.cancel(accept_lockout=True, replaced=replaced)
         town.clock.at += 600
         if "release-next" in town.kms.names:
             with suppress(ImgsecError):
@@ -372,6 +375,71 @@ def test_key_that_everything_calls_retired_is_brought_back_where_it_is_published
         stored[f"imgsec secret half, OpenPGP fingerprint {OTHER_SIGNER}"], str(retired)
     )
     town.clock.at += 600
-    done = town.cancel()
+    for way in ({}, {"accept_lockout": True}, {"replaced": OTHER_SIGNER}):
+        with refused("key-not-found") as reasons:
+            town.cancel(**way)
+    assert f"--fingerprint {OTHER_SIGNER}" in (reasons[0].hint or "")
+    done = town.cancel(accept_lockout=True, replaced=OTHER_SIGNER)
     assert ("kms://release", "restored") in [(one.target, one.state) for one in done.changes]
     assert_finished(town)
+
+
+def cancel_as(name: str, town: Town, sink: FakeSink) -> Rotated:
+    return cancel_change(Cancellation(KeyAlias(name), REFERENCE), town.site(place=sink))
+
+
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_mistyped_alias_changes_nothing(is_behind: bool) -> None:
+    town, sink = prepared(), FakeSink()
+    sink.documents = copy.deepcopy(town.sink.documents)
+    if is_behind:
+        all_at_once(town)
+        town.clock.at += 600
+    keys, documents = dict(town.kms.keys), copy.deepcopy(sink.documents)
+    with refused("key-not-found"):
+        cancel_as("relase", town, sink)
+    assert (town.kms.keys, sink.documents) == (keys, documents)
+
+
+def test_place_of_another_alias_is_left_alone() -> None:
+    town, sink = prepared(), FakeSink()
+    sink.documents = copy.deepcopy(town.sink.documents)
+    all_at_once(town)
+    secret = SecretBytes(b"\x95secret " + b"EF" * 20)
+    description = f"imgsec secret half, OpenPGP fingerprint {'EF' * 20}"
+    town.kms.store_key("other", secret, name="n", description=description)
+    public = SecretBytes(b"\x99public " + b"EF" * 20)
+    town.kms.store_key("other-public", public, name="n", description="")
+    documents = copy.deepcopy(sink.documents)
+    done = cancel_as("other", town, sink)
+    assert [note.code for note in done.verdict.notes] == ["nothing-to-do"]
+    assert sink.documents == documents
+
+
+@pytest.mark.parametrize("moment", range(1, 24))
+def test_cancellation_while_the_new_key_is_made_leaves_nothing_in_the_way(moment: int) -> None:
+    town, other = alone(), FakeSink()
+    town.clock.at = DAY
+    other.documents = copy.deepcopy(town.sink.documents)
+    count = iter(range(1, 1000))
+
+    def cancel_now() -> None:
+        if next(count) == moment:
+            town.clock.at += 0.1
+            with suppress(ImgsecError):
+                town.cancel(sink=other, accept_lockout=True)
+
+    town.kms.step = town.sink.after_publish = cancel_now
+    with suppress(ImgsecError):
+        town.rotate()
+    town.kms.step = town.sink.after_publish = lambda: None
+    for _ in range(2):
+        town.clock.at += 600
+        with suppress(ImgsecError):
+            town.cancel(accept_lockout=True)
+    assert not {*ALIAS.successor.parts, *ALIAS.predecessor.parts} & set(town.kms.names)
+    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER
+    assert keys_in(town.sink) == [SIGNER]
+    town.clock.at += 30 * DAY
+    town.rotate(next_key=Fingerprint("EF" * 20))
+    assert town.stage is Stage.PUBLISHED

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import base64
 import copy
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from imgsec.domain.keys import Fingerprint, KeyAlias, KeyLocation, KeyRequest
 from imgsec.domain.rotation import Stage
 from imgsec.domain.verifiers import Verifier, judge_key
+from imgsec.errors import ImgsecError
 from imgsec.operations.inspect_keys import list_keys
 from imgsec.operations.published_keys import read_published
 from imgsec.operations.renew_key import Renewal, renew_key
@@ -385,3 +388,119 @@ def test_key_that_is_revoked_meanwhile_is_not_published_again(what: str) -> None
             renew_key(Renewal(ALIAS, REFERENCE, NOW + timedelta(days=1000)), site)
         assert "release-next" not in town.kms.names
     assert accepted(town, SIGNER) == set()
+
+
+# --- At the same time as something else ----------------------------------------------------------
+
+
+def good_ones(sink: FakeSink) -> set[Fingerprint]:
+    """What a place publishes as keys that count."""
+    keys = read_published(published_in(sink), FakeKeyring()).every
+    return {key.fingerprint for key in keys if not key.is_revoked}
+
+
+def interleaved(
+    town: Town, moment: int, first: Callable[[], object], second: Callable[[], object]
+) -> None:
+    """The first, and at one of its moments the second from its beginning to its end."""
+    count = iter(range(1, 1000))
+
+    def step() -> None:
+        if next(count) == moment:
+            town.clock.at += 0.1
+            with suppress(ImgsecError):
+                second()
+
+    town.kms.step = town.sink.on_publish = town.sink.after_publish = step
+    with suppress(ImgsecError):
+        first()
+    town.kms.step = town.sink.on_publish = town.sink.after_publish = lambda: None
+
+
+@pytest.mark.parametrize("moment", range(1, 30))
+def test_set_up_does_not_undo_a_revocation(moment: int) -> None:
+    town = alone()
+    interleaved(town, moment, town.set_up, lambda: town.revoke(accept_lockout=True))
+    if f"revoked-{SIGNER}" in town.kms.names:
+        assert good_ones(town.sink) == set()
+
+
+@pytest.mark.parametrize("moment", range(1, 60))
+@pytest.mark.parametrize("name", ["release", "release-next"])
+@pytest.mark.parametrize("what", ["switch", "retire", "cancel"])
+@pytest.mark.parametrize("is_within", [True, False])
+def test_rotation_does_not_undo_a_revocation(
+    moment: int, name: str, what: str, is_within: bool
+) -> None:
+    town = prepared()
+    images = tuple(town.images)
+    if what == "retire":
+        town.rotate(switch=NOW_AT_ONCE, images=images)
+        town.clock.at += 600
+        name = {"release": "release-old", "release-next": "release"}[name]
+    going = name in ("release-old",) or (what != "retire" and name == "release")
+    fingerprint = SIGNER if going else OTHER_SIGNER
+    runs = {
+        "switch": lambda: town.rotate(switch=NOW_AT_ONCE),
+        "retire": lambda: town.rotate(retire=NOW_AT_ONCE, images=images),
+        "cancel": lambda: town.cancel(accept_lockout=True),
+    }
+    revoked = lambda: town.revoke(fingerprint, name, accept_lockout=True)  # noqa: E731
+    first, second = (runs[what], revoked) if is_within else (revoked, runs[what])
+    interleaved(town, moment, first, second)
+    if f"revoked-{fingerprint}" in town.kms.names:
+        assert fingerprint not in good_ones(town.sink)
+
+
+@pytest.mark.parametrize("moment", range(1, 30))
+def test_two_revocations_do_not_undo_each_other(moment: int) -> None:
+    town = prepared()
+    interleaved(
+        town,
+        moment,
+        lambda: town.revoke(accept_lockout=True),
+        lambda: town.revoke(OTHER_SIGNER, "release-next", accept_lockout=True),
+    )
+    revoked = {one for one in (SIGNER, OTHER_SIGNER) if f"revoked-{one}" in town.kms.names}
+    assert not good_ones(town.sink) & revoked
+
+
+def test_both_keys_revoked_in_several_places_is_no_dead_end() -> None:
+    town, other, third = prepared(), FakeSink(), Fingerprint("EF" * 20)
+    other.documents = copy.deepcopy(town.sink.documents)
+    for name, fingerprint in (("release", SIGNER), ("release-next", OTHER_SIGNER)):
+        for sink in (town.sink, other):
+            town.revoke(fingerprint, name, sink=sink, accept_lockout=True)
+    town.cancel()
+    town.clock.at += 600
+    plan = {"next_key": third, "accept_lockout": True}
+    for _ in range(2):
+        town.rotate(**plan, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE)
+        town.clock.at += 600
+    for _ in range(3):
+        town.rotate(**plan, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, sink=other)
+    assert town.signs_by_reference(other) == third
+    assert good_ones(other) == {third}
+
+
+def test_place_that_went_another_way_is_brought_along() -> None:
+    """The new key is revoked in one place, and taken back and replaced in the other."""
+    town, other, third = prepared(), FakeSink(), Fingerprint("EF" * 20)
+    other.documents = copy.deepcopy(town.sink.documents)
+    town.rotate(switch=NOW_AT_ONCE)
+    town.rotate(switch=NOW_AT_ONCE, sink=other)
+    town.clock.at += 600
+    town.revoke(OTHER_SIGNER, sink=other, accept_lockout=True)
+    town.cancel()
+    town.clock.at += 600
+    plan = {"next_key": third, "accept_lockout": True}
+    for _ in range(2):
+        town.rotate(**plan, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE)
+        town.clock.at += 600
+    for replaced in (OTHER_SIGNER, OTHER_SIGNER, SIGNER, SIGNER):
+        done = town.rotate(
+            **plan, replaced=replaced, switch=NOW_AT_ONCE, retire=NOW_AT_ONCE, sink=other
+        )
+    assert town.signs_by_reference(other) == third
+    assert good_ones(other) == {third}
+    assert [note.code for note in done.verdict.notes] == ["nothing-to-do"]
