@@ -491,9 +491,17 @@ def _frozen(name: str, value: Any) -> Any:
 
 
 ImagesArg = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(metavar="IMAGE...", help="registry/path:tag, with or without @sha256:digest."),
 ]
+
+
+def images_file_option(command: str) -> Any:
+    """The option that names the images in a file, besides those on the command line."""
+    text = "Further images, one on a line; # begins a comment."
+    return own(command, "--images-file", metavar="FILE", help=text)
+
+
 RenderOpt = Annotated[
     Path | None,
     shared("--render", metavar="DIR", panel=_OUTPUT, help="Write manifests to this folder."),

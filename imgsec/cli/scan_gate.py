@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
-from imgsec.cli.options import ADVISOR, IAM, NETWORK, REGISTRY, ImagesArg, with_options
+from typing import Annotated
+
+from imgsec.cli.options import (
+    ADVISOR,
+    IAM,
+    NETWORK,
+    REGISTRY,
+    ImagesArg,
+    images_file_option,
+    with_options,
+)
 from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
@@ -11,11 +21,19 @@ from imgsec.config import Settings
 # may take this long with its repeats.
 _MARGIN_SECONDS = 15
 
+ImagesFileOpt = Annotated[str | None, images_file_option("scan-gate")]
+
 
 @with_options(
     IAM, ADVISOR, REGISTRY, NETWORK, results=("digest", "image", "scan-status", "verdict")
 )
-def scan_gate(images: ImagesArg, *, settings: Settings, outputs: Outputs) -> Answer:
+def scan_gate(
+    images: ImagesArg = None,
+    *,
+    images_file: ImagesFileOpt = None,
+    settings: Settings,
+    outputs: Outputs,
+) -> Answer:
     """May IMAGE go out? Asks Vulnerability Advisor for its digest and judges the findings.
 
     Waits, within --timeout, while the scan is not finished. Every finding in force refuses; an
@@ -23,13 +41,12 @@ def scan_gate(images: ImagesArg, *, settings: Settings, outputs: Outputs) -> Ans
 
     Example: imgsec scan-gate us.icr.io/team/app:1.0 --timeout 300
     """
-    from imgsec.cli.images import judge_each
-    from imgsec.domain.reference import ImageReference
+    from imgsec.cli.images import judge_each, named_images
     from imgsec.domain.report import ScannedImage
     from imgsec.operations import scan_gate as operation
     from imgsec.wiring import wire
 
-    references = [ImageReference.parse(image).require_version() for image in images]
+    references = [image.require_version() for image in named_images(images, images_file)]
     with wire(settings) as world:
         patience = settings.timeout - min(_MARGIN_SECONDS, settings.timeout / 2)
         deadline = world.clock.monotonic() + patience
@@ -45,6 +62,7 @@ def scan_gate(images: ImagesArg, *, settings: Settings, outputs: Outputs) -> Ans
                 progress=progress(outputs),
             ),
             world.notes,
+            progress(outputs),
         )
     found = answer.report.images[0].found
     if isinstance(found, ScannedImage):

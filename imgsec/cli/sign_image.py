@@ -14,10 +14,11 @@ from imgsec.cli.options import (
     SIGNATURES,
     TOOLS,
     ImagesArg,
+    images_file_option,
     own,
     with_options,
 )
-from imgsec.cli.output import Answer
+from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ PlatformOpt = Annotated[
     ),
 ]
 
+ImagesFileOpt = Annotated[str | None, images_file_option("sign-image")]
+
 
 @with_options(
     IAM,
@@ -92,8 +95,9 @@ PlatformOpt = Annotated[
     results=("digest", "image", "fingerprint", "verdict"),
 )
 def sign_image(
-    images: ImagesArg,
+    images: ImagesArg = None,
     *,
+    images_file: ImagesFileOpt = None,
     key: KeyOpt,
     fingerprint: FingerprintOpt = None,
     expect_digest: ExpectOpt = None,
@@ -101,6 +105,7 @@ def sign_image(
     both_hosts: BothHostsOpt = False,
     platform: PlatformOpt = None,
     settings: Settings,
+    outputs: Outputs,
 ) -> Answer:
     """Sign IMAGE in its registry: the digest, under the tag's name, with a key from the KMS.
 
@@ -110,9 +115,9 @@ def sign_image(
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
-    from imgsec.cli.images import judge_each
+    from imgsec.cli.images import judge_each, named_images
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
-    from imgsec.domain.reference import Digest, ImageReference
+    from imgsec.domain.reference import Digest
     from imgsec.errors import ImgsecError
     from imgsec.operations import sign_image as operation
     from imgsec.operations.signing_key import load_signing_key
@@ -121,8 +126,8 @@ def sign_image(
 
     where = KeyLocation.parse(key, allowed=SECRET_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
-    references = [ImageReference.parse(image) for image in images]
-    if len(images) > 1 and (expect_digest or sign_identity):
+    references = named_images(images, images_file)
+    if len(references) > 1 and (expect_digest or sign_identity):
         raise ImgsecError(INVALID_OPTION("--expect-digest and --sign-identity are for one image"))
     if expect_digest:
         references = [_at(references[0], Digest.parse(expect_digest))]
@@ -151,6 +156,7 @@ def sign_image(
                 clock=world.clock,
             ),
             lambda: (*notes, *world.notes()),
+            progress(outputs),
         )
     return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
 

@@ -13,10 +13,11 @@ from imgsec.cli.options import (
     SIGNATURES,
     TOOLS,
     ImagesArg,
+    images_file_option,
     own,
     with_options,
 )
-from imgsec.cli.output import Answer
+from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 KeyOpt = Annotated[
@@ -40,6 +41,8 @@ FingerprintOpt = Annotated[
     ),
 ]
 
+ImagesFileOpt = Annotated[str | None, images_file_option("verify-image")]
+
 
 @with_options(
     IAM,
@@ -51,11 +54,13 @@ FingerprintOpt = Annotated[
     results=("digest", "image", "fingerprint", "verdict"),
 )
 def verify_image(
-    images: ImagesArg,
+    images: ImagesArg = None,
     *,
+    images_file: ImagesFileOpt = None,
     key: KeyOpt,
     fingerprint: FingerprintOpt = None,
     settings: Settings,
+    outputs: Outputs,
 ) -> Answer:
     """Who signed IMAGE? Reads its manifest and signatures, no layer, and the public key only.
 
@@ -64,9 +69,8 @@ def verify_image(
 
     Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
     """
-    from imgsec.cli.images import judge_each
+    from imgsec.cli.images import judge_each, named_images
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
-    from imgsec.domain.reference import ImageReference
     from imgsec.domain.report import VerifiedImage
     from imgsec.operations import verify_image as operation
     from imgsec.operations.signing_key import expiry_notes, load_public_keys
@@ -74,7 +78,7 @@ def verify_image(
 
     where = KeyLocation.parse(key, allowed=PUBLIC_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
-    references = [ImageReference.parse(image).require_version() for image in images]
+    references = [image.require_version() for image in named_images(images, images_file)]
     with wire(settings) as world:
         shelf = world.shelf(where.scheme)
         keys = load_public_keys(where, shelf, world.keyring, expected=expected)
@@ -85,6 +89,7 @@ def verify_image(
                 image, keys, world.registry, world.keyring, now=world.clock.now()
             ),
             lambda: (*expiry_notes(world.clock.now(), *keys), *world.notes()),
+            progress(outputs),
         )
     found = answer.report.images[0].found
     signer = found.signer if isinstance(found, VerifiedImage) else keys[0].fingerprint

@@ -60,12 +60,20 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
     if report.rotation is not None:
         yield from _rotation_lines(report.rotation)
     yield from _further_parts(report, verbose=verbose)
+    if len(report.images) > 1:
+        yield _summary(report)
     unsaid = _unsaid(report)
     if unsaid or (report.verdict.outcome is not Outcome.PASS and not _has_parts(report)):
         yield f"{report.verdict.outcome.word}: {report.command}"
     yield from _reasons(unsaid)
     for note in report.verdict.notes:
         yield f"note: {note.code}: {clean(note.text)}"
+
+
+def _summary(report: Report) -> str:
+    words = [part.verdict.outcome.word for part in report.images]
+    counted = ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words))
+    return f"{len(words)} images: {counted}"
 
 
 def _has_parts(report: Report) -> bool:

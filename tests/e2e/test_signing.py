@@ -94,7 +94,7 @@ def test_only_the_digest_that_was_meant_is_signed(bench: Bench, key: SigningKey)
     assert bench.signatures(name, digest) == []
     bench.imgsec(*run, digest).expect(0)
     bench.imgsec("sign-image", f"{name}@{digest}", *run[2:], other).expect(2, "invalid-option")
-    bench.imgsec("sign-image", name, *run[1:], digest).expect(2, "invalid-option")
+    bench.imgsec("sign-image", f"{name}2", *run[1:], digest).expect(2, "invalid-option")
 
 
 def test_platforms_of_an_index_can_be_chosen(bench: Bench, key: SigningKey) -> None:
@@ -226,3 +226,35 @@ def test_extension_comes_before_the_folder_as_with_containers_tools(
     bench.imgsec("sign-image", name, "--key", key.location, "--lookaside", store).expect(0)
     assert len(bench.signatures(name, digest)) == 1
     assert list(store.iterdir()) == []
+
+
+# --- Many images ----------------------------------------------------------------------------------
+
+
+def test_images_of_a_file_are_gated_signed_and_verified_each_by_itself(
+    bench: Bench, key: SigningKey
+) -> None:
+    names = [bench.push(bench.repository())[0] for _ in range(3)]
+    gone = names[0].rpartition(":")[0] + ":gone"
+    listed = bench.folder / "images.txt"
+    listed.write_text(f"# of this release\n{names[1]}\n{gone}  # not pushed\n\n{names[2]}\n")
+    for run, done in (
+        (("scan-gate", names[0]), None),
+        (("sign-image", names[0], "--key", key.location), "signed"),
+        (("verify-image", names[0], "--key", key.location), "signed"),
+    ):
+        ended = bench.imgsec(*run, "--images-file", listed).expect(3, "image-not-found")
+        outcomes = {one["image"]: one["outcome"] for one in ended.json["images"]}
+        assert outcomes == {**dict.fromkeys(names, "pass"), gone: "undecided"}
+        assert list(outcomes) == [names[0], names[1], gone, names[2]]
+        assert f"undecided: {gone} (3 of 4)" in ended.stderr
+        assert "4 images: 3 pass, 1 undecided" in ended.stderr
+        assert done is None or "signature" in ended.json["images"][3]
+    listed.write_text(f"{names[0]}\n{names[0]}\n")
+    twice = bench.imgsec("verify-image", "--key", key.location, "--images-file", listed).expect(0)
+    assert len(twice.json["images"]) == 1
+    run = ("verify-image", "--key", key.location)
+    bench.imgsec(*run).expect(2, "invalid-option")
+    listed.write_text("# none\n")
+    bench.imgsec(*run, "--images-file", listed).expect(2, "input-malformed")
+    bench.imgsec(*run, "--images-file", "/nonexistent").expect(2, "input-unreadable")
