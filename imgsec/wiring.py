@@ -21,7 +21,7 @@ from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import KeyFiles, read_descriptor, read_file
 from imgsec.config import Settings
 from imgsec.domain.hosts import MetadataUrl, ServiceUrl
-from imgsec.domain.keys import KeyLocation, KmsPlace, SecretBytes, is_uuid, unwrapped
+from imgsec.domain.keys import Fingerprint, KeyLocation, KmsPlace, SecretBytes, is_uuid, unwrapped
 from imgsec.domain.reference import shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
@@ -178,6 +178,14 @@ class World:
         return self._stack.enter_context(
             gpg_keyring(self._tools, self._directory, passphrase=self._passphrase)
         )
+
+    @contextmanager
+    def twin_keyrings(self, signer: Fingerprint, count: int) -> Iterator[list[GpgKeyring]]:
+        """Further keyrings with the same keys, for a process each."""
+        from imgsec.adapters.gpg import twin_keyrings
+
+        with twin_keyrings(self.keyring, self._directory, signer, count) as twins:
+            yield twins
 
     def folder_sink(self, folder: Path) -> FolderSink:
         from imgsec.adapters.manifest_folder import FolderSink

@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,21 @@ class GpgKeyring:
         except (OSError, ValueError) as error:  # it cannot be run; it ended with an error
             raise ImgsecError(TOOL_FAILED(f"gpg does not start: {shown(str(error))}")) from None
         self._gpg.encoding = "latin-1"
+
+    def twin(self, home: Path, signer: Fingerprint) -> GpgKeyring:
+        """Another keyring with the same keys, and an agent of its own, to sign and verify with.
+
+        To be used in another process; whoever gets it ends its agent.
+        """
+        self._keyring_file(signer)
+        twin = GpgKeyring(self._tools, home, passphrase=self._passphrase)
+        for path in self.home.rglob("*"):
+            target = home / path.relative_to(self.home)
+            if path.is_dir():
+                target.mkdir(mode=0o700, exist_ok=True)
+            elif path.is_file() and not path.name.endswith((".lock", "~")):
+                target.write_bytes(path.read_bytes())
+        return twin
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
         """See `imgsec.ports.Keyring`."""
@@ -399,9 +414,33 @@ def gpg_keyring(
         keyring = GpgKeyring(tools, directory.folder("gpg"), passphrase=passphrase)
     except OSError as error:
         raise ImgsecError(STORAGE_UNAVAILABLE(f"gpg's home: {error.strerror}")) from None
-    try:
+    with _agent_ended(keyring):
         keyring.start()
         yield keyring
+
+
+@contextmanager
+def twin_keyrings(
+    keyring: GpgKeyring, directory: PrivateDir, signer: Fingerprint, count: int
+) -> Iterator[list[GpgKeyring]]:
+    """Further keyrings for the life of the block, for a process each. Raises as `gpg_keyring`."""
+    with ExitStack() as stack:
+        twins = []
+        for number in range(count):
+            try:
+                twin = keyring.twin(directory.folder(f"gpg{number}"), signer)
+            except OSError as error:
+                text = f"gpg's home: {error.strerror}"
+                raise ImgsecError(STORAGE_UNAVAILABLE(text)) from None
+            twins.append(twin)
+            stack.enter_context(_agent_ended(twin))
+        yield twins
+
+
+@contextmanager
+def _agent_ended(keyring: GpgKeyring) -> Iterator[None]:
+    try:
+        yield
     except BaseException:
         with suppress(ImgsecError):
             surely(keyring.end_agent)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from imgsec.cli.lifetime import DeadlineReached
@@ -12,7 +13,7 @@ from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ImageReport, Report
 from imgsec.domain.verdict import Note, all_of, because
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, TIMEOUT
+from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, TIMEOUT, TOOL_FAILED
 
 _IMAGES_MAX_BYTES = 1 * 2**20  # ours; some ten thousand names
 
@@ -45,10 +46,39 @@ def named_images(images: Sequence[str] | None, path: str | None) -> list[ImageRe
     return list(dict.fromkeys(found))
 
 
+Judge = Callable[[ImageReference], ImageReport]
+
+
+def judge_safely(judge: Judge, image: ImageReference) -> ImageReport:
+    """The report, or the reason why there is none."""
+    try:
+        return judge(image)
+    except ImgsecError as error:
+        return ImageReport(image, because(error.reason))
+
+
+def spread(
+    images: Sequence[ImageReference], judges: Sequence[Judge]
+) -> Iterator[tuple[int, ImageReport]]:
+    """Each image's number and report as it is done, by one process for each of the judges."""
+    from imgsec.adapters.workers import in_workers
+
+    def work(worker: int, image: ImageReference) -> ImageReport:
+        return judge_safely(judges[worker], image)
+
+    with closing(in_workers(len(judges), images, work)) as done:
+        for number, report in done:
+            if report is None:
+                reason = TOOL_FAILED("the process that worked on it was ended")
+                yield number, ImageReport(images[number], because(reason))
+            else:
+                yield number, report
+
+
 def judge_each(
     command: str,
     images: Sequence[ImageReference],
-    judge: Callable[[ImageReference], ImageReport],
+    judge: Judge | Sequence[Judge],
     notes: Callable[[], tuple[Note, ...]],
     say: Callable[[str], None] = lambda _: None,
 ) -> Answer:
@@ -56,24 +86,36 @@ def judge_each(
 
     When the time is up, what was judged stands, and the rest is undecided. notes: what the whole
     run must record, asked for at the end. The results name the first image only: a pipeline step
-    that needs them has one. say: told of each of several as it is done.
+    that needs them has one. say: told of each of several as it is done. judge: several work side by
+    side, each in a process of its own.
     """
-    parts: list[ImageReport] = []
+    late = TIMEOUT("the command reached its time limit")
+    parts = [ImageReport(image, because(late)) for image in images]
     try:
-        for image in images:
-            try:
-                parts.append(judge(image))
-            except ImgsecError as error:
-                parts.append(ImageReport(image, because(error.reason)))
+        done = (
+            enumerate(judge_safely(judge, image) for image in images)
+            if callable(judge)
+            else spread(images, judge)
+        )
+        for count, (number, part) in enumerate(done, start=1):
+            parts[number] = part
             if len(images) > 1:
-                word = parts[-1].verdict.outcome.word
-                say(f"{word}: {image} ({len(parts)} of {len(images)})")
+                word = part.verdict.outcome.word
+                say(f"{word}: {images[number]} ({count} of {len(images)})")
     except DeadlineReached:
-        reason = TIMEOUT("the command reached its time limit")
-        parts += [ImageReport(image, because(reason)) for image in images[len(parts) :]]
+        pass  # what was done stands
     verdict = all_of(part.verdict for part in parts)
     verdict = replace(verdict, notes=tuple(dict.fromkeys([*verdict.notes, *notes()])))
     results = {}
     if parts and (found := parts[0].found) is not None:
         results = {"digest": str(found.image.digest), "image": str(found.image)}
     return Answer(Report(command, verdict, tuple(parts)), results)
+
+
+def workers_for(images: Sequence[ImageReference], asked: int | None) -> int:
+    """How many processes work on the images; 1 for none besides this one."""
+    if len(images) == 1:
+        return 1
+    from imgsec.adapters.workers import usual_workers
+
+    return min(len(images), asked or usual_workers())

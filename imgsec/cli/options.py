@@ -496,6 +496,12 @@ ImagesArg = Annotated[
 ]
 
 
+def workers_option(command: str) -> Any:
+    """The option that says how many images are worked on at once."""
+    text = "So many images at once, in processes of their own; else one for each core, up to 4."
+    return own(command, "--workers", metavar="N", min=1, max=16, help=text)
+
+
 def images_file_option(command: str) -> Any:
     """The option that names the images in a file, besides those on the command line."""
     text = "Further images, one on a line; # begins a comment."

@@ -17,11 +17,13 @@ from imgsec.cli.options import (
     images_file_option,
     own,
     with_options,
+    workers_option,
 )
 from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
+    from imgsec.adapters.gpg import GpgKeyring
     from imgsec.domain.reference import Digest, ImageReference
 
 KeyOpt = Annotated[
@@ -81,6 +83,7 @@ PlatformOpt = Annotated[
     ),
 ]
 
+WorkersOpt = Annotated[int | None, workers_option("sign-image")]
 ImagesFileOpt = Annotated[str | None, images_file_option("sign-image")]
 
 
@@ -104,6 +107,7 @@ def sign_image(
     sign_identity: IdentityOpt = None,
     both_hosts: BothHostsOpt = False,
     platform: PlatformOpt = None,
+    workers: WorkersOpt = None,
     settings: Settings,
     outputs: Outputs,
 ) -> Answer:
@@ -115,7 +119,7 @@ def sign_image(
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
-    from imgsec.cli.images import judge_each, named_images
+    from imgsec.cli.images import Judge, judge_each, named_images, workers_for
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.reference import Digest
     from imgsec.errors import ImgsecError
@@ -144,20 +148,26 @@ def sign_image(
             expected=expected,
             now=world.clock.now(),
         )
-        answer = judge_each(
-            "sign-image",
-            references,
-            lambda image: operation.sign_image(
-                image,
-                signer.fingerprint,
-                plan,
-                registry=world.registry,
-                keyring=world.keyring,
-                clock=world.clock,
-            ),
-            lambda: (*notes, *world.notes()),
-            progress(outputs),
-        )
+        count = workers_for(references, workers)
+        with world.twin_keyrings(signer.fingerprint, count if count > 1 else 0) as twins:
+
+            def judge(keyring: GpgKeyring) -> Judge:
+                return lambda image: operation.sign_image(
+                    image,
+                    signer.fingerprint,
+                    plan,
+                    registry=world.registry,
+                    keyring=keyring,
+                    clock=world.clock,
+                )
+
+            answer = judge_each(
+                "sign-image",
+                references,
+                [judge(twin) for twin in twins] or judge(world.keyring),
+                lambda: (*notes, *world.notes()),
+                progress(outputs),
+            )
     return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from imgsec.cli.options import (
     IAM,
@@ -16,9 +16,13 @@ from imgsec.cli.options import (
     images_file_option,
     own,
     with_options,
+    workers_option,
 )
 from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
+
+if TYPE_CHECKING:
+    from imgsec.domain.reference import ImageReference
 
 KeyOpt = Annotated[
     str,
@@ -41,6 +45,7 @@ FingerprintOpt = Annotated[
     ),
 ]
 
+WorkersOpt = Annotated[int | None, workers_option("verify-image")]
 ImagesFileOpt = Annotated[str | None, images_file_option("verify-image")]
 
 
@@ -59,6 +64,7 @@ def verify_image(
     images_file: ImagesFileOpt = None,
     key: KeyOpt,
     fingerprint: FingerprintOpt = None,
+    workers: WorkersOpt = None,
     settings: Settings,
     outputs: Outputs,
 ) -> Answer:
@@ -69,9 +75,9 @@ def verify_image(
 
     Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
     """
-    from imgsec.cli.images import judge_each, named_images
+    from imgsec.cli.images import judge_each, named_images, workers_for
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
-    from imgsec.domain.report import VerifiedImage
+    from imgsec.domain.report import ImageReport, VerifiedImage
     from imgsec.operations import verify_image as operation
     from imgsec.operations.signing_key import expiry_notes, load_public_keys
     from imgsec.wiring import wire
@@ -82,12 +88,20 @@ def verify_image(
     with wire(settings) as world:
         shelf = world.shelf(where.scheme)
         keys = load_public_keys(where, shelf, world.keyring, expected=expected)
+        keyring = world.keyring
+        for one in keys:  # before there are several processes
+            keyring.export_public_key(one.fingerprint)
+
+        def judge(image: ImageReference) -> ImageReport:
+            return operation.verify_image(
+                image, keys, world.registry, keyring, now=world.clock.now()
+            )
+
+        count = workers_for(references, workers)
         answer = judge_each(
             "verify-image",
             references,
-            lambda image: operation.verify_image(
-                image, keys, world.registry, world.keyring, now=world.clock.now()
-            ),
+            judge if count == 1 else [judge] * count,
             lambda: (*expiry_notes(world.clock.now(), *keys), *world.notes()),
             progress(outputs),
         )

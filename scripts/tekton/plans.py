@@ -84,6 +84,7 @@ LEFT_OUT = {
     "iam-token-file": "a task has a credential of its own: the key file, or the trusted profile",
     "vpc-instance": "a pod has a service account, not a virtual server's identity",
     "vpc-metadata-url": "goes with vpc-instance",
+    "workers": "goes with images-file",
     "images-file": "a task is about one image",
     "lookaside-staging": "nothing would publish the folder of a step",
     "passphrase-fd": "a step inherits no descriptor; the file is mounted from a Secret",
