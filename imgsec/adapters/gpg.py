@@ -342,6 +342,8 @@ class GpgKeyring:
 
     def _exported(self, *fingerprints: Fingerprint, armour: bool) -> bytes:
         # Minimal: with the newest end date only, and the same bytes whichever copies were merged.
+        if not fingerprints:
+            raise ValueError("gpg exports everything where nothing is named")
         names = list(map(str, fingerprints))
         content = self._gpg.export_keys(names, armor=armour, minimal=True)
         if not content:

@@ -37,6 +37,16 @@ def host_of(authority: str) -> str:
     return authority.rpartition(":")[0].lower() if ":" in authority else authority.lower()
 
 
+def shown_address(text: str) -> str:
+    """An address as it may be shown: without a password or a token that somebody put into it.
+
+    >>> shown_address("https://user:secret@host/path?token=secret")
+    "'https://...@host/path?...'"
+    """
+    text = re.sub(r"//[^/]*@", "//...@", text)
+    return shown(re.sub(r"([?#]).*", r"\1...", text, flags=re.DOTALL))
+
+
 def is_loopback(authority: str) -> bool:
     """Whether ``host[:port]`` names this machine.
 
@@ -86,7 +96,9 @@ class MetadataUrl:
         parts = re.fullmatch(r"http://([a-z0-9.]+(?::[0-9]{1,5})?)/?", text)
         if not parts or not (host_of(parts[1]) == _METADATA_HOST or is_loopback(parts[1])):
             raise ImgsecError(
-                INVALID_OPTION(f"{shown(text)} is not a metadata service: http://{_METADATA_HOST}")
+                INVALID_OPTION(
+                    f"{shown_address(text)} is not a metadata service: http://{_METADATA_HOST}"
+                )
             )
         return cls(text.rstrip("/"))
 
@@ -119,7 +131,7 @@ class ServiceUrl:
             parts = urlsplit(text)
             port = parts.port
         except ValueError as error:
-            raise ImgsecError(INVALID_OPTION(f"{shown(text)} is not an address")) from error
+            raise ImgsecError(INVALID_OPTION(f"{shown_address(text)} is not an address")) from error
         well_formed = (
             parts.scheme in ("https", "http")
             and parts.hostname
@@ -130,10 +142,12 @@ class ServiceUrl:
         )
         if not well_formed:
             raise ImgsecError(
-                INVALID_OPTION(f"{shown(text)} is not an address such as https://host[:port]")
+                INVALID_OPTION(
+                    f"{shown_address(text)} is not an address such as https://host[:port]"
+                )
             )
         if parts.scheme == "http" and not is_loopback(parts.netloc):
-            raise ImgsecError(INSECURE_ADDRESS(f"{shown(text)} is not https"))
+            raise ImgsecError(INSECURE_ADDRESS(f"{shown_address(text)} is not https"))
         path = parts.path.rstrip("/").removesuffix(strip).rstrip("/")
         return cls(f"{parts.scheme}://{parts.netloc}{path}")
 
@@ -169,7 +183,7 @@ class SignatureAddress:
             return cls(str(ServiceUrl.parse(text, strip="")))
         if scheme != "file" or not path or "\0" in path or (separator and path[0] != "/"):
             hint = "Give a folder, or an https address."
-            text = f"{shown(text)} is no place for signatures"
+            text = f"{shown_address(text)} is no place for signatures"
             raise ImgsecError(INVALID_OPTION(text, hint=hint))
         return cls(path.rstrip("/") or "/", path.rstrip("/") or "/")
 

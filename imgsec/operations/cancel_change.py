@@ -13,26 +13,23 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from imgsec.domain.keys import (
+    PREDECESSOR_SUFFIX,
     RETIRED_PREFIX,
     REVOKED_PREFIX,
     SPARE_PREFIX,
+    SUCCESSOR_SUFFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
     is_key_name,
-    is_passing_name,
+    is_mark,
     marked,
 )
 from imgsec.domain.policy import KeySecret
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, passed
 from imgsec.errors import ImgsecError, KeyNotFound
-from imgsec.operations.published_keys import (
-    find_published,
-    republish,
-    require_all_ours,
-    take_back_revoked,
-)
+from imgsec.operations.published_keys import find_published, require_all_ours
 from imgsec.operations.rotate_key import Rotated, show_rotation
 from imgsec.operations.signing_key import (
     described_key,
@@ -46,6 +43,7 @@ from imgsec.operations.succession import (
     find_pair,
     free_mark,
     move_alias_back,
+    publish_keys,
     put_right,
     read_reference,
     require_named,
@@ -129,9 +127,6 @@ def cancel_change(wanted: Cancellation, site: Site) -> Rotated:
         changes += _named_again(wanted, move, site)
     changes += move_alias_back(alias, site)
     changes += _published(move, site, with_new=False)
-    keys = [key.fingerprint for key in (move.old_key, move.new_key) if key is not None]
-    now = site.clock.now()
-    changes += take_back_revoked(keys, site.place, kms, site.keyring, now=now)
     tidy_up(alias, alias.successor, move.spent, kms)
     changes.append(Change(f"kms://{alias.successor}", "taken-back"))
     notes = [] if move.spent is not None else [_somebody_elses(alias, move.new)]
@@ -169,7 +164,8 @@ def _put_right(wanted: Cancellation, site: Site) -> tuple[Change, ...]:
     said = read_reference(wanted.reference, site.place)
     named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
     held = find_or_none(kms, str(alias))
-    if held is None and named is not None and (others := _own_aliases(alias, named)):
+    is_free = held is None or marked(RETIRED_PREFIX, held.aliases) is not None
+    if is_free and named is not None and (others := _own_aliases(alias, named)):
         text = f"the KMS has no key {alias}; the key that is named here is {', '.join(others)}"
         raise ImgsecError(KEY_NOT_FOUND(text, hint="Give that alias."))
     for meant in (held, named):
@@ -217,9 +213,10 @@ def _reinstated(wanted: Cancellation, named: StoredKey | None, site: Site) -> tu
 
 
 def _own_aliases(alias: KeyAlias, stored: StoredKey) -> list[str]:
-    """By which other names the key is a signing key of its own."""
-    names = [name for name in stored.aliases if is_key_name(name) and not is_passing_name(name)]
-    return [name for name in names if name != str(alias)]
+    """Which other aliases it is the signing key of, or was, or is to be."""
+    names = [name for name in stored.aliases if is_key_name(name) and not is_mark(name)]
+    bases = [name.removesuffix(SUCCESSOR_SUFFIX).removesuffix(PREDECESSOR_SUFFIX) for name in names]
+    return [base for base in dict.fromkeys(bases) if base != str(alias)]
 
 
 def _without_orphans(alias: KeyAlias, site: Site) -> list[Change]:
@@ -266,7 +263,7 @@ def _cleared(wanted: Cancellation, held: StoredKey | None, site: Site) -> list[C
         if key.fingerprint in secret.fingerprints and later:
             keyring.import_public_keys(secret.content)
             rest = [one for one in secret.fingerprints if one not in later]
-            changes.append(republish(secret, rest, place, keyring, now=site.clock.now()))
+            changes += publish_keys(secret, rest, site)
     said = read_reference(wanted.reference, place)
     named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
     spent = marked(RETIRED_PREFIX, named.aliases) if named else None
@@ -360,13 +357,12 @@ def _published(move: _Move, site: Site, *, with_new: bool) -> list[Change]:
     new, old = move.new_key, move.old_key.fingerprint
     if new is None or move.is_renewal:
         return []
-    changes = []
+    changes: list[Change] = []
     for secret in find_published(site.place, site.keyring):
         held = secret.fingerprints
         if new.fingerprint not in held or (with_new and old in held):
             continue
         site.keyring.import_public_keys(secret.content)
         rest = [one for one in held if one != old and (with_new or one != new.fingerprint)]
-        now = site.clock.now()
-        changes.append(republish(secret, [old, *rest], site.place, site.keyring, now=now))
+        changes += publish_keys(secret, [old, *rest], site)
     return changes

@@ -165,6 +165,8 @@ def republish(
     Raises `ImgsecError` (key-unreadable) if a verifier that reads a key today would not read it
     then, and what the sink raises.
     """
+    if not fingerprints:
+        raise ValueError("a Secret without any key would tell nothing")
     content = keyring.export_block(fingerprints)
     held = set(secret.fingerprints)
     require_readable(content, [one for one in fingerprints if one not in held], keyring, now=now)

@@ -18,7 +18,6 @@ from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.operations.published_keys import (
     find_published,
-    republish,
     require_all_ours,
     take_back_revoked,
 )
@@ -31,6 +30,7 @@ from imgsec.operations.succession import (
     mark_predecessor,
     move_alias,
     other_names,
+    publish_keys,
     read_reference,
     require_able,
     require_named,
@@ -115,7 +115,6 @@ def renew_key(renewal: Renewal, site: Site) -> Renewed:
         pair = find_pair(renewal.alias, site.kms)
         _require_unrevoked(run, pair, key)
         _publish(run, pair, key)
-        _require_unrevoked(run, pair, key)
         require_able(renewal.alias, renewal.reference, site)
         mark_predecessor(renewal.alias, pair, site)
         _name(run, pair.new, key)
@@ -216,9 +215,8 @@ def _publish(run: _Run, pair: Pair, key: PublicKey) -> None:
         raise ImgsecError(KEY_UNPUBLISHED(f"no Secret here holds the public half of {fingerprint}"))
     for secret in secrets:
         site.keyring.import_public_keys(secret.content)
-        run.changes.append(
-            republish(secret, secret.fingerprints, site.place, site.keyring, now=site.clock.now())
-        )
+        run.changes += publish_keys(secret, secret.fingerprints, site)
+    _require_unrevoked(run, pair, key)
     if pair.new is None:
         _name(run, pair.old, key)
 
@@ -230,13 +228,14 @@ def _require_unrevoked(run: _Run, pair: Pair, key: PublicKey) -> None:
     """
     site, fingerprint = run.site, key.fingerprint
     mark = KeyAlias.revoked(fingerprint)
-    if pair.new is None or (revoked := find_or_none(site.kms, str(mark))) is None:
+    if (revoked := find_or_none(site.kms, str(mark))) is None:
         return
-    if revoked.id != pair.new.id:
+    if pair.new is not None and revoked.id != pair.new.id:
         site.kms.add_alias(pair.new.id, str(KeyAlias.revoked(fingerprint, pair.new.id)))
     now = site.clock.now()
     take_back_revoked([fingerprint], site.place, site.kms, site.keyring, now=now)
-    hint = f"imgsec keys rotate {run.renewal.alias} --cancel"
+    how = "--cancel" if pair.new else f"--fingerprint {fingerprint}"
+    hint = f"imgsec keys rotate {run.renewal.alias} {how}"
     raise ImgsecError(KEY_REVOKED(f"key {fingerprint} was revoked just now", hint=hint))
 
 

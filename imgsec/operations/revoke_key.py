@@ -135,11 +135,7 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
         except ImgsecError as error:
             reasons.append(error.reason)
 
-    copies, halves = _copies(key, stored, site)
-    for copy in copies:
-        take(partial(_marked, key, copy, site))
-    for public in halves:
-        take(partial(_marked, key, public, site, suffix=PUBLIC_ALIAS_SUFFIX))
+    _mark_copies(key, stored, site, take)
     # Read again: a run at the same time may have changed them before it could see the mark.
     for secret in find_published(site.place, site.keyring):
         if key.fingerprint in secret.fingerprints:
@@ -164,6 +160,23 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
         notes.append(Note("nothing-looked-at", text))
     verdict = because(*dict.fromkeys(reasons), notes=notes) if reasons else passed(*notes)
     return Revoked(key, verdict, tuple(changes), images, running)
+
+
+def _mark_copies(
+    key: PublicKey,
+    stored: StoredKey,
+    site: Site,
+    take: Callable[[Callable[[], Change]], None],
+) -> None:
+    """Twice: a renewal at the same time may have made one more before it could see the mark."""
+    done: set[str] = set()
+    for _ in range(2):
+        copies, halves = _copies(key, stored, site)
+        suffixes = [*((copy, "") for copy in copies), *((h, PUBLIC_ALIAS_SUFFIX) for h in halves)]
+        for copy, suffix in suffixes:
+            if copy.id not in done:
+                done.add(copy.id)
+                take(partial(_marked, key, copy, site, suffix=suffix))
 
 
 def _published_without(key: PublicKey, secret: PublishedSecret, site: Site) -> Change:

@@ -32,7 +32,6 @@ from imgsec.operations.preview_policy import images_that_need
 from imgsec.operations.published_keys import (
     PublishedSecret,
     find_published,
-    republish,
     require_all_ours,
     take_back_revoked,
 )
@@ -52,6 +51,7 @@ from imgsec.operations.succession import (
     mark_predecessor,
     move_alias,
     other_names,
+    publish_keys,
     read_reference,
     require_able,
     require_named,
@@ -226,7 +226,8 @@ def _gone_on(run: _Run, view: _View, verdict: Verdict) -> tuple[_View, Verdict]:
                     return view, verdict
                 view = _look_now(run)  # much time may have passed since
                 _require_unrevoked(run, view)
-                run.changes += _unpublish(run, view)
+                if view.stage is Stage.SWITCHED:
+                    run.changes += _unpublish(run, view)
             case Stage.RETIRING:
                 _tidy_up(run)
             case _:
@@ -483,8 +484,9 @@ def _import_published(secrets: Iterable[PublishedSecret], keyring: Keyring) -> N
 
 
 def _republished(run: _Run, secret: PublishedSecret, wanted: Iterable[Fingerprint]) -> Change:
-    site = run.site
-    return republish(secret, list(wanted), site.place, site.keyring, now=site.clock.now())
+    change, *further = publish_keys(secret, list(wanted), run.site)
+    run.changes += further
+    return change
 
 
 def _both(view: _View) -> tuple[StoredKey, PublicKey]:
@@ -578,13 +580,11 @@ def _unpublish(run: _Run, view: _View) -> list[Change]:
     """Publish what is left without the old key."""
     _import_published(view.secrets, run.site.keyring)
     gone = view.old.fingerprint if view.old is not None else None
-    changes = [
+    return [
         _republished(run, secret, [one for one in secret.fingerprints if one != gone])
         for secret in view.secrets
         if gone in secret.fingerprints
     ]
-    _without_revoked(run, view)
-    return changes
 
 
 def _tidy_up(run: _Run) -> None:

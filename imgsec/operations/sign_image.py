@@ -6,7 +6,7 @@ In place: no manifest and no tag is written, so that nobody's push can be revert
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -16,13 +16,19 @@ from imgsec.domain.keys import Fingerprint
 from imgsec.domain.manifest import ManifestContent, is_same_platform
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.report import ImageReport, SignedImage
-from imgsec.domain.signature import SimpleSigningPayload
+from imgsec.domain.signature import SIGNATURES_MAX, OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import own_platform, require_same_digest
-from imgsec.operations.verify_image import check_signatures
+from imgsec.operations.verify_image import judge_opened, open_signature
 from imgsec.ports import Clock, Keyring, Manifest, Registry, SigningRegistry
-from imgsec.reasons import INVALID_OPTION, PLATFORM_MISSING, PUSHED_UNSIGNED
+from imgsec.reasons import (
+    INVALID_OPTION,
+    PLATFORM_MISSING,
+    PUSHED_UNSIGNED,
+    TOO_MANY_SIGNATURES,
+    Reason,
+)
 
 # Seconds between attempts to read a signature back. A registry may take a moment to show what it
 # has taken: one on an object store, or one in which another run writes the same manifest just now.
@@ -142,13 +148,11 @@ class _Claim:
         payload = SimpleSigningPayload(self.name.tagged_name, self.where.digest, CREATOR, made)
         return keyring.sign_message(payload.serialize(), signer)
 
-    def check(
-        self, signatures: tuple[bytes, ...], signer: Fingerprint, keyring: Keyring
-    ) -> Verdict | None:
+    def check(self, opened: Sequence[OpenPGPMessage | Reason]) -> Verdict | None:
         """Why none of the signatures counts; None if one does."""
         if self.where.digest is None:
             raise ValueError(f"{self.where} has no digest")
-        found = check_signatures(self.name.at(self.where.digest), signatures, keyring, signer)
+        found = judge_opened(self.name.at(self.where.digest), opened)
         return found if isinstance(found, Verdict) else None
 
 
@@ -186,11 +190,17 @@ def _with_other_host(name: ImageReference) -> ImageReference:
 def _unsigned(
     claims: Iterable[_Claim], signer: Fingerprint, registry: Registry, keyring: Keyring
 ) -> dict[_Claim, Verdict]:
-    """Those without a signature that counts, each with the verdict that says why."""
-    found = {}
+    """Those without a signature that counts, each with the verdict that says why.
+
+    Raises `ImgsecError` (too-many-signatures) where one more would keep verifiers from reading any.
+    """
+    found: dict[_Claim, Verdict] = {}
     for where, group in groupby(claims, key=lambda claim: claim.where):
         signatures = registry.fetch_signatures(where)
-        for claim in group:
-            if (verdict := claim.check(signatures, signer, keyring)) is not None:
-                found[claim] = verdict
+        opened = [open_signature(one, keyring, [signer]) for one in signatures]
+        missing = {claim: verdict for claim in group if (verdict := claim.check(opened))}
+        if len(signatures) + len(missing) > SIGNATURES_MAX:
+            text = f"{where.canonical_name} carries {len(signatures)} signatures, and would get"
+            raise ImgsecError(TOO_MANY_SIGNATURES(f"{text} {len(missing)} more"))
+        found |= missing
     return found

@@ -10,7 +10,7 @@ it is there the move can be taken back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from imgsec.domain.keys import (
@@ -27,7 +27,12 @@ from imgsec.domain.policy import KeyReference, KeySecret
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError, KeyExists
-from imgsec.operations.published_keys import PublishingPlace
+from imgsec.operations.published_keys import (
+    PublishedSecret,
+    PublishingPlace,
+    republish,
+    take_back_revoked,
+)
 from imgsec.operations.signing_key import (
     PUBLIC_PART,
     REVOCATION_PART,
@@ -109,6 +114,15 @@ def has_moved(alias: KeyAlias, kms: KeyReader) -> bool:
         if target is not None and (held is None or held.id != target.id):
             return False
     return True
+
+
+def publish_keys(
+    secret: PublishedSecret, fingerprints: Sequence[Fingerprint], site: Site
+) -> list[Change]:
+    """Let a Secret hold these keys, none of them as a good one that was revoked meanwhile."""
+    place, keyring, now = site.place, site.keyring, site.clock.now()
+    change = republish(secret, fingerprints, place, keyring, now=now)
+    return [change, *take_back_revoked(fingerprints, place, site.kms, keyring, now=now)]
 
 
 def require_named(

@@ -68,9 +68,15 @@ def check_signatures(
 
     One good signature by one of these keys is enough, as for every verifier of simple signing.
     """
+    return judge_opened(image, (open_signature(one, keyring, signers) for one in signatures))
+
+
+def judge_opened(
+    image: ImageReference, opened: Iterable[OpenPGPMessage | Reason]
+) -> VerifiedImage | Verdict:
+    """The same, of signatures that were opened already."""
     reasons: list[Reason] = []
-    for signature in signatures:
-        message = _opened(signature, keyring, signers)
+    for message in opened:
         if isinstance(message, Reason):
             reasons.append(message)
             continue
@@ -88,7 +94,7 @@ def check_signatures(
     return because(*dict.fromkeys(reasons))
 
 
-def _opened(
+def open_signature(
     signature: bytes, keyring: Keyring, signers: Sequence[Fingerprint]
 ) -> OpenPGPMessage | Reason:
     """What the first of the keys that made this signature opens, else what the last one says."""

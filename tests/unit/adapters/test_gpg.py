@@ -639,3 +639,9 @@ def test_ended_key_signs_nothing(keyring: GpgKeyring, cast: Cast) -> None:
     keyring.import_secret_key(SecretBytes(secret))
     with refused("key-unusable"):
         keyring.sign_message(b"{}", Fingerprint.parse(cast.ended))
+
+
+def test_nothing_is_exported_where_nothing_is_named(keyring: GpgKeyring) -> None:
+    """gpg itself would export all that it has."""
+    with pytest.raises(ValueError, match="everything"):
+        keyring.export_block([])

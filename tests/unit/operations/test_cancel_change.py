@@ -388,11 +388,14 @@ def cancel_as(name: str, town: Town, sink: FakeSink) -> Rotated:
     return cancel_change(Cancellation(KeyAlias(name), REFERENCE), town.site(place=sink))
 
 
-@pytest.mark.parametrize("is_behind", [False, True])
-def test_mistyped_alias_changes_nothing(is_behind: bool) -> None:
+@pytest.mark.parametrize("kind", ["beside", "switched elsewhere", "behind"])
+def test_mistyped_alias_changes_nothing(kind: str) -> None:
     town, sink = prepared(), FakeSink()
     sink.documents = copy.deepcopy(town.sink.documents)
-    if is_behind:
+    if kind == "switched elsewhere":
+        town.rotate(switch=NOW_AT_ONCE)
+        town.clock.at += 600
+    if kind == "behind":
         all_at_once(town)
         town.clock.at += 600
     keys, documents = dict(town.kms.keys), copy.deepcopy(sink.documents)

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -399,6 +399,16 @@ def good_ones(sink: FakeSink) -> set[Fingerprint]:
     return {key.fingerprint for key in keys if not key.is_revoked}
 
 
+def signing_now(town: Town) -> Fingerprint | None:
+    """What the alias leads to; None while it moves, and for a key that is revoked."""
+    try:
+        return town.signs_by_alias()
+    except ImgsecError as error:
+        if error.reason.code != "key-revoked":
+            raise
+        return None
+
+
 def interleaved(
     town: Town, moment: int, first: Callable[[], object], second: Callable[[], object]
 ) -> None:
@@ -450,6 +460,21 @@ def test_rotation_does_not_undo_a_revocation(
     interleaved(town, moment, first, second)
     if f"revoked-{fingerprint}" in town.kms.names:
         assert fingerprint not in good_ones(town.sink)
+
+
+@pytest.mark.parametrize("moment", range(1, 60))
+@pytest.mark.parametrize("until", [UNTIL, NOW + timedelta(days=30)])
+@pytest.mark.parametrize("is_within", [True, False])
+def test_renewal_does_not_undo_a_revocation(moment: int, until: datetime, is_within: bool) -> None:
+    """Neither one that makes a copy, nor one that only publishes the key."""
+    town = alone()
+    renewed = lambda: town.renew(until)  # noqa: E731
+    revoked = lambda: town.revoke(accept_lockout=True)  # noqa: E731
+    first, second = (renewed, revoked) if is_within else (revoked, renewed)
+    interleaved(town, moment, first, second)
+    if f"revoked-{SIGNER}" in town.kms.names:
+        assert good_ones(town.sink) == set()
+        assert signing_now(town) is None
 
 
 @pytest.mark.parametrize("moment", range(1, 30))

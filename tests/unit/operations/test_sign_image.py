@@ -251,3 +251,17 @@ def test_platform_of_a_single_image_is_looked_at(registry: FakeRegistry) -> None
     assert sign(registry, platforms=("linux/amd64",)).is_new is True
     with refused("platform-missing"):
         sign(registry, platforms=("linux/arm64",))
+
+
+def test_signature_too_many_is_not_stored(registry: FakeRegistry) -> None:
+    """One more, and no verifier would read any of them."""
+    image = registry.push(NAME)
+    assert image.digest is not None
+    held = [message(f"r.example/team/app:v{n}", image.digest) for n in range(127)]
+    registry.signatures[image.canonical_name] = held
+    with refused("too-many-signatures"):
+        sign(registry, further=names("r.example/team/app:more"))
+    assert registry.stored == []
+    sign(registry)
+    assert len(registry.signatures[image.canonical_name]) == 128
+    assert sign(registry).is_new is False
