@@ -300,7 +300,7 @@ def test_workers_that_are_ended_leave_nothing_and_what_they_signed(
     repository = names[3][0].partition("/")[2].rpartition(":")[0]
     bench.fault("registry", "hang", path=f"/v2/{repository}/manifests/")
     run = ("sign-image", "--key", key.location, "--images-file", listed, "--workers", "2")
-    done = bench.imgsec(*run, "--timeout", "8").expect(3, "timeout")
+    done = bench.imgsec(*run, "--timeout", "15").expect(3, "timeout")
     outcomes = [one["outcome"] for one in done.json["images"]]
     assert outcomes == ["pass", "pass", "pass", "undecided", "pass"]
     assert bench.leftovers() == []

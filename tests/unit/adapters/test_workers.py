@@ -27,13 +27,17 @@ def test_every_task_is_done_once_by_so_many_processes() -> None:
     assert len(pids) <= 3
 
 
-def test_results_come_as_they_are_done() -> None:
-    def work(_: int, seconds: float) -> float:
-        time.sleep(seconds)
-        return seconds
+def test_results_come_as_they_are_done(tmp_path: Path) -> None:
+    def work(_: int, task: str) -> str:
+        if task == "waits":
+            while not (tmp_path / "goes").exists():
+                time.sleep(0.01)
+        return task
 
-    with closing(in_workers(2, [1.5, 0.0, 0.0], work)) as done:
-        assert [result for _, result in done] == [0.0, 0.0, 1.5]
+    with closing(in_workers(2, ["waits", "one", "two"], work)) as done:
+        assert [next(done)[1], next(done)[1]] == ["one", "two"]
+        (tmp_path / "goes").touch()
+        assert list(done) == [(0, "waits")]
 
 
 def test_nothing_to_do_starts_nothing() -> None:
