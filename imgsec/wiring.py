@@ -7,10 +7,11 @@ and opens no private directory.
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -43,6 +44,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
+    from imgsec.adapters.registry_auth import AuthFile
 
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
@@ -65,18 +67,48 @@ class World:
 
     @cached_property
     def registry(self) -> RegistryClient:
+        return self._registry(self._http)
+
+    def separate_registry(self) -> RegistryClient:
+        """For a process that was forked: the same, with connections of its own.
+
+        `registry` must have been asked for before, since the auth file may be a pipe.
+        """
+        from imgsec.adapters._http import Http
+
+        return self._registry(Http(ca_file=self._ca_file))
+
+    def _registry(self, http: Http) -> RegistryClient:
         from imgsec.adapters.registry import RegistryClient
+
+        return RegistryClient(
+            http,
+            auth_file=self._auth_file,
+            realms=self._settings.auth_realms,
+            lookaside=self._lookaside(http),
+        )
+
+    @cached_property
+    def _auth_file(self) -> AuthFile | None:
         from imgsec.adapters.registry_auth import AuthFile
 
         path = self._auth_path()
-        return RegistryClient(
-            self._http,
-            auth_file=AuthFile.read(path) if path else None,
-            realms=self._settings.auth_realms,
-            lookaside=self._lookaside(),
-        )
+        return AuthFile.read(path) if path else None
 
-    def _lookaside(self) -> Lookaside | None:
+    @contextmanager
+    def alone_with(self, names: Iterable[str]) -> Iterator[None]:
+        """Keep the other processes of this run away from these digests."""
+        import hashlib
+
+        folder = self._directory.folder("locks")
+        with ExitStack() as stack:
+            for name in sorted(set(names)):  # in one order, or two would wait for each other
+                path = folder / hashlib.sha256(name.encode()).hexdigest()
+                file = stack.enter_context(path.open("ab"))
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _lookaside(self, http: Http) -> Lookaside | None:
         """Where signatures are kept for registries that keep none; None where none was named."""
         from imgsec.domain.hosts import SignatureAddress
 
@@ -92,7 +124,7 @@ class World:
         if staged is not None and (place.folder is not None or staged.folder is None):
             text = "--lookaside-staging is a folder, and goes with a --lookaside on the web"
             raise ImgsecError(INVALID_OPTION(text))
-        return Lookaside(self._http, place, staged)
+        return Lookaside(http, place, staged)
 
     @cached_property
     def scanner(self) -> Scanner:

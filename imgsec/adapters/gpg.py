@@ -430,7 +430,7 @@ def twin_keyrings(
         twins = []
         for number in range(count):
             try:
-                twin = keyring.twin(directory.folder(f"gpg{number}"), signer)
+                twin = keyring.twin(directory.folder(f"g{number}"), signer)
             except OSError as error:
                 text = f"gpg's home: {error.strerror}"
                 raise ImgsecError(STORAGE_UNAVAILABLE(text)) from None

@@ -11,13 +11,17 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
 WORKERS_MAX = 16
 _USUAL_MAX = 4  # more registries slow down than speed up; and a pod sees all cores of its node
 
+_SIGNALS = (
+    *(signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM),
+    *(signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU),
+)
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -51,7 +55,8 @@ def in_workers(
             process = context.Process(
                 target=_serve, args=(number, theirs, inherited, tasks, work), daemon=True
             )
-            process.start()
+            with _signals_blocked():  # until the worker has handlers of its own
+                process.start()
             theirs.close()
             connections[ours] = number
             processes.append(process)
@@ -81,6 +86,15 @@ def in_workers(
             connection.close()
 
 
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _hand_out(connection: Connection, waiting: Iterator[int], busy: dict[Connection, int]) -> None:
     for task in waiting:
         with suppress(OSError):  # its process is gone, which shows when it is read
@@ -97,9 +111,10 @@ def _serve(
     work: Callable[[int, Task], Result],
 ) -> None:
     """A worker's life: until its pipe is closed, also by the end of the one who forked it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells all; one decides
-    for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGALRM):
+    for one in _SIGNALS:
         signal.signal(one, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells all; one decides
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     for other in inherited:
         other.close()
     with suppress(EOFError, OSError):

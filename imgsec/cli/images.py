@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -57,16 +57,26 @@ def judge_safely(judge: Judge, image: ImageReference) -> ImageReport:
         return ImageReport(image, because(error.reason))
 
 
+MakeJudge = Callable[[], Judge]
+
+
 def spread(
-    images: Sequence[ImageReference], judges: Sequence[Judge]
-) -> Iterator[tuple[int, ImageReport]]:
-    """Each image's number and report as it is done, by one process for each of the judges."""
+    images: Sequence[ImageReference], makers: Sequence[MakeJudge]
+) -> Generator[tuple[int, ImageReport]]:
+    """Each image's number and report as it is done, by one process for each judge that is made.
+
+    makers: called in the process, so that no connection is shared.
+    """
     from imgsec.adapters.workers import in_workers
 
-    def work(worker: int, image: ImageReference) -> ImageReport:
-        return judge_safely(judges[worker], image)
+    made: list[Judge] = []
 
-    with closing(in_workers(len(judges), images, work)) as done:
+    def work(worker: int, image: ImageReference) -> ImageReport:
+        if not made:
+            made.append(makers[worker]())
+        return judge_safely(made[0], image)
+
+    with closing(in_workers(len(makers), images, work)) as done:
         for number, report in done:
             if report is None:
                 reason = TOOL_FAILED("the process that worked on it was ended")
@@ -75,10 +85,15 @@ def spread(
                 yield number, report
 
 
+def _in_turn(images: Sequence[ImageReference], judge: Judge) -> Generator[tuple[int, ImageReport]]:
+    for number, image in enumerate(images):
+        yield number, judge_safely(judge, image)
+
+
 def judge_each(
     command: str,
     images: Sequence[ImageReference],
-    judge: Judge | Sequence[Judge],
+    judge: Judge | Sequence[MakeJudge],
     notes: Callable[[], tuple[Note, ...]],
     say: Callable[[str], None] = lambda _: None,
 ) -> Answer:
@@ -92,16 +107,12 @@ def judge_each(
     late = TIMEOUT("the command reached its time limit")
     parts = [ImageReport(image, because(late)) for image in images]
     try:
-        done = (
-            enumerate(judge_safely(judge, image) for image in images)
-            if callable(judge)
-            else spread(images, judge)
-        )
-        for count, (number, part) in enumerate(done, start=1):
-            parts[number] = part
-            if len(images) > 1:
-                word = part.verdict.outcome.word
-                say(f"{word}: {images[number]} ({count} of {len(images)})")
+        with closing(_in_turn(images, judge) if callable(judge) else spread(images, judge)) as done:
+            for count, (number, part) in enumerate(done, start=1):
+                parts[number] = part
+                if len(images) > 1:
+                    word = part.verdict.outcome.word
+                    say(f"{word}: {images[number]} ({count} of {len(images)})")
     except DeadlineReached:
         pass  # what was done stands
     verdict = all_of(part.verdict for part in parts)

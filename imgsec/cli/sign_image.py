@@ -24,6 +24,7 @@ from imgsec.config import Settings
 
 if TYPE_CHECKING:
     from imgsec.adapters.gpg import GpgKeyring
+    from imgsec.adapters.registry import RegistryClient
     from imgsec.domain.reference import Digest, ImageReference
 
 KeyOpt = Annotated[
@@ -119,6 +120,9 @@ def sign_image(
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
+    from contextlib import nullcontext
+    from functools import partial
+
     from imgsec.cli.images import Judge, judge_each, named_images, workers_for
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.reference import Digest
@@ -151,20 +155,28 @@ def sign_image(
         count = workers_for(references, workers)
         with world.twin_keyrings(signer.fingerprint, count if count > 1 else 0) as twins:
 
-            def judge(keyring: GpgKeyring) -> Judge:
+            def judge(
+                registry: RegistryClient, keyring: GpgKeyring, alone: operation.Alone
+            ) -> Judge:
                 return lambda image: operation.sign_image(
                     image,
                     signer.fingerprint,
                     plan,
-                    registry=world.registry,
+                    registry=registry,
                     keyring=keyring,
                     clock=world.clock,
+                    alone=alone,
                 )
+
+            def worker(twin: GpgKeyring) -> Judge:
+                return judge(world.separate_registry(), twin, world.alone_with)
+
+            mine = judge(world.registry, world.keyring, lambda _: nullcontext())
 
             answer = judge_each(
                 "sign-image",
                 references,
-                [judge(twin) for twin in twins] or judge(world.keyring),
+                [partial(worker, twin) for twin in twins] or mine,
                 lambda: (*notes, *world.notes()),
                 progress(outputs),
             )

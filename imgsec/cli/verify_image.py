@@ -22,7 +22,7 @@ from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from imgsec.domain.reference import ImageReference
+    from imgsec.adapters.registry import RegistryClient
 
 KeyOpt = Annotated[
     str,
@@ -75,9 +75,9 @@ def verify_image(
 
     Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
     """
-    from imgsec.cli.images import judge_each, named_images, workers_for
+    from imgsec.cli.images import Judge, judge_each, named_images, workers_for
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
-    from imgsec.domain.report import ImageReport, VerifiedImage
+    from imgsec.domain.report import VerifiedImage
     from imgsec.operations import verify_image as operation
     from imgsec.operations.signing_key import expiry_notes, load_public_keys
     from imgsec.wiring import wire
@@ -92,16 +92,17 @@ def verify_image(
         for one in keys:  # before there are several processes
             keyring.export_public_key(one.fingerprint)
 
-        def judge(image: ImageReference) -> ImageReport:
-            return operation.verify_image(
-                image, keys, world.registry, keyring, now=world.clock.now()
+        def judge(registry: RegistryClient) -> Judge:
+            return lambda image: operation.verify_image(
+                image, keys, registry, keyring, now=world.clock.now()
             )
 
+        mine = judge(world.registry)
         count = workers_for(references, workers)
         answer = judge_each(
             "verify-image",
             references,
-            judge if count == 1 else [judge] * count,
+            mine if count == 1 else [lambda: judge(world.separate_registry())] * count,
             lambda: (*expiry_notes(world.clock.now(), *keys), *world.notes()),
             progress(outputs),
         )

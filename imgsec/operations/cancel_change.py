@@ -165,7 +165,8 @@ def _put_right(wanted: Cancellation, site: Site) -> tuple[Change, ...]:
     named = find_or_none(kms, said.kms_key_id) if said and said.kms_key_id else None
     held = find_or_none(kms, str(alias))
     is_free = held is None or marked(RETIRED_PREFIX, held.aliases) is not None
-    if is_free and named is not None and (others := _own_aliases(alias, named)):
+    is_its_own = named is not None and str(alias.predecessor) in named.aliases
+    if is_free and named and not is_its_own and (others := _own_aliases(alias, named)):
         text = f"the KMS has no key {alias}; the key that is named here is {', '.join(others)}"
         raise ImgsecError(KEY_NOT_FOUND(text, hint="Give that alias."))
     for meant in (held, named):

@@ -29,6 +29,9 @@ class PublishingPlace(ManifestSink, PublishedReader, Protocol):
     """A folder or a cluster: where public halves are published and found again."""
 
 
+_LOOKS_MAX = 5  # each further one for a revocation in the middle of the one before
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedSecret:
     """A Secret with public keys. content: as it is published; keys: all that can be read of it."""
@@ -114,21 +117,32 @@ def take_back_revoked(
     To be called after something was published. A revocation marks the key in the KMS first, and
     publishes then: so it is seen here, or it comes after what was published before this.
     """
-    revoked = set()
-    for fingerprint in dict.fromkeys(fingerprints):
-        mark = KeyAlias.revoked(fingerprint)
-        if (held := find_or_none(kms, str(mark))) is not None:
-            load_public_half(str(mark), held, kms, keyring)  # with its revocation
-            revoked.add(fingerprint)
-    if not revoked:
-        return ()
-    changes = []
-    for secret in find_published(place, keyring):
-        if any(key.fingerprint in revoked and not key.is_revoked for key in secret.keys):
+    changes: list[Change] = []
+    looked_at = set(fingerprints)
+    for _ in range(_LOOKS_MAX):
+        revoked = {one for one in looked_at if _is_marked(one, kms, keyring)}
+        stale = [
+            secret
+            for secret in (find_published(place, keyring) if revoked else ())
+            if any(key.fingerprint in revoked and not key.is_revoked for key in secret.keys)
+        ]
+        if not stale:
+            break
+        for secret in stale:
             keyring.import_public_keys(secret.content)
             rest = kept_without(secret.fingerprints, revoked, kms)
             changes.append(republish(secret, rest, place, keyring, now=now))
+            looked_at |= set(rest)
     return tuple(changes)
+
+
+def _is_marked(fingerprint: Fingerprint, kms: KeyReader, keyring: Keyring) -> bool:
+    """Whether the KMS calls the key revoked; the keyring has its revocation then."""
+    mark = str(KeyAlias.revoked(fingerprint))
+    if (held := find_or_none(kms, mark)) is None:
+        return False
+    load_public_half(mark, held, kms, keyring)
+    return True
 
 
 def kept_without(

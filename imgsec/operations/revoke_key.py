@@ -9,12 +9,14 @@ public half.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
 from imgsec.domain.keys import (
     PUBLIC_ALIAS_SUFFIX,
     RETIRED_PREFIX,
+    REVOCATION_ALIAS_SUFFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
@@ -25,7 +27,7 @@ from imgsec.domain.keys import (
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import Change, ImageReport, RunningImage
 from imgsec.domain.verdict import Note, Verdict, because, passed
-from imgsec.errors import ImgsecError, KeyNotFound
+from imgsec.errors import ImgsecError, KeyExists, KeyNotFound
 from imgsec.operations.preview_policy import images_that_need
 from imgsec.operations.published_keys import (
     PublishedSecret,
@@ -36,8 +38,10 @@ from imgsec.operations.published_keys import (
     republish,
     take_back_revoked,
 )
+from imgsec.operations.setup_signing_keys import REVOCATION_NAME
 from imgsec.operations.signing_key import (
     PUBLIC_PART,
+    REVOCATION_PART,
     SIGNING_PART,
     describe,
     described_key,
@@ -53,6 +57,7 @@ from imgsec.operations.verify_image import verify_image
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
     KEY_FINGERPRINT_MISMATCH,
+    KEY_NOT_FOUND,
     KEY_REVOKED,
     KEY_UNPUBLISHED,
     RUNNING_IMAGES_REFUSED,
@@ -102,7 +107,7 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
                 f"{revocation.name} is {key.fingerprint}, expected {revocation.fingerprint}"
             )
         )
-    certificate = _certificate(key, stored, site)
+    certificate, is_stored = _certificate(key, stored, site)
     published = find_published(site.place, site.keyring)
     secrets = [one for one in published if key.fingerprint in one.fingerprints]
     is_out_of_use = marked(RETIRED_PREFIX, stored.aliases) is not None
@@ -135,6 +140,8 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
         except ImgsecError as error:
             reasons.append(error.reason)
 
+    if not is_stored:  # first: whoever sees the mark needs the certificate
+        take(partial(_kept, key, stored, certificate, site))
     _mark_copies(key, stored, site, take)
     # Read again: a run at the same time may have changed them before it could see the mark.
     for secret in find_published(site.place, site.keyring):
@@ -222,17 +229,33 @@ def _depends(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.UNDECIDED or KEY_REVOKED.code in codes
 
 
-def _certificate(key: PublicKey, stored: StoredKey, site: Site) -> bytes:
-    """The certificate that was stored with the key; made now for a key that came without one."""
+def _kept(key: PublicKey, stored: StoredKey, certificate: bytes, site: Site) -> Change:
+    """Store a certificate that was made now beside the key. Raises `ImgsecError`."""
+    names = own_names("", stored)
+    if not names:
+        text = f"{stored.id} has no alias, beside which its revocation certificate could be kept"
+        raise ImgsecError(KEY_NOT_FOUND(text, hint="Give the key an alias in the KMS."))
+    alias = names[0] + REVOCATION_ALIAS_SUFFIX
+    description = describe(REVOCATION_PART, key.fingerprint)
+    with suppress(KeyExists):  # another run was faster
+        site.kms.store_key(
+            alias, SecretBytes(certificate), name=REVOCATION_NAME, description=description
+        )
+    return Change(f"kms://{alias}", "created")
+
+
+def _certificate(key: PublicKey, stored: StoredKey, site: Site) -> tuple[bytes, bool]:
+    """The certificate that was stored with the key, made now for one that came without; whether
+    it is stored."""
     try:
-        return fetch_revocation(stored, site.kms)
+        return fetch_revocation(stored, site.kms), True
     except KeyNotFound:
         _, payload = site.kms.fetch_key(stored.id)
     secret = site.keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     if secret.fingerprint != key.fingerprint:
         text = f"{stored.id} is {secret.fingerprint}, and its public half {key.fingerprint}"
         raise ImgsecError(KEY_FINGERPRINT_MISMATCH(text))
-    return site.keyring.make_revocation(key.fingerprint)
+    return site.keyring.make_revocation(key.fingerprint), False
 
 
 def _copies(

@@ -175,7 +175,8 @@ def setup_signing_keys(
             adopt=wanted.adopt,
         ),
     ]
-    if take_back_revoked([done.key.fingerprint], sink, kms, keyring, now=now):
+    if find_or_none(kms, str(KeyAlias.revoked(done.key.fingerprint))) is not None:
+        take_back_revoked([done.key.fingerprint], sink, kms, keyring, now=now)
         hint = f"Let another one take its place: imgsec keys rotate {wanted.alias}"
         raise ImgsecError(
             KEY_REVOKED(f"key {done.key.fingerprint} was revoked just now", hint=hint)

@@ -6,7 +6,8 @@ In place: no manifest and no tag is written, so that nobody's push can be revert
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -62,6 +63,7 @@ class SigningPlan:
 
 
 _PLAIN = SigningPlan()
+Alone = Callable[[Iterable[str]], AbstractContextManager[None]]
 
 
 def sign_image(
@@ -72,6 +74,7 @@ def sign_image(
     registry: SigningRegistry,
     keyring: Keyring,
     clock: Clock,
+    alone: Alone = lambda _: nullcontext(),
 ) -> ImageReport:
     """Sign what the reference names now, and everything that it lists.
 
@@ -88,7 +91,14 @@ def sign_image(
     manifest = registry.fetch_manifest(image)
     canonical = image.at(manifest.digest)
     signed = sign_manifest(
-        canonical, manifest, signer, plan, registry=registry, keyring=keyring, clock=clock
+        canonical,
+        manifest,
+        signer,
+        plan,
+        registry=registry,
+        keyring=keyring,
+        clock=clock,
+        alone=alone,
     )
     require_same_digest(canonical, registry)
     return ImageReport(image, passed(), signed)
@@ -103,18 +113,23 @@ def sign_manifest(
     registry: SigningRegistry,
     keyring: Keyring,
     clock: Clock,
+    alone: Alone = lambda _: nullcontext(),
 ) -> SignedImage:
     """Sign a manifest that was read, and what it lists, whatever its tag names now.
 
-    canonical: with the tag as which it is signed. Raises `ImgsecError` (tag-required,
-    platform-missing, pushed-unsigned) and what the ports raise.
+    canonical: with the tag as which it is signed. alone: keeps others of this run away from the
+    digests meanwhile, for whom there would be room, or something missing, else. Raises
+    `ImgsecError` (tag-required, platform-missing, too-many-signatures, pushed-unsigned) and what
+    the ports raise.
     """
     names = plan.names(canonical)
     digests = _digests(canonical, manifest, plan.platforms, registry)
     claims = [_Claim(canonical.at(digest), name) for digest in digests for name in names]
-    if missing := _unsigned(claims, signer, registry, keyring):
+    with alone([claim.where.lookaside_path for claim in claims]):
+        missing = _unsigned(claims, signer, registry, keyring)
         for claim in missing:
             registry.store_signature(claim.where, claim.sign(signer, keyring, clock))
+    if missing:
         still = _unsigned(missing, signer, registry, keyring)
         for seconds in READ_BACK_WAITS:
             if not still:

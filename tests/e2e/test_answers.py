@@ -16,19 +16,19 @@ from tests.conftest import Bench, SigningKey
 
 def test_time_limit_keeps_what_was_judged(bench: Bench, key: SigningKey) -> None:
     """Images before the one that hangs keep their verdicts, and a refusal stays one."""
-    unsigned, _ = bench.push(bench.repository())
-    hanging, _ = bench.push(bench.repository())
+    unsigned, hanging, later = (bench.push(bench.repository())[0] for _ in range(3))
     path = hanging.partition("/")[2].partition(":")[0]
     bench.fault("registry", "hang", path=path)
     done = bench.imgsec(
-        *("verify-image", unsigned, hanging, unsigned, "--key", key.location, "--timeout", "6")
+        *("verify-image", unsigned, hanging, later, "--key", key.location),
+        *("--timeout", "6", "--workers", "1"),
     )
     done.expect(1, "signature-missing", "timeout")
     outcomes = [(image["image"], image["outcome"]) for image in done.json["images"]]
     assert outcomes == [
         (unsigned, "refused"),
         (hanging, "undecided"),
-        (unsigned, "undecided"),
+        (later, "undecided"),
     ]
 
 

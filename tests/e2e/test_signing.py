@@ -324,3 +324,30 @@ def test_signal_ends_the_workers_too(bench: Bench, key: SigningKey, number: int)
     assert process.wait(timeout=20) == 128 + number
     assert bench.leftovers() == []
     assert bench.processes() == []
+
+
+def test_workers_share_what_can_be_read_once(bench: Bench, key: SigningKey) -> None:
+    """A login from a pipe is there for each of them."""
+    names = [bench.push(bench.repository())[0] for _ in range(4)]
+    login = Path(bench.environment["REGISTRY_AUTH_FILE"]).read_text()
+    run = ("sign-image", *names, "--key", key.location, "--workers", "3")
+    bench.imgsec(*run, "--authfile", "/dev/stdin", stdin=login).expect(0)
+
+
+def test_workers_do_not_store_more_than_there_is_room_for(
+    plain: Bench, key: SigningKey, gpg: Gpg
+) -> None:
+    """Two names of one digest, and room for one signature: a second one would spoil all."""
+    name, digest = plain.push(plain.repository())
+    store = plain.folder / "store"
+    folder = store / f"{name.partition('/')[2].rpartition(':')[0]}@{digest.replace(':', '=')}"
+    folder.mkdir(parents=True)
+    theirs = gpg.sign(b"{}", gpg.make_key("somebody else"))
+    for number in range(1, 128):
+        (folder / f"signature-{number}").write_bytes(theirs)
+    other = f"{name}b"
+    plain.skopeo("copy", f"docker://{name}", f"docker://{other}")
+    run = ("--key", key.location, "--lookaside", store, "--workers", "2")
+    done = plain.imgsec("sign-image", name, other, *run).expect(3, "too-many-signatures")
+    assert sorted(one["outcome"] for one in done.json["images"]) == ["pass", "undecided"]
+    assert len(list(folder.iterdir())) == 128

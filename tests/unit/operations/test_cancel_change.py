@@ -446,3 +446,14 @@ def test_cancellation_while_the_new_key_is_made_leaves_nothing_in_the_way(moment
     town.clock.at += 30 * DAY
     town.rotate(next_key=Fingerprint("EF" * 20))
     assert town.stage is Stage.PUBLISHED
+
+
+def test_alias_that_is_nobodys_is_put_right_beside_one_of_the_operators_own() -> None:
+    town = alone()
+    town.kms.add_alias("id-0", "prod")
+    town.kms.add_alias("id-0", "release-old")
+    town.kms.remove_alias("id-0", "release")
+    town.clock.at += 600
+    town.cancel()
+    assert "release-old" not in town.kms.names
+    assert town.signs_by_alias() == town.signs_by_reference() == SIGNER

@@ -311,6 +311,11 @@ def test_key_without_a_certificate_gets_one_when_it_is_revoked() -> None:
     assert "release-revocation" not in town.kms.names
     assert town.revoke().verdict.passed
     assert accepted(town, SIGNER) == set()
+    assert "release-revocation" in town.kms.names  # or the next one would publish it as a good one
+    town.clock.at += DAY
+    with refused("key-revoked"):
+        town.renew(UNTIL)
+    assert good_ones(town.sink) == set()
 
 
 def test_retired_key_beside_it_does_not_hide_whose_place_it_was() -> None:
@@ -484,6 +489,22 @@ def test_two_revocations_do_not_undo_each_other(moment: int) -> None:
         town,
         moment,
         lambda: town.revoke(accept_lockout=True),
+        lambda: town.revoke(OTHER_SIGNER, "release-next", accept_lockout=True),
+    )
+    revoked = {one for one in (SIGNER, OTHER_SIGNER) if f"revoked-{one}" in town.kms.names}
+    assert not good_ones(town.sink) & revoked
+
+
+@pytest.mark.parametrize("moment", range(1, 40))
+def test_revocation_within_the_look_for_another_one_is_seen(moment: int) -> None:
+    """The first one was told elsewhere; the rotation makes up for it, and the second one comes."""
+    town, other = prepared(), FakeSink()
+    other.documents = copy.deepcopy(town.sink.documents)
+    town.revoke(sink=other, accept_lockout=True)
+    interleaved(
+        town,
+        moment,
+        lambda: town.rotate(switch=NOW_AT_ONCE, accept_lockout=True),
         lambda: town.revoke(OTHER_SIGNER, "release-next", accept_lockout=True),
     )
     revoked = {one for one in (SIGNER, OTHER_SIGNER) if f"revoked-{one}" in town.kms.names}
