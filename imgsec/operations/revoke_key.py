@@ -16,7 +16,6 @@ from functools import partial
 from imgsec.domain.keys import (
     PUBLIC_ALIAS_SUFFIX,
     RETIRED_PREFIX,
-    REVOCATION_ALIAS_SUFFIX,
     Fingerprint,
     KeyAlias,
     PublicKey,
@@ -57,7 +56,6 @@ from imgsec.operations.verify_image import verify_image
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
     KEY_FINGERPRINT_MISMATCH,
-    KEY_NOT_FOUND,
     KEY_REVOKED,
     KEY_UNPUBLISHED,
     RUNNING_IMAGES_REFUSED,
@@ -141,7 +139,7 @@ def revoke_key(revocation: Revocation, site: Site) -> Revoked:
             reasons.append(error.reason)
 
     if not is_stored:  # first: whoever sees the mark needs the certificate
-        take(partial(_kept, key, stored, certificate, site))
+        take(partial(_kept, key, certificate, site))
     _mark_copies(key, stored, site, take)
     # Read again: a run at the same time may have changed them before it could see the mark.
     for secret in find_published(site.place, site.keyring):
@@ -229,15 +227,14 @@ def _depends(verdict: Verdict) -> bool:
     return verdict.outcome is Outcome.UNDECIDED or KEY_REVOKED.code in codes
 
 
-def _kept(key: PublicKey, stored: StoredKey, certificate: bytes, site: Site) -> Change:
-    """Store a certificate that was made now beside the key. Raises `ImgsecError`."""
-    names = own_names("", stored)
-    if not names:
-        text = f"{stored.id} has no alias, beside which its revocation certificate could be kept"
-        raise ImgsecError(KEY_NOT_FOUND(text, hint="Give the key an alias in the KMS."))
-    alias = names[0] + REVOCATION_ALIAS_SUFFIX
+def _kept(key: PublicKey, certificate: bytes, site: Site) -> Change:
+    """Store a certificate that was made now, by a name that needs none of the key's own.
+
+    Raises `ImgsecError`.
+    """
+    alias = KeyAlias.revoked(key.fingerprint).revocation
     description = describe(REVOCATION_PART, key.fingerprint)
-    with suppress(KeyExists):  # another run was faster
+    with suppress(KeyExists):  # another run was faster: no other has that name
         site.kms.store_key(
             alias, SecretBytes(certificate), name=REVOCATION_NAME, description=description
         )

@@ -314,10 +314,16 @@ def _revoked(key: PublicKey, stored: StoredKey, kms: KeyReader, keyring: Keyring
 
 
 def fetch_revocation(stored: StoredKey, kms: KeyReader) -> bytes:
-    """The certificate that lies beside a signing key. Raises `KeyNotFound`."""
-    for name in own_names("", stored):
+    """The certificate that lies beside a signing key, or was kept when it was revoked.
+
+    Raises `KeyNotFound`.
+    """
+    names = [name + REVOCATION_ALIAS_SUFFIX for name in own_names("", stored)]
+    if (revoked := marked(REVOKED_PREFIX, stored.aliases)) is not None:
+        names.append(KeyAlias.revoked(revoked).revocation)
+    for name in dict.fromkeys(names):
         try:
-            return kms.fetch_key(name + REVOCATION_ALIAS_SUFFIX)[1].reveal()
+            return kms.fetch_key(name)[1].reveal()
         except KeyNotFound:
             continue
     raise KeyNotFound(
@@ -363,7 +369,20 @@ def load_keys_to_publish(
     if successor is not None and is_made_to_replace(alias, successor):
         with suppress(KeyNotFound), _malformed_at(location):  # it may be half made
             keys.append(load_public_half(location.name, successor, kms, keyring))
-    return tuple({key.fingerprint: key for key in keys}.values())
+    found = tuple({key.fingerprint: key for key in keys}.values())
+    for key in found:
+        _require_its_revocation(key, keyring)
+    return found
+
+
+def _require_its_revocation(key: PublicKey, keyring: Keyring) -> None:
+    """A copy of a revoked key must say so. Raises `ImgsecError` (key-revoked) if it would not."""
+    if not key.is_revoked:
+        return
+    (exported,) = keyring.inspect_public_keys(keyring.export_block([key.fingerprint]))
+    if not exported.is_revoked:
+        text = f"key {key.fingerprint} is revoked, and the certificate that says so is not there"
+        raise ImgsecError(KEY_REVOKED(text, hint="Revoke it again: imgsec keys revoke."))
 
 
 def own_names(requested: str, stored: StoredKey) -> list[str]:

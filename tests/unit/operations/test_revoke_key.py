@@ -24,6 +24,7 @@ from imgsec.operations.signing_key import (
     SIGNING_PART,
     KeyShelf,
     describe,
+    load_keys_to_publish,
     load_public_keys,
     load_signing_key,
 )
@@ -311,7 +312,9 @@ def test_key_without_a_certificate_gets_one_when_it_is_revoked() -> None:
     assert "release-revocation" not in town.kms.names
     assert town.revoke().verdict.passed
     assert accepted(town, SIGNER) == set()
-    assert "release-revocation" in town.kms.names  # or the next one would publish it as a good one
+    assert (
+        f"revoked-{SIGNER}-revocation" in town.kms.names
+    )  # or the next one would publish it as a good one
     town.clock.at += DAY
     with refused("key-revoked"):
         town.renew(UNTIL)
@@ -550,3 +553,16 @@ def test_place_that_went_another_way_is_brought_along() -> None:
     assert town.signs_by_reference(other) == third
     assert good_ones(other) == {third}
     assert [note.code for note in done.verdict.notes] == ["nothing-to-do"]
+
+
+def test_copy_of_a_revoked_key_that_would_not_say_so_is_not_given() -> None:
+    town = alone()
+    town.kms.add_alias("id-0", f"revoked-{SIGNER}")
+    where = KeyLocation("kms", "release")
+    keys = load_keys_to_publish(where, town.kms, town.keyring())
+    assert [key.is_revoked for key in keys] == [True]
+    del town.kms.keys["id-2"]
+    with refused("key-revoked"):
+        load_keys_to_publish(where, town.kms, town.keyring())
+    town.revoke(accept_lockout=True)
+    assert [key.is_revoked for key in load_keys_to_publish(where, town.kms, town.keyring())]
