@@ -82,6 +82,7 @@ def test_demo_prints_what_the_readme_shows_and_leaves_its_files(tmp_path: Path) 
     assert verdicts["sign-again"]["images"][0]["signature"]["new"] is False
 
 
+@pytest.mark.once
 def test_second_demo_into_the_same_folder_works(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     (folder / "manifests").mkdir(parents=True)

@@ -14,6 +14,7 @@ import yaml
 from tests.conftest import Bench, SigningKey
 
 
+@pytest.mark.once
 def test_time_limit_keeps_what_was_judged(bench: Bench, key: SigningKey) -> None:
     """Images before the one that hangs keep their verdicts, and a refusal stays one."""
     unsigned, hanging, later = (bench.push(bench.repository())[0] for _ in range(3))
@@ -61,6 +62,7 @@ def test_usage_error_is_written_where_the_report_was_asked_for(
     assert json.loads(report.read_text())["outcome"] == "usage"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "code"),
     [

@@ -17,6 +17,8 @@ from imgsec.sandbox.lifecycle import Sandbox, running_sandbox
 from tests.conftest import Bench, SigningKey
 from tests.support import CommandLine, Gpg
 
+pytestmark = pytest.mark.once
+
 SECRET = "portieris-image-signing-public-key.secret.yaml"
 
 
@@ -50,7 +52,6 @@ def test_one_key_is_shown_by_alias_and_by_id(bench: Bench, key: SigningKey) -> N
     bench.imgsec("keys", "show", "../x").expect(2, "invalid-alias")
 
 
-@pytest.mark.once
 def test_key_that_ends_soon_is_warned_of_everywhere(bench: Bench) -> None:
     alias = bench.alias()
     run = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*")
@@ -67,7 +68,6 @@ def test_key_that_ends_soon_is_warned_of_everywhere(bench: Bench) -> None:
         assert "key-expiring" in [note["code"] for note in notes], words
 
 
-@pytest.mark.once
 def test_key_without_its_public_half_is_listed_as_such(bench: Bench, gpg: Gpg) -> None:
     out, alias = bench.folder / "out", bench.alias()
     run = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*")
@@ -93,7 +93,6 @@ def test_key_that_set_up_publishes_is_accepted_by_all(bench: Bench, key: Signing
         assert found == {"portieris": "pass", "podman": "pass"}
 
 
-@pytest.mark.once
 def test_verifiers_that_differ_are_told_apart(bench: Bench, gpg: Gpg) -> None:
     rsa = gpg.make_key("rsa")
     modern = gpg.make_key("modern", "ed25519")
@@ -131,7 +130,6 @@ def test_verifiers_that_differ_are_told_apart(bench: Bench, gpg: Gpg) -> None:
     }
 
 
-@pytest.mark.once
 def test_answer_for_podman_is_what_real_skopeo_does(bench: Bench, gpg: Gpg) -> None:
     long_ago = ("--faked-system-time", "20200102T000000")
     gpg.run(*long_ago, "--quick-generate-key", "ended", "rsa2048", "sign", "1y")
@@ -186,7 +184,6 @@ def test_places_to_look_in_exclude_each_other(bench: Bench, key: SigningKey) -> 
     bench.imgsec("keys", "list", "--manifests", Path("/nowhere")).expect(2, "input-unreadable")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("passphrase", [None, "a pass phrase"])
 def test_certificate_that_set_up_stores_revokes_the_key(
     bench: Bench, gpg: Gpg, passphrase: str | None
@@ -229,7 +226,6 @@ def other(bench: Bench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ot
         yield Other(sandbox, bundle)
 
 
-@pytest.mark.once
 def test_place_that_refuses_the_token_gets_nothing(
     bench: Bench, key: SigningKey, other: Other
 ) -> None:
@@ -264,7 +260,6 @@ def test_key_is_copied_under_another_alias(bench: Bench, key: SigningKey) -> Non
     bench.imgsec(*wrong, "--fingerprint", "AB" * 20).expect(1, "key-fingerprint-mismatch")
 
 
-@pytest.mark.once
 def test_key_is_brought_to_another_instance(bench: Bench, key: SigningKey) -> None:
     host = bench.sandbox.identity.url("kms").removeprefix("https://")
     instance = bench.sandbox.environment["IMGSEC_SANDBOX_SECOND_KMS_INSTANCE"]
@@ -287,7 +282,6 @@ def test_key_is_brought_to_another_instance(bench: Bench, key: SigningKey) -> No
     assert [one["state"] for one in again.json["changes"]] == ["unchanged"] * 3
 
 
-@pytest.mark.once
 def test_new_place_may_have_a_credential_of_its_own(bench: Bench, key: SigningKey) -> None:
     alias, file = bench.alias(), bench.folder / "api-key"
     run = ("keys", "copy", "--from", key.location, "--to", f"kms://{alias}")
@@ -300,7 +294,6 @@ def test_new_place_may_have_a_credential_of_its_own(bench: Bench, key: SigningKe
     assert bench.keys(alias)[alias] == key.secret
 
 
-@pytest.mark.once
 def test_copy_never_replaces_another_key(bench: Bench, key: SigningKey, gpg: Gpg) -> None:
     file, alias = bench.folder / "key", bench.alias()
     file.write_bytes(gpg.secret(gpg.make_key("another")))
@@ -311,7 +304,6 @@ def test_copy_never_replaces_another_key(bench: Bench, key: SigningKey, gpg: Gpg
     assert bench.keys(alias) == before
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("uri", "code"),
     [
@@ -327,7 +319,6 @@ def test_place_that_is_none_is_refused(bench: Bench, uri: str, code: str) -> Non
     bench.imgsec("keys", "copy", "--from", "kms://release", "--to", uri).expect(2, code)
 
 
-@pytest.mark.once
 def test_token_is_not_sent_to_a_foreign_place(bench: Bench, key: SigningKey) -> None:
     place = "kms://kms.evil.example/0a1b2c3d-1234-4abc-8def-0123456789ab/release"
     run = ("keys", "copy", "--from", key.location, "--to", place)

@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Bench
 
+pytestmark = pytest.mark.once
+
 PASSPHRASE = "correct horse, battery 'staple' \u00e9"
 
 
@@ -63,7 +65,6 @@ def test_passphrase_comes_through_a_descriptor(bench: Bench, file: Path) -> None
     bench.imgsec("sign-image", name, "--key", f"kms://{alias}", *both).expect(2, "invalid-option")
 
 
-@pytest.mark.once
 @pytest.mark.parametrize("content", ["", "\n", " x", "x ", "two\nlines", "a\0b", "x" * 2000])
 def test_what_is_no_passphrase_is_refused(bench: Bench, content: str) -> None:
     file = bench.folder / "passphrase"

@@ -19,6 +19,8 @@ import yaml
 from tests.conftest import Bench
 from tests.support import Ended
 
+pytestmark = pytest.mark.once
+
 SECRET = "portieris-image-signing-public-key.secret.yaml"
 REFERENCE = "portieris-keys.secret.yaml"
 
@@ -147,7 +149,6 @@ def test_rotation_from_the_first_run_to_the_retired_key(cluster: Cluster) -> Non
     assert bench.leftovers() == []
 
 
-@pytest.mark.once
 def test_rotation_that_is_ended_while_the_alias_moves_is_finished(cluster: Cluster) -> None:
     """In between, whoever asks for the alias is told to wait; who reads the Secret is not."""
     bench = cluster.bench
@@ -178,7 +179,6 @@ def test_rotation_that_is_ended_while_the_alias_moves_is_finished(cluster: Clust
     assert bench.processes() == []
 
 
-@pytest.mark.once
 def test_image_that_nobody_vouches_for_keeps_the_old_key(cluster: Cluster) -> None:
     bench = cluster.bench
     unsigned, _ = bench.push(bench.repository())
@@ -220,7 +220,6 @@ def test_renewed_key_keeps_its_signatures(cluster: Cluster) -> None:
     assert {change["state"] for change in done["changes"]} == {"unchanged"}
 
 
-@pytest.mark.once
 def test_pipelines_have_the_reference_in_a_namespace_of_their_own(bench: Bench) -> None:
     alias, out = bench.alias(), bench.folder / "out"
     where = ("--key-reference-namespace", "pipelines", "--render", out)
@@ -236,7 +235,6 @@ def test_pipelines_have_the_reference_in_a_namespace_of_their_own(bench: Bench) 
     assert yaml.safe_load((out / REFERENCE).read_text()) != objects[REFERENCE]
 
 
-@pytest.mark.once
 def test_rotation_is_taken_back(cluster: Cluster) -> None:
     bench, (old_id, _) = cluster.bench, cluster.reference()
     before = cluster.sign()
@@ -260,7 +258,6 @@ def test_rotation_is_taken_back(cluster: Cluster) -> None:
     cluster.rotate("--cancel", "--switch", "now").expect(2, "invalid-option")
 
 
-@pytest.mark.once
 def test_new_key_that_leaked_is_revoked_and_the_old_one_signs_again(cluster: Cluster) -> None:
     bench, before = cluster.bench, cluster.sign()
     made = cluster.rotate("--switch", "now").expect(0).json["rotation"]["new"]
@@ -277,7 +274,6 @@ def test_new_key_that_leaked_is_revoked_and_the_old_one_signs_again(cluster: Clu
     assert done.json["images"][0]["signature"]["signer"] == cluster.first
 
 
-@pytest.mark.once
 def test_second_folder_is_brought_along_later(cluster: Cluster) -> None:
     """And what runs by its digest alone is signed again."""
     bench, other = cluster.bench, replace(cluster, folder=cluster.bench.folder / "other")
@@ -309,7 +305,6 @@ def test_second_folder_is_brought_along_later(cluster: Cluster) -> None:
             run.expect(1, "key-revoked")
 
 
-@pytest.mark.once
 def test_revoked_key_counts_nowhere(cluster: Cluster) -> None:
     bench = cluster.bench
     image = cluster.sign()
@@ -339,7 +334,6 @@ def test_revoked_key_counts_nowhere(cluster: Cluster) -> None:
     assert cluster.refused_by_skopeo(image, fresh) == [image]
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
@@ -373,7 +367,6 @@ def test_impossible_question_is_refused(
     bench.imgsec("keys", *words, "--render", bench.folder).expect(code, reason)
 
 
-@pytest.mark.once
 def test_place_is_a_folder_or_a_cluster(bench: Bench) -> None:
     words = ("keys", "rotate", "release", "--status")
     bench.imgsec(*words).expect(2, "invalid-option")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.conftest import Bench, SigningKey, traces_in
@@ -120,6 +121,7 @@ def test_vulnerable_image_is_refused_with_its_fixes(bench: Bench) -> None:
     assert all(reason["hint"].startswith("Upgrade ") for reason in done.json["reasons"])
 
 
+@pytest.mark.once
 def test_gate_waits_for_a_scan_that_has_not_finished(bench: Bench) -> None:
     for kind in ("slow-", "late-"):
         name, _ = bench.push(kind + bench.repository())

@@ -112,6 +112,7 @@ def test_policy_is_not_applied_when_something_that_runs_is_refused(
     assert "accepted-lockout" in [note["code"] for note in done.json["notes"]]
 
 
+@pytest.mark.once
 def test_image_of_a_registry_that_is_away_is_undecided(
     set_up: SetUp, cluster: Cluster, bench: Bench
 ) -> None:
