@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -167,18 +168,21 @@ def _put(folder: Path, number: int, content: bytes) -> bool:
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            return _put_without_link(target, content)
+            return _renamed_alone(Path(name), target)
         return True
     finally:
         Path(name).unlink(missing_ok=True)
 
 
-def _put_without_link(target: Path, content: bytes) -> bool:
-    """For mounted object storage, which has no second names for a file."""
+def _renamed_alone(new: Path, target: Path) -> bool:
+    """For mounted object storage, which has no second names for a file: one run at a time."""
+    descriptor = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with target.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        return False
-    target.chmod(_FILE_MODE)
+        with contextlib.suppress(OSError):  # it may have no locks either
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if target.exists():
+            return False
+        new.rename(target)
+    finally:
+        os.close(descriptor)
     return True
