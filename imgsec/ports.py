@@ -176,8 +176,10 @@ class Keyring(Protocol):
         Raises (key-unusable).
         """
 
-    def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
-        """The signed content if this primary key made the signature, else why it does not count."""
+    def open_message(
+        self, message: bytes, signers: Sequence[Fingerprint]
+    ) -> OpenPGPMessage | Reason:
+        """What was signed by one of these primary keys, else why it counts for nobody."""
 
 
 class Scanner(Protocol):

@@ -306,6 +306,12 @@ PLATFORM_MISSING = _kind(
     "The image is not there for a platform that was asked for.",
     "See what it lists with `imgsec resolve`; write a platform as linux/amd64.",
 )
+REQUIREMENT_UNSUPPORTED = _kind(
+    "requirement-unsupported",
+    Outcome.UNDECIDED,
+    "The signature policy wants something of the image that imgsec cannot judge.",
+    "Verify it with the tool that the policy is for; a requirement is never left out.",
+)
 SIGNATURE_STORE_MISSING = _kind(
     "signature-store-missing",
     Outcome.UNDECIDED,
@@ -401,6 +407,12 @@ PAYLOAD_MALFORMED = _kind(
     Outcome.REFUSED,
     "What was signed is not a strict simple-signing payload.",
     "Sign the image again with `imgsec sign-image`.",
+)
+POLICY_REJECTS = _kind(
+    "policy-rejects",
+    Outcome.REFUSED,
+    "The signature policy refuses every image of this scope.",
+    "Pull it from a place that the policy lets through, or add a scope for it.",
 )
 IDENTITY_MISMATCH = _kind(
     "identity-mismatch",

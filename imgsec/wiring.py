@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters._http import Http
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamCredential, IamTokens
+    from imgsec.adapters.image_folder import ImageFolder
     from imgsec.adapters.kms import Kms
     from imgsec.adapters.kubernetes import Kubectl
     from imgsec.adapters.lookaside import Lookaside
@@ -125,6 +126,15 @@ class World:
             text = "--lookaside-staging is a folder, and goes with a --lookaside on the web"
             raise ImgsecError(INVALID_OPTION(text))
         return Lookaside(http, place, staged)
+
+    def image_folder(self, folder: str) -> ImageFolder:
+        """An image that is in a folder instead of a registry."""
+        from imgsec.adapters.image_folder import ImageFolder
+
+        if self._settings.lookaside or self._settings.lookaside_staging:
+            text = "--image-dir holds the signatures too, and goes with no --lookaside"
+            raise ImgsecError(INVALID_OPTION(text))
+        return ImageFolder(Path(folder))
 
     @cached_property
     def scanner(self) -> Scanner:

@@ -21,6 +21,7 @@ from imgsec.reasons import (
 )
 
 KEY_FILE_MAX_BYTES = 256 * 1024  # ours; a large keyring export has a tenth of it
+POLICY_MAX_BYTES = 1 * 2**20  # ours; a signature policy that lists hundreds of scopes
 _FILE_MODE = 0o644
 
 

@@ -8,14 +8,17 @@ spells out a status line would stand beside the real ones; here they have a desc
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
 import signal
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,18 +28,19 @@ from imgsec.adapters._process import Tools, pipe_with, run, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes, Subkey
 from imgsec.domain.reference import shown
-from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
+from imgsec.domain.signature import (
+    PAYLOAD_MAX_BYTES,
+    SIGNATURE_MAX_BYTES,
+    MessageForm,
+    OpenPGPMessage,
+)
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
     KEY_CREATION_FAILED,
-    KEY_EXPIRED,
     KEY_MALFORMED,
-    KEY_REVOKED,
     KEY_UNUSABLE,
-    SIGNATURE_EXPIRED,
     SIGNATURE_INVALID,
     SIGNATURE_UNTRUSTED,
-    SIGNATURE_WEAK,
     STORAGE_UNAVAILABLE,
     TOOL_FAILED,
     Reason,
@@ -57,7 +61,14 @@ _NO_SPACE = "No space left on device"  # gpg's words for a full disk, in our loc
 _STATUS_MAX_BYTES = 64 * 1024
 _GPGV_EXIT_CODES = (0, 1, 2)  # good, bad, cannot check; anything else is no judgment
 _ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
-_WEAK_DIGESTS = {"1": "MD5", "2": "SHA-1", "3": "RIPEMD-160"}  # RFC 4880, 9.4
+_DIGESTS = {  # RFC 4880, 9.4
+    **{"1": "MD5", "2": "SHA1", "3": "RIPEMD160"},
+    **{"8": "SHA256", "9": "SHA384", "10": "SHA512", "11": "SHA224"},
+}
+_SIGNATURE_STATES = ("GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG")
+_SIGNATURE, _ONE_PASS, _COMPRESSED = 2, 4, 8  # RFC 4880, 4.3
+_COMPRESSIONS_MAX = 3
+_PEEK_BYTES = 4096
 # Its last word, in front of the cause, on input that holds no signature over embedded content.
 _NO_SIGNATURE = re.compile(rb"^gpgv: (?:verify signatures failed|can't hash datafile): ", re.M)
 _BINARY_DOCUMENT = "00"  # RFC 4880, 5.2.1: the class of a signature over a binary document
@@ -325,13 +336,32 @@ class GpgKeyring:
             )
         return completed.stdout
 
-    def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+    def open_message(
+        self, message: bytes, signers: Sequence[Fingerprint]
+    ) -> OpenPGPMessage | Reason:
         """See `imgsec.ports.Keyring`."""
+        if not signers:
+            raise ValueError("a signature is checked against at least one key")
         if len(message) > SIGNATURE_MAX_BYTES:
             return SIGNATURE_INVALID(f"a signature has {len(message)} bytes")
-        if not message or message[0] < 0x80:
-            return SIGNATURE_INVALID("a signature is not a binary OpenPGP message")
-        return self._gpgv(self._keyring_file(signer), message, signer)
+        form = form_of(message)
+        if form is None:
+            return SIGNATURE_INVALID("a signature is not a signed OpenPGP message")
+        found = self._gpgv(self._keyring_of(signers), message, signers)
+        return found if isinstance(found, Reason) else replace(found, form=form)
+
+    def _keyring_of(self, fingerprints: Sequence[Fingerprint]) -> Path:
+        """A file with all of these public keys; a keyring is one behind the other."""
+        if len(fingerprints) == 1:
+            return self._keyring_file(fingerprints[0])
+        parts = [self._keyring_file(one).read_bytes() for one in sorted(fingerprints, key=str)]
+        content = b"".join(parts)
+        path = self.home / f"{hashlib.sha256(content).hexdigest()}.gpg"
+        if not path.exists():
+            new = path.with_suffix(f".{os.getpid()}")  # a forked process may be at it, too
+            new.write_bytes(content)
+            new.replace(path)
+        return path
 
     def _keyring_file(self, fingerprint: Fingerprint) -> Path:
         """The binary public key in a file, which is what gpgv takes as a keyring; exported once."""
@@ -351,7 +381,9 @@ class GpgKeyring:
             raise ImgsecError(KEY_CREATION_FAILED(f"gpg did not export {listed}"))
         return content.encode("ascii") if isinstance(content, str) else bytes(content)
 
-    def _gpgv(self, keyring: Path, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+    def _gpgv(
+        self, keyring: Path, message: bytes, signers: Sequence[Fingerprint]
+    ) -> OpenPGPMessage | Reason:
         with (
             _bounded_pipe(_STATUS_MAX_BYTES) as (status_fd, status),
             _bounded_pipe(PAYLOAD_MAX_BYTES) as (content_fd, content),
@@ -374,7 +406,7 @@ class GpgKeyring:
         if broken or not judged or b"ERROR add_keyblock_resource" in status:
             # It always says something about its input; silence is a broken tool, not a refusal.
             raise ImgsecError(completed.failure())
-        return judge_status(bytes(status), bytes(content), signer)
+        return judge_status(bytes(status), bytes(content), signers)
 
     def end_agent(self) -> None:
         """End what gpg left running in this home; the key is gone from memory then.
@@ -484,11 +516,13 @@ def _all_end(home: Path) -> bool:
     return True
 
 
-def judge_status(status: bytes, content: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+def judge_status(
+    status: bytes, content: bytes, signers: Sequence[Fingerprint]
+) -> OpenPGPMessage | Reason:
     """Read gpgv's status lines; its exit code is 0 for expired and revoked keys, too.
 
-    Good is: exactly one signature, GOODSIG and VALIDSIG by this primary key, none of the bad words,
-    over exactly one binary document (GnuPG `doc/DETAILS`).
+    A message is: exactly one signature that fits, VALIDSIG and one word on its state, by one of
+    these primary keys, over exactly one document (GnuPG `doc/DETAILS`).
     """
     lines = [
         line[9:].split(" ")
@@ -496,30 +530,80 @@ def judge_status(status: bytes, content: bytes, signer: Fingerprint) -> OpenPGPM
         if line.startswith("[GNUPG:] ")
     ]
     words = [line[0] for line in lines]
-    for word, reason in (
-        ("REVKEYSIG", KEY_REVOKED(f"the signature's key {signer} is revoked")),
-        ("EXPKEYSIG", KEY_EXPIRED(f"the signature's key {signer} has ended")),
-        ("EXPSIG", SIGNATURE_EXPIRED("the signature is past its own end date")),
-        ("BADSIG", SIGNATURE_INVALID("the signature does not fit its content")),
-    ):
-        if word in words:
-            return reason
-    if "NO_PUBKEY" in words:
-        return SIGNATURE_UNTRUSTED("the signature was made by another key")
+    if "BADSIG" in words:
+        return SIGNATURE_INVALID("the signature does not fit its content")
     valid = [line for line in lines if line[0] == "VALIDSIG" and len(line) >= 11]
-    whole = (words.count("NEWSIG"), words.count("GOODSIG"), len(valid), words.count("PLAINTEXT"))
+    if "NO_PUBKEY" in words and words.count("NEWSIG") == 1:
+        return SIGNATURE_UNTRUSTED("the signature was made by another key")
+    states = [word for word in words if word in _SIGNATURE_STATES]
+    whole = (words.count("NEWSIG"), len(states), len(valid), words.count("PLAINTEXT"))
     if whole != (1, 1, 1, 1) or "ERRSIG" in words:
         return SIGNATURE_INVALID("the signature is not one message signed by one key")
     fields = valid[0]
-    if fields[10] != str(signer):
+    if fields[10] not in map(str, signers):
         return SIGNATURE_UNTRUSTED("the signature was made by another key")
-    if fields[8] in _WEAK_DIGESTS:
-        return SIGNATURE_WEAK(f"the signature rests on {_WEAK_DIGESTS[fields[8]]}")
-    if fields[9] != _BINARY_DOCUMENT:
-        return SIGNATURE_INVALID("the signature is not over a binary document")
     if len(content) > PAYLOAD_MAX_BYTES:
         return SIGNATURE_INVALID(f"the signed content has {len(content)} bytes")
-    return OpenPGPMessage(content, signer, datetime.fromtimestamp(int(fields[3]), UTC))
+    return OpenPGPMessage(
+        content,
+        signer=Fingerprint.parse(fields[10]),
+        signed_at=datetime.fromtimestamp(int(fields[3]), UTC),
+        made_by=Fingerprint.parse(fields[1]),
+        digest_algorithm=_DIGESTS.get(fields[8], f"digest algorithm {fields[8]}"),
+        is_binary=fields[9] == _BINARY_DOCUMENT,
+        has_expired=states == ["EXPSIG"],
+        key_has_ended=states == ["EXPKEYSIG"],
+        key_is_revoked=states == ["REVKEYSIG"],
+    )
+
+
+def form_of(message: bytes) -> MessageForm | None:
+    """How a message holds its signature; None for what is no signed message at all.
+
+    Go's OpenPGP reads less than GnuPG does, and decides by the first packet inside the compression
+    (RFC 4880, 4.2 and 5.6), so that one is looked at.
+    """
+    if message.startswith((b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN PGP SIGNED MESSAGE-----")):
+        return MessageForm.ARMOURED
+    tag, body = _first_packet(message)
+    for _ in range(_COMPRESSIONS_MAX):
+        if tag != _COMPRESSED:
+            break
+        tag, body = _first_packet(_decompressed(body))
+    return {
+        _ONE_PASS: MessageForm.ONE_PASS,
+        _SIGNATURE: MessageForm.SIGNATURE_FIRST,
+    }.get(tag)
+
+
+def _first_packet(message: bytes) -> tuple[int, bytes]:
+    """The tag of the first packet and what follows its header; (0, b"") for no packet."""
+    if len(message) < 2 or message[0] < 0x80:
+        return 0, b""
+    if message[0] & 0x40:  # the new format: a length of 1, 2 or 5 bytes, or of a first part
+        first = message[1]
+        length = 1 if first < 192 or 224 <= first < 255 else 5 if first == 255 else 2
+        return message[0] & 0x3F, message[1 + length :]
+    length = (1, 2, 4, 0)[message[0] & 0x03]
+    return (message[0] >> 2) & 0x0F, message[1 + length :]
+
+
+def _decompressed(body: bytes) -> bytes:
+    """The first bytes of what a compressed packet holds; nothing where it cannot be read."""
+    kind, content = body[:1], body[1:_PEEK_BYTES]
+    try:
+        if kind == b"\x00":
+            return content
+        if kind in (b"\x01", b"\x02"):
+            window = -zlib.MAX_WBITS if kind == b"\x01" else zlib.MAX_WBITS
+            return zlib.decompressobj(window).decompress(content, _PEEK_BYTES)
+        if kind == b"\x03":
+            import bz2
+
+            return bz2.BZ2Decompressor().decompress(body[1:], _PEEK_BYTES)
+    except (zlib.error, OSError, EOFError):
+        pass
+    return b""
 
 
 @contextmanager

@@ -18,10 +18,9 @@ from urllib.parse import urlencode
 
 from imgsec.adapters._http import Answer, Http
 from imgsec.adapters.registry_auth import API_HOSTS, AuthFile, Challenge, Credential
-from imgsec.domain import strict_json
+from imgsec.domain.manifest import MANIFEST_TYPES, media_type_of
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.signature import SIGNATURES_MAX
-from imgsec.domain.strict_json import require_spelling
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Manifest
 from imgsec.reasons import (
@@ -40,12 +39,6 @@ if TYPE_CHECKING:
 MANIFEST_MAX_BYTES = 4 * 2**20  # distribution: the most that a registry stores
 CONFIG_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits: MaxConfigBodySize
 SIGNATURE_LIST_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits
-MANIFEST_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-)
 _OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 200, 201, 401, 403, 404, 409
 _PULL, _PUSH = "pull", "pull,push"  # a token's actions
 _MAY_PUSH = "Signing needs a credential that may push (at icr.io, the role Writer)."
@@ -301,24 +294,13 @@ def _base(image: ImageReference) -> str:
     return f"https://{_api_host(image)}"
 
 
-_TELLING_NAMES = frozenset(("mediaType", "manifests", "layers", "config"))
-
-
 def _media_type(answer: Answer) -> str:
-    """The manifest's own mediaType; the header where it has none (OCI 1.0 allows that).
-
-    Raises `ImgsecError` (answer-malformed) when the two contradict each other: a document that is
-    one thing to one reader and another to the next.
-    """
+    """Raises `ImgsecError` (answer-malformed) where header and content contradict each other."""
     try:
-        document = require_spelling(strict_json.parse(answer.body), _TELLING_NAMES)
-        own = document.get("mediaType", answer.media_type)
-    except (ValueError, TypeError, RecursionError):
-        raise ImgsecError(answer.malformed("no manifest")) from None
-    both_kinds = "manifests" in document and ("layers" in document or "config" in document)
-    if own != answer.media_type or own not in MANIFEST_TYPES or both_kinds:
-        raise ImgsecError(answer.malformed("a manifest of contradictory or unknown type"))
-    return str(own)
+        return media_type_of(answer.body, answer.media_type)
+    except ValueError:
+        text = "no manifest, or one of contradictory or unknown type"
+        raise ImgsecError(answer.malformed(text)) from None
 
 
 def _said(answer: Answer) -> str:

@@ -277,7 +277,7 @@ def keys_renew(
     from imgsec.domain.verdict import passed
     from imgsec.errors import ImgsecError
     from imgsec.operations.renew_key import Renewal, renew_key
-    from imgsec.operations.verify_image import verify_image
+    from imgsec.operations.verify_digest import verify_digest
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
@@ -297,7 +297,7 @@ def keys_renew(
             checked = judge_each(
                 "keys renew",
                 images,
-                lambda image: verify_image(
+                lambda image: verify_digest(
                     image, [done.key], world.registry, world.keyring, now=now
                 ),
                 lambda: verdict.notes,

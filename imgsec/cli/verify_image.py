@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``imgsec verify-image``: who signed this digest, and for which name?"""
+"""``imgsec verify-image``: who signed this digest, and would each consumer accept that?"""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from imgsec.cli.options import (
     TOOLS,
     ImagesArg,
     images_file_option,
+    loosening,
     own,
     with_options,
     workers_option,
@@ -22,10 +23,20 @@ from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from imgsec.adapters.registry import RegistryClient
+    from collections.abc import Iterator, Sequence
+
+    from imgsec.domain.keys import PublicKey
+    from imgsec.domain.reference import ImageReference
+    from imgsec.domain.verdict import Note
+    from imgsec.domain.verifiers import Verifier
+    from imgsec.operations.trusted_keys import LoadedRequirement
+    from imgsec.ports import Registry
+    from imgsec.wiring import World
+
+_WHOSE_ANSWER = "Whose answer"
 
 KeyOpt = Annotated[
-    str,
+    str | None,
     own(
         "verify-image",
         "--key",
@@ -42,6 +53,44 @@ FingerprintOpt = Annotated[
         "SIGNATURE_FINGERPRINT",
         metavar="HEX",
         help="The 40-digit fingerprint that the key must have.",
+    ),
+]
+PolicyOpt = Annotated[
+    str | None,
+    own(
+        "verify-image",
+        "--policy",
+        metavar="FILE",
+        help="Instead of a key: a signature policy, as containers tools read it (policy.json).",
+    ),
+]
+AsOpt = Annotated[
+    str | None,
+    loosening(
+        "--as",
+        panel=_WHOSE_ANSWER,
+        metavar="CONSUMER",
+        help="One consumer's: portieris, or podman (CRI-O, skopeo). By default strict: what all of"
+        " them accept, and each one's answer where they differ.",
+    ),
+]
+PlatformOpt = Annotated[
+    list[str] | None,
+    own(
+        "verify-image",
+        "--platform",
+        rich_help_panel=_WHOSE_ANSWER,
+        metavar="OS/ARCH",
+        help="Of an index: this platform only, as it is pulled there. Repeatable.",
+    ),
+]
+ImageDirOpt = Annotated[
+    str | None,
+    own(
+        "verify-image",
+        "--image-dir",
+        metavar="DIR",
+        help="The image as skopeo copied it to dir:DIR; no registry is asked.",
     ),
 ]
 
@@ -62,50 +111,136 @@ def verify_image(
     images: ImagesArg = None,
     *,
     images_file: ImagesFileOpt = None,
-    key: KeyOpt,
+    key: KeyOpt = None,
     fingerprint: FingerprintOpt = None,
+    policy: PolicyOpt = None,
+    as_: AsOpt = None,
+    platform: PlatformOpt = None,
+    image_dir: ImageDirOpt = None,
     workers: WorkersOpt = None,
     settings: Settings,
     outputs: Outputs,
 ) -> Answer:
-    """Who signed IMAGE? Reads its manifest and signatures, no layer, and the public key only.
+    """Who signed IMAGE, and would each consumer accept that? Reads no layer and no secret key.
 
-    Passes with repository@digest if one signature by this key is for this digest and this name. If
-    several keys are published together, as while one replaces another, one of them is enough.
+    Passes with repository@digest if a signature by this key is for this digest and this name; of an
+    index, and of every manifest that it lists, since Portieris looks at the one and Podman at the
+    others. If several keys are published together, one of them is enough.
 
     Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
     """
     from imgsec.cli.images import Judge, judge_each, named_images, workers_for
-    from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.report import VerifiedImage
+    from imgsec.errors import ImgsecError
     from imgsec.operations import verify_image as operation
-    from imgsec.operations.signing_key import expiry_notes, load_public_keys
+    from imgsec.operations.signing_key import expiry_notes
+    from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
-    where = KeyLocation.parse(key, allowed=PUBLIC_KEY_SCHEMES)
-    expected = Fingerprint.parse(fingerprint) if fingerprint else None
+    verifiers = _consumers(as_)
+    platforms = tuple(platform or ())
     references = [image.require_version() for image in named_images(images, images_file)]
+    if image_dir is not None and len(references) > 1:
+        raise ImgsecError(INVALID_OPTION("--image-dir holds one image"))
     with wire(settings) as world:
-        shelf = world.shelf(where.scheme)
-        keys = load_public_keys(where, shelf, world.keyring, expected=expected)
+        wanted, keys = _requirements(key, fingerprint, policy, references, world)
         keyring = world.keyring
         for one in keys:  # before there are several processes
             keyring.export_public_key(one.fingerprint)
 
-        def judge(registry: RegistryClient) -> Judge:
+        def judge(registry: Registry) -> Judge:
             return lambda image: operation.verify_image(
-                image, keys, registry, keyring, now=world.clock.now()
+                image,
+                wanted[image],
+                registry,
+                keyring,
+                verifiers=verifiers,
+                platforms=platforms,
+                now=world.clock.now(),
             )
 
-        mine = judge(world.registry)
+        mine = judge(world.image_folder(image_dir) if image_dir is not None else world.registry)
         count = workers_for(references, workers)
         answer = judge_each(
             "verify-image",
             references,
             mine if count == 1 else [lambda: judge(world.separate_registry())] * count,
-            lambda: (*expiry_notes(world.clock.now(), *keys), *world.notes()),
+            lambda: (
+                *_narrowed(verifiers, platforms),
+                *expiry_notes(world.clock.now(), *keys),
+                *world.notes(),
+            ),
             progress(outputs),
         )
     found = answer.report.images[0].found
-    signer = found.signer if isinstance(found, VerifiedImage) else keys[0].fingerprint
-    return Answer(answer.report, {**answer.results, "fingerprint": str(signer)})
+    results = dict(answer.results)
+    if isinstance(found, VerifiedImage):
+        results["fingerprint"] = str(found.signer)
+    elif keys:
+        results["fingerprint"] = str(keys[0].fingerprint)
+    return Answer(answer.report, results)
+
+
+def _consumers(name: str | None) -> tuple[Verifier, ...]:
+    """Whose answers are given; the first one is the verdict. Raises (invalid-option)."""
+    from imgsec.domain.reference import shown
+    from imgsec.domain.verifiers import READERS, Verifier
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    if name is None:
+        return Verifier.STRICT, *READERS
+    try:
+        return (Verifier(name),)
+    except ValueError:
+        text = f"{shown(name)} is no consumer; --as takes {', '.join(Verifier)}"
+        raise ImgsecError(INVALID_OPTION(text)) from None
+
+
+def _narrowed(verifiers: Sequence[Verifier], platforms: Sequence[str]) -> Iterator[Note]:
+    """What must be on record: that others, or other platforms, were not asked for."""
+    from imgsec.domain.reference import shown
+    from imgsec.domain.verdict import Note
+    from imgsec.domain.verifiers import Verifier
+
+    if verifiers[0] is not Verifier.STRICT:
+        yield Note("one-consumer", f"this is the answer of {verifiers[0]} alone")
+    if platforms:
+        listed = ", ".join(map(shown, platforms))
+        yield Note("some-platforms", f"of an index, only what {listed} pulls was looked at")
+
+
+def _requirements(
+    key: str | None,
+    fingerprint: str | None,
+    policy: str | None,
+    images: Sequence[ImageReference],
+    world: World,
+) -> tuple[dict[ImageReference, tuple[LoadedRequirement, ...]], tuple[PublicKey, ...]]:
+    """What is wanted of each image, and the keys in it. Raises (invalid-option) unless it is told
+    in one way."""
+    from imgsec.adapters.files import KEY_FILE_MAX_BYTES, POLICY_MAX_BYTES, read_file
+    from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
+    from imgsec.domain.trust_policy import TrustPolicy
+    from imgsec.errors import ImgsecError
+    from imgsec.operations.trusted_keys import TrustedKeys, load_requirements, load_trusted_keys
+    from imgsec.reasons import INVALID_OPTION
+
+    if (key is None) == (policy is None):
+        hint = "VAULT_KEY_ID and IMGSEC_VERIFY_IMAGE_POLICY name them, too."
+        raise ImgsecError(INVALID_OPTION("give --key, or --policy", hint=hint))
+    if policy is not None:
+        if fingerprint:
+            raise ImgsecError(INVALID_OPTION("--fingerprint goes with --key; a policy has its own"))
+        wanted = load_requirements(
+            TrustPolicy.parse(read_file(policy, max_bytes=POLICY_MAX_BYTES)),
+            images,
+            lambda path: read_file(path, max_bytes=KEY_FILE_MAX_BYTES),
+            world.keyring,
+        )
+        trusted = [one for some in wanted.values() for one in some if isinstance(one, TrustedKeys)]
+        return wanted, tuple(dict.fromkeys(key for one in trusted for key in one.keys))
+    where = KeyLocation.parse(key or "", allowed=PUBLIC_KEY_SCHEMES)
+    expected = Fingerprint.parse(fingerprint) if fingerprint else None
+    keys = load_trusted_keys(where, world.shelf(where.scheme), world.keyring, expected=expected)
+    return dict.fromkeys(images, (keys,)), keys.keys

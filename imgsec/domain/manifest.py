@@ -17,6 +17,12 @@ INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+MANIFEST_TYPES = (
+    *INDEX_TYPES,
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+_TELLING_NAMES = frozenset(("mediaType", "manifests", "layers", "config"))
 
 
 # Configurations that name the platform that an image runs on; other artifacts have none.
@@ -47,6 +53,25 @@ class Child:
     def claims_attestation(self) -> bool:
         """BuildKit lists provenance under ``unknown/unknown``. A claim: anybody can write that."""
         return self.platform == "unknown/unknown"
+
+
+def media_type_of(content: bytes, told: str | None = None) -> str:
+    """What a manifest is, by its own mediaType, which OCI 1.0 allows to be missing.
+
+    told: what the registry calls it. Raises `ValueError` when the two contradict each other, or
+    content and type do: a document that is one thing to one reader and another to the next.
+    """
+    try:
+        document = require_spelling(strict_json.parse(content), _TELLING_NAMES)
+    except (TypeError, RecursionError) as error:
+        raise ValueError("no manifest") from error
+    is_index = "manifests" in document
+    usual = MANIFEST_TYPES[0] if is_index else MANIFEST_TYPES[2]
+    own = document.get("mediaType", usual if told is None else told)
+    both_kinds = is_index and ("layers" in document or "config" in document)
+    if told not in (None, own) or own not in MANIFEST_TYPES or both_kinds:
+        raise ValueError("its type is contradictory or unknown")
+    return str(own)
 
 
 def is_same_platform(held: str, asked: str) -> bool:

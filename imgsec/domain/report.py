@@ -58,16 +58,35 @@ class VerifiedImage:
     signed_at: datetime
 
 
-Finding = ResolvedImage | ScannedImage | SignedImage | VerifiedImage
+@dataclass(frozen=True, slots=True)
+class UncheckedImage:
+    """A digest that a policy lets through without a look at its signatures."""
+
+    image: ImageReference
+
+
+Finding = ResolvedImage | ScannedImage | SignedImage | VerifiedImage | UncheckedImage
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierAnswer:
+    """What one verifier would say: to an image, or to a key as it is published."""
+
+    verifier: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class ImageReport:
-    """One image: as it was asked for, what was decided, and what was found if anything was."""
+    """One image: as it was asked for, what was decided, and what was found if anything was.
+
+    answers: those of the image's consumers, where they were asked for.
+    """
 
     asked: ImageReference
     verdict: Verdict
     found: Finding | None = None
+    answers: tuple[VerifierAnswer, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +126,6 @@ class KeyEntry:
     published: tuple[PublishedAt, ...] | None = None
     state: str = ""
     days_left: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VerifierAnswer:
-    """What one verifier would say to a key as it is published."""
-
-    verifier: str
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)

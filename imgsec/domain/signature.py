@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Self
 
 from imgsec.domain import strict_json
+from imgsec.domain.identity import USUAL_RULE, IdentityRule
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.errors import ImgsecError
@@ -72,6 +74,8 @@ class SimpleSigningPayload:
         creator, timestamp = optional.get("creator"), optional.get("timestamp")
         if creator is not None and not isinstance(creator, str):
             raise _malformed("creator is not a text")
+        if isinstance(timestamp, float) and timestamp.is_integer():
+            timestamp = int(timestamp)  # Go's JSON knows one kind of number
         if timestamp is not None and (
             isinstance(timestamp, bool) or not isinstance(timestamp, int)
         ):
@@ -82,39 +86,49 @@ class SimpleSigningPayload:
             raise _malformed("its digest is not a sha256 digest") from error
         return cls(_text(identity["docker-reference"]), digest, creator, timestamp)
 
-    def flaws(self, image: ImageReference) -> tuple[Reason, ...]:
+    def flaws(self, image: ImageReference, rule: IdentityRule = USUAL_RULE) -> tuple[Reason, ...]:
         """Why the claim is not about this canonical image; empty if it is.
 
-        The rule is containers/image's matchRepoDigestOrExact, Portieris's default: the exact
+        The usual rule is the default of containers tools and of Portieris: the exact
         ``repository:tag`` for an image with a tag, else the same repository.
         """
         found = []
         if self.digest != image.digest:
             found.append(DIGEST_MISMATCH(f"a signature speaks of {self.digest}"))
-        if not self._names(image):
-            found.append(IDENTITY_MISMATCH(f"a signature is for {shown(self.identity)}"))
+        if not rule.accepts(image, self.identity):
+            wanted = "" if rule == USUAL_RULE else f", and the policy wants {rule}"
+            found.append(IDENTITY_MISMATCH(f"a signature is for {shown(self.identity)}{wanted}"))
         return tuple(found)
 
-    def _names(self, image: ImageReference) -> bool:
-        try:
-            claimed = ImageReference.parse(self.identity)
-        except ImgsecError:
-            return False
-        if image.tag is None:
-            return claimed.name == image.name and not claimed.is_bare
-        return claimed.digest is None and (claimed.name, claimed.tag) == (image.name, image.tag)
+
+class MessageForm(StrEnum):
+    """How an OpenPGP signature holds what it signs."""
+
+    ONE_PASS = "one-pass"  # noqa: S105 - binary, as gpg --sign and GPGME make it
+    SIGNATURE_FIRST = "signature-first"  # binary, the older order of packets
+    ARMOURED = "armoured"  # as text, or clear-signed
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPGPMessage:
-    """What gpg says of one signature: the signed content and by whom; only good ones get this far.
+    """What gpg says of one signature that fits its content, of whatever key and age.
 
-    signer is the primary key's fingerprint. signed_at is in UTC.
+    signer: the primary key's fingerprint; made_by: that of the key that made it, a subkey perhaps.
+    signed_at is in UTC, and the signer's own claim. digest_algorithm: as gpg names it, ``SHA256``.
+    is_binary: over a binary document, not over a text. Whether it counts is the verifier's
+    business (`imgsec.domain.verifiers`).
     """
 
     content: bytes
     signer: Fingerprint
     signed_at: datetime
+    made_by: Fingerprint
+    digest_algorithm: str = "SHA256"
+    form: MessageForm = MessageForm.ONE_PASS
+    is_binary: bool = True
+    has_expired: bool = False
+    key_has_ended: bool = False
+    key_is_revoked: bool = False
 
 
 def _text(value: object) -> str:

@@ -15,14 +15,27 @@ from datetime import datetime
 from enum import StrEnum
 
 from imgsec.domain.keys import Fingerprint, PublicKey, is_readable_everywhere
+from imgsec.domain.signature import MessageForm, OpenPGPMessage
 from imgsec.domain.verdict import Verdict, because, passed
-from imgsec.reasons import KEY_EXPIRED, KEY_REVOKED, KEY_UNREADABLE, KEY_UNUSABLE, Reason
+from imgsec.reasons import (
+    KEY_EXPIRED,
+    KEY_REVOKED,
+    KEY_UNREADABLE,
+    KEY_UNUSABLE,
+    SIGNATURE_EXPIRED,
+    SIGNATURE_INVALID,
+    SIGNATURE_UNTRUSTED,
+    SIGNATURE_WEAK,
+    Reason,
+)
 
 # At the beginning of a line: gpg takes no others.
 _BLOCK = re.compile(
     rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----.*?^-----END PGP PUBLIC KEY BLOCK-----", re.S | re.M
 )
 _HEAD = re.compile(rb"-----BEGIN PGP ([A-Z ,/0-9]+)-----")
+_NOT_IN_GO = ("RIPEMD160",)
+_STRONG_DIGESTS = ("SHA224", "SHA256", "SHA384", "SHA512")
 
 
 class Verifier(StrEnum):
@@ -30,6 +43,10 @@ class Verifier(StrEnum):
 
     PORTIERIS = "portieris"
     GPGME = "podman"  # and CRI-O, skopeo, OpenShift: containers/image with GPGME
+    STRICT = "strict"  # what all of them accept, and nothing that proves too little
+
+
+READERS = (Verifier.PORTIERIS, Verifier.GPGME)  # those that run in a cluster or on its nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +83,76 @@ def armoured_kinds(content: bytes) -> tuple[str, ...]:
 def judge_key(
     verifier: Verifier, signer: Fingerprint, published: PublishedKeys, now: datetime
 ) -> Verdict:
-    """Whether this verifier would accept signatures of this key, given what is published."""
-    judge = _as_portieris if verifier is Verifier.PORTIERIS else _as_gpgme
-    reasons = judge(signer, published, now)
+    """Whether this verifier would accept what this key signs from now on.
+
+    It stands in the way of that, too, if skopeo would sign with a subkey.
+    """
+    key = _key(signer, published)
+    reasons = [
+        *key_flaws(verifier, signer, published, now),
+        *(_unfit_to_sign(key) if key is not None else ()),
+    ]
     return because(*reasons) if reasons else passed()
 
 
-def _as_portieris(signer: Fingerprint, published: PublishedKeys, _: datetime) -> list[Reason]:
+def key_flaws(
+    verifier: Verifier, signer: Fingerprint, published: PublishedKeys, now: datetime
+) -> tuple[Reason, ...]:
+    """Why this verifier believes nothing that this key has signed, given what is published."""
+    if verifier is Verifier.PORTIERIS:
+        return tuple(_as_portieris(signer, published))
+    if verifier is Verifier.GPGME:
+        return tuple(_as_gpgme(signer, published, now))
+    key = _key(signer, published)
+    every = [reason for reader in READERS for reason in key_flaws(reader, signer, published, now)]
+    if key is not None and key.is_short:
+        text = f"key {signer} is {key.algorithm}, too short to prove anything"
+        every.append(KEY_UNUSABLE(text))
+    return tuple(dict.fromkeys(every))
+
+
+def message_flaws(verifier: Verifier, message: OpenPGPMessage) -> tuple[Reason, ...]:
+    """Why this verifier believes a message not, whatever it says and whatever it thinks of the key.
+
+    Executed: containers/image 5.39 built as Portieris builds it, skopeo 1.9.3 with GnuPG 2.2.40.
+    """
+    if verifier is Verifier.STRICT:
+        every = [reason for reader in READERS for reason in message_flaws(reader, message)]
+        return tuple(dict.fromkeys([*every, *_proves_too_little(message)]))
+    found = []
+    if message.key_is_revoked:
+        found.append(KEY_REVOKED(f"the signature's key {message.signer} is revoked"))
+    if message.has_expired:
+        found.append(SIGNATURE_EXPIRED("the signature is past its own end date"))
+    if verifier is Verifier.GPGME:
+        if message.key_has_ended:
+            found.append(KEY_EXPIRED(f"the signature's key {message.signer} has ended"))
+        if message.made_by != message.signer:
+            text = f"the signature was made by the subkey {message.made_by}"
+            found.append(SIGNATURE_UNTRUSTED(f"{text}, which skopeo up to 1.20 does not know"))
+        return tuple(found)
+    if message.form is not MessageForm.ONE_PASS:
+        found.append(SIGNATURE_INVALID("Portieris reads binary one-pass messages only"))
+    if message.digest_algorithm in _NOT_IN_GO:
+        text = f"Portieris does not know {message.digest_algorithm}, on which the signature rests"
+        found.append(SIGNATURE_WEAK(text))
+    return tuple(found)
+
+
+def _proves_too_little(message: OpenPGPMessage) -> list[Reason]:
+    found = []
+    if message.digest_algorithm not in _STRONG_DIGESTS:
+        found.append(SIGNATURE_WEAK(f"the signature rests on {message.digest_algorithm}"))
+    if not message.is_binary:
+        found.append(SIGNATURE_INVALID("the signature is not over a binary document"))
+    return found
+
+
+def _key(signer: Fingerprint, published: PublishedKeys) -> PublicKey | None:
+    return next((key for key in published.every if key.fingerprint == signer), None)
+
+
+def _as_portieris(signer: Fingerprint, published: PublishedKeys) -> list[Reason]:
     if published.blocks == 0:
         return [KEY_UNREADABLE("Portieris reads armoured keys only, and this is a binary export")]
     if signer not in [key.fingerprint for key in published.first]:
@@ -94,24 +174,25 @@ def _as_portieris(signer: Fingerprint, published: PublishedKeys, _: datetime) ->
                 hint="Publish the keys without the one that it cannot read.",
             )
         )
-    return [*reasons, *_spent(key)]
+    return [*reasons, *_revoked(key)]
 
 
 def _as_gpgme(signer: Fingerprint, published: PublishedKeys, now: datetime) -> list[Reason]:
-    key = next((one for one in published.every if one.fingerprint == signer), None)
+    key = _key(signer, published)
     if key is None:
         return [KEY_UNREADABLE(f"what is published does not hold {signer}")]
-    reasons = _spent(key)
+    reasons = _revoked(key)
     if key.expires is not None and key.expires <= now:
         reasons.append(KEY_EXPIRED(f"key {signer} ended on {key.expires:%Y-%m-%d}"))
     return reasons
 
 
-def _spent(key: PublicKey) -> list[Reason]:
-    """What no verifier accepts."""
+def _revoked(key: PublicKey) -> list[Reason]:
+    return [KEY_REVOKED(f"key {key.fingerprint} is revoked")] if key.is_revoked else []
+
+
+def _unfit_to_sign(key: PublicKey) -> list[Reason]:
     reasons = []
-    if key.is_revoked:
-        reasons.append(KEY_REVOKED(f"key {key.fingerprint} is revoked"))
     if not key.can_sign:
         reasons.append(KEY_UNUSABLE(f"key {key.fingerprint} is not made for signing"))
     if any(subkey.can_sign for subkey in key.subkeys):

@@ -21,7 +21,7 @@ from imgsec.domain.keys import (
 from imgsec.domain.kubernetes import trusted_by
 from imgsec.domain.report import KeyEntry, PublishedAt, VerifierAnswer
 from imgsec.domain.verdict import Note, Verdict, because, passed
-from imgsec.domain.verifiers import Verifier, judge_key
+from imgsec.domain.verifiers import READERS, judge_key
 from imgsec.errors import ImgsecError, KeyNotFound
 from imgsec.operations.published_keys import find_all, read_published
 from imgsec.operations.signing_key import (
@@ -162,7 +162,7 @@ def check_published(
         signer = keys.every[0].fingerprint
     answers = [
         VerifierAnswer(str(verifier), judge_key(verifier, signer, keys, now))
-        for verifier in Verifier
+        for verifier in READERS
     ]
     return signer, tuple(answers)
 

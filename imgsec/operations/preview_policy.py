@@ -22,7 +22,7 @@ from imgsec.domain.report import Change, RunningImage
 from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.publish_policy import publish_policy
-from imgsec.operations.verify_image import verify_image
+from imgsec.operations.verify_digest import verify_digest
 from imgsec.ports import ClusterReader, Keyring, ManifestSink, Registry
 from imgsec.reasons import NO_RULE, RUNNING_IMAGES_REFUSED, Outcome
 
@@ -56,7 +56,7 @@ def enforce_policy(
     """
 
     def verify(image: ImageReference) -> Verdict:
-        return verify_image(image, [key], registry, keyring, now=now).verdict
+        return verify_digest(image, [key], registry, keyring, now=now).verdict
 
     running = preview_policy(policy, cluster, verify)
     bad = [one for one in running if not one.verdict.passed]

@@ -13,8 +13,8 @@ from imgsec.domain.kubernetes import MANAGED_BY, key_secret_document, secret_val
 from imgsec.domain.policy import KeySecret, Namespace, ObjectName
 from imgsec.domain.report import Change
 from imgsec.domain.verifiers import (
+    READERS,
     PublishedKeys,
-    Verifier,
     armoured_blocks,
     armoured_kinds,
     judge_key,
@@ -207,7 +207,7 @@ def _unread(
     keys = read_published(content, keyring)
     reasons = [
         reason
-        for verifier in Verifier
+        for verifier in READERS
         for reason in judge_key(verifier, signer, keys, now).reasons
         if reason.code == KEY_UNREADABLE.code
     ]

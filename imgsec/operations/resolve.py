@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from imgsec.domain import strict_json
-from imgsec.domain.manifest import ManifestContent
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.manifest import Child, ManifestContent, is_same_platform
+from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ResolvedImage
 from imgsec.errors import ImgsecError
 from imgsec.ports import ConfigReader, ManifestReader, Registry
-from imgsec.reasons import DIGEST_DRIFT, NOTHING_CHECKED
+from imgsec.reasons import DIGEST_DRIFT, NOTHING_CHECKED, PLATFORM_MISSING
 
 
 def resolve_image(image: ImageReference, registry: Registry) -> ResolvedImage:
@@ -44,6 +44,30 @@ def require_same_digest(image: ImageReference, registry: ManifestReader) -> None
         raise ImgsecError(
             DIGEST_DRIFT(f"{image.tagged_name} names {now.digest} now, not {image.digest}")
         )
+
+
+def wanted_children(
+    image: ImageReference,
+    content: ManifestContent,
+    platforms: tuple[str, ...],
+    registry: ConfigReader,
+) -> tuple[Child, ...]:
+    """Of what an index lists, the manifests for these platforms; all of them for none.
+
+    Raises `ImgsecError` (platform-missing) for one that is not there, also of a single image.
+    """
+    if not platforms:
+        return content.children
+    held = (
+        [child.platform for child in content.children]
+        if content.is_index
+        else own_platform(image, content, registry)
+    )
+    for platform in platforms:
+        if not any(is_same_platform(one, platform) for one in held):
+            text = f"{image} is there for {', '.join(held) or 'no platform'}"
+            raise ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))
+    return tuple(one for one in content.children if any(map(one.is_for, platforms)))
 
 
 def own_platform(

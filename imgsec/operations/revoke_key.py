@@ -52,7 +52,7 @@ from imgsec.operations.signing_key import (
     own_names,
 )
 from imgsec.operations.succession import Site
-from imgsec.operations.verify_image import verify_image
+from imgsec.operations.verify_digest import verify_digest
 from imgsec.ports import StoredKey
 from imgsec.reasons import (
     KEY_FINGERPRINT_MISMATCH,
@@ -209,7 +209,7 @@ def _dependants(
 
     def judged(image: ImageReference) -> ImageReport:
         try:
-            return verify_image(image, keys, registry, site.keyring, now=site.clock.now())
+            return verify_digest(image, keys, registry, site.keyring, now=site.clock.now())
         except ImgsecError as error:
             return ImageReport(image, because(error.reason))
 

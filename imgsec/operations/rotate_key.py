@@ -60,7 +60,7 @@ from imgsec.operations.succession import (
     switch_to,
     tidy_up,
 )
-from imgsec.operations.verify_image import verify_image
+from imgsec.operations.verify_digest import verify_digest
 from imgsec.ports import (
     KeyReader,
     Keyring,
@@ -527,7 +527,7 @@ def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
     for number, image in enumerate(run.plan.images, start=1):
         site.progress(f"signing again: {image} ({number} of {len(run.plan.images)})")
         try:
-            report = verify_image(image, keys, registry, site.keyring, now=site.clock.now())
+            report = verify_digest(image, keys, registry, site.keyring, now=site.clock.now())
             if isinstance(report.found, VerifiedImage):
                 canonical = _as_it_was_signed(report.found)
                 signed = sign_manifest(
@@ -565,7 +565,7 @@ def _retirable(run: _Run, view: _View, images: Verdict) -> Verdict:
 
         def verify(image: ImageReference) -> Verdict:
             now = run.site.clock.now()
-            return verify_image(image, [new], registry, run.site.keyring, now=now).verdict
+            return verify_digest(image, [new], registry, run.site.keyring, now=now).verdict
 
         names = {one.name for one in view.secrets}
         run.running = images_that_need(names, run.site.cluster, verify)

@@ -14,18 +14,17 @@ from itertools import groupby
 from imgsec import __version__
 from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.keys import Fingerprint
-from imgsec.domain.manifest import ManifestContent, is_same_platform
-from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.domain.manifest import ManifestContent
+from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
 from imgsec.domain.signature import SIGNATURES_MAX, OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
-from imgsec.operations.resolve import own_platform, require_same_digest
-from imgsec.operations.verify_image import judge_opened, open_signature
+from imgsec.operations.resolve import require_same_digest, wanted_children
+from imgsec.operations.verify_digest import judge_opened, open_signature
 from imgsec.ports import Clock, Keyring, Manifest, Registry, SigningRegistry
 from imgsec.reasons import (
     INVALID_OPTION,
-    PLATFORM_MISSING,
     PUSHED_UNSIGNED,
     TOO_MANY_SIGNATURES,
     Reason,
@@ -179,18 +178,7 @@ def _digests(
 ) -> tuple[Digest, ...]:
     """What is signed: the manifest, and of an index those that are for one of the platforms."""
     content = ManifestContent.parse(manifest.content, manifest.media_type)
-    children = content.children
-    if platforms:
-        held = (
-            [child.platform for child in children]
-            if content.is_index
-            else own_platform(canonical, content, registry)
-        )
-        for platform in platforms:
-            if not any(is_same_platform(one, platform) for one in held):
-                text = f"{canonical} is there for {', '.join(held) or 'no platform'}"
-                raise ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))
-        children = tuple(one for one in children if any(map(one.is_for, platforms)))
+    children = wanted_children(canonical, content, platforms, registry)
     return tuple(dict.fromkeys([manifest.digest, *(child.digest for child in children)]))
 
 

@@ -138,7 +138,7 @@ def load_signing_key(
             notes = (
                 Note("fingerprint-not-pinned", "no fingerprint was given; the key may be any"),
             )
-    with _malformed_at(location):
+    with malformed_at(location):
         key = keyring.import_secret_key(SecretBytes(unwrapped(payload.reveal())))
     if public_half is not None:
         expected = _fingerprint_of(public_half, key, keyring)
@@ -172,7 +172,7 @@ def expiry_notes(now: datetime, *keys: PublicKey) -> tuple[Note, ...]:
 
 
 @contextmanager
-def _malformed_at(location: KeyLocation) -> Iterator[None]:
+def malformed_at(location: KeyLocation) -> Iterator[None]:
     """Say where a malformed key is kept, and what to put there."""
     try:
         yield
@@ -240,32 +240,8 @@ def find_moving(kms: KeyReader, name: str) -> StoredKey:
         return kms.find_key(name)
 
 
-def load_public_keys(
-    location: KeyLocation, shelf: KeyShelf, keyring: Keyring, *, expected: Fingerprint | None
-) -> tuple[PublicKey, ...]:
-    """Import the public keys whose signatures count; a secret payload is never asked of the KMS.
-
-    Several are published while one key replaces another, in the KMS too; with an expected
-    fingerprint it is that one. A key from the web is taken by its fingerprint only. Raises
-    `ImgsecError` (invalid-option, key-fingerprint-mismatch, key-malformed, key-moving) and
-    `KeyNotFound`.
-    """
-    _require_pinned(location, expected)
-    if location.scheme == "kms":
-        keys = _public_keys_in_kms(location, shelf.require_kms(location), keyring)
-    else:
-        content = shelf.files.read_public_key(location)
-        with _malformed_at(location):
-            keys = keyring.import_public_keys(unwrapped(content))
-    if expected is None:
-        return keys
-    if chosen := tuple(key for key in keys if key.fingerprint == expected):
-        return chosen
-    listed = ", ".join(str(key.fingerprint) for key in keys)
-    raise ImgsecError(KEY_FINGERPRINT_MISMATCH(f"{location} holds {listed}, expected {expected}"))
-
-
-def _require_pinned(location: KeyLocation, expected: Fingerprint | None) -> None:
+def require_pinned(location: KeyLocation, expected: Fingerprint | None) -> None:
+    """Raises `ImgsecError` (invalid-option) for a key from the web without its fingerprint."""
     if location.scheme == "https" and expected is None:
         raise ImgsecError(
             INVALID_OPTION(
@@ -275,15 +251,18 @@ def _require_pinned(location: KeyLocation, expected: Fingerprint | None) -> None
         )
 
 
-def _public_keys_in_kms(
+def load_public_keys_in_kms(
     location: KeyLocation, kms: KeyReader, keyring: Keyring
 ) -> tuple[PublicKey, ...]:
-    """The key's public half; and its predecessor's, as long as that is still published."""
+    """The key's public half; and its predecessor's, as long as that is still published.
+
+    Raises `ImgsecError` (key-malformed, key-moving, key-retired, key-revoked) and `KeyNotFound`.
+    """
     name = location.name
     stored = find_moving(kms, name)
     if name + PREDECESSOR_SUFFIX in stored.aliases:
         require_in_use(name, stored)
-    with _malformed_at(location):
+    with malformed_at(location):
         keys = [load_public_half(name, stored, kms, keyring)]
         if name + SUCCESSOR_SUFFIX in stored.aliases:
             with suppress(KeyNotFound):
@@ -349,7 +328,7 @@ def read_published_key(
 
     Raises `ImgsecError` (invalid-option, key-malformed) and `KeyNotFound`.
     """
-    _require_pinned(location, expected)
+    require_pinned(location, expected)
     if location.scheme != "kms":
         return shelf.files.read_public_key(location)
     keys = load_keys_to_publish(location, shelf.require_kms(location), keyring)
@@ -361,13 +340,13 @@ def load_keys_to_publish(
 ) -> tuple[PublicKey, ...]:
     """What belongs into a copy of one's own: the key that signs first, then the one that will.
 
-    And the predecessor's, as long as that is published. Raises as `load_public_keys`.
+    And the predecessor's, as long as that is published. Raises as `load_public_keys_in_kms`.
     """
-    keys = list(_public_keys_in_kms(location, kms, keyring))
+    keys = list(load_public_keys_in_kms(location, kms, keyring))
     alias = KeyAlias(location.name)
     successor = find_or_none(kms, str(alias.successor))
     if successor is not None and is_made_to_replace(alias, successor):
-        with suppress(KeyNotFound), _malformed_at(location):  # it may be half made
+        with suppress(KeyNotFound), malformed_at(location):  # it may be half made
             keys.append(load_public_half(location.name, successor, kms, keyring))
     found = tuple({key.fingerprint: key for key in keys}.values())
     for key in found:

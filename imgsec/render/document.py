@@ -16,6 +16,7 @@ from imgsec.domain.report import (
     ScannedImage,
     SignedImage,
     VerifiedImage,
+    VerifierAnswer,
 )
 from imgsec.domain.verdict import Verdict
 from imgsec.domain.vulnerability import Finding, ScanReport
@@ -53,9 +54,7 @@ def report_document(report: Report, exit_code: int) -> Document:
             for check in report.checks
         ]
     if report.verifiers:
-        document["verifiers"] = [
-            {"verifier": answer.verifier, **_verdict(answer.verdict)} for answer in report.verifiers
-        ]
+        document["verifiers"] = [_answer(answer) for answer in report.verifiers]
     if report.running:
         document["running"] = [
             {"image": one.image, "namespaces": list(one.namespaces), **_verdict(one.verdict)}
@@ -83,6 +82,8 @@ def _verdict(verdict: Verdict) -> Document:
 
 def _image(part: ImageReport) -> Document:
     document: Document = {"image": str(part.asked), **_verdict(part.verdict)}
+    if part.answers:
+        document["verifiers"] = [_answer(answer) for answer in part.answers]
     found = part.found
     if found is None:
         return document
@@ -112,6 +113,10 @@ def _image(part: ImageReport) -> Document:
             "digests": [str(found.image.digest)],
         }
     return document
+
+
+def _answer(answer: VerifierAnswer) -> Document:
+    return {"verifier": answer.verifier, **_verdict(answer.verdict)}
 
 
 def _scan(digest: str, scan: ScanReport) -> Document:

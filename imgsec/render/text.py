@@ -20,6 +20,7 @@ from imgsec.domain.report import (
     ResolvedImage,
     ScannedImage,
     SignedImage,
+    UncheckedImage,
     VerifiedImage,
 )
 from imgsec.reasons import Outcome, Reason
@@ -47,6 +48,7 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
     for part in report.images:
         yield f"{part.verdict.outcome.word}: {_subject(part)}"
         yield from _reasons(part.verdict.reasons)
+        yield from _answer_lines(part, verbose=verbose)
         if verbose:
             yield from _details(part)
     if report.key is not None:
@@ -68,6 +70,17 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
     yield from _reasons(unsaid)
     for note in report.verdict.notes:
         yield f"note: {note.code}: {clean(note.text)}"
+
+
+def _answer_lines(part: ImageReport, *, verbose: bool) -> Iterator[str]:
+    """What each consumer would say, where they differ."""
+    outcomes = {answer.verdict.outcome for answer in part.answers}
+    if len(outcomes) < 2 and not verbose:
+        return
+    for answer in part.answers:
+        codes = ", ".join(dict.fromkeys(reason.code for reason in answer.verdict.reasons))
+        why = f" ({codes})" if codes else ""
+        yield f"  {answer.verifier}: {answer.verdict.outcome.word}{why}"
 
 
 def _summary(report: Report) -> str:
@@ -152,6 +165,7 @@ def _subject(part: ImageReport) -> str:
         ScannedImage: _scanned,
         SignedImage: _signed,
         VerifiedImage: _verified,
+        UncheckedImage: lambda _: "(let through unchecked)",
     }[type(found)](found)  # type: ignore[operator]
     return f"{found.image} {said}"
 

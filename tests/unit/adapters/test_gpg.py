@@ -21,7 +21,8 @@ from imgsec.adapters.gpg import GpgKeyring, gpg_keyring, judge_status
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, SecretBytes, Subkey
 from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
-from imgsec.domain.verifiers import armoured_blocks
+from imgsec.domain.verifiers import Verifier, armoured_blocks, message_flaws
+from imgsec.operations.verify_digest import open_signature
 from imgsec.reasons import Reason
 from tests.support import Gpg, plain_environment, short_folder
 from tests.unit.refusals import refused
@@ -73,21 +74,33 @@ def keyring(short: Path) -> Iterator[GpgKeyring]:
 def opened(keyring: GpgKeyring, cast: Cast, message: bytes, signer: str) -> str | bytes:
     """The reason code, or the content that counts."""
     key = keyring.import_public_keys(cast.gpg.public(signer))[0]
-    found = keyring.open_message(message, key.fingerprint)
+    found = open_signature(message, keyring, [key.fingerprint])
     return found.code if isinstance(found, Reason) else found.content
 
 
 def test_good_signature_gives_content_signer_and_time(keyring: GpgKeyring, cast: Cast) -> None:
     key = keyring.import_public_keys(cast.gpg.public(cast.good))[0]
     message = cast.gpg.sign(CONTENT, cast.good)
-    found = keyring.open_message(message, key.fingerprint)
+    found = keyring.open_message(message, [key.fingerprint])
     assert isinstance(found, OpenPGPMessage)
     assert found.content == CONTENT
     assert str(found.signer) == cast.good
     assert abs((datetime.now(UTC) - found.signed_at).total_seconds()) < 3600
 
 
-@pytest.mark.parametrize("name", ["p256", "ed25519", "with_subkey"])
+def test_signature_of_a_subkey_is_told_and_counts_not_everywhere(
+    keyring: GpgKeyring, cast: Cast
+) -> None:
+    message = cast.gpg.sign(CONTENT, cast.with_subkey)
+    key = keyring.import_public_keys(cast.gpg.public(cast.with_subkey))[0]
+    found = keyring.open_message(message, [key.fingerprint])
+    assert isinstance(found, OpenPGPMessage)
+    assert (found.signer == key.fingerprint, found.made_by == key.fingerprint) == (True, False)
+    assert message_flaws(Verifier.PORTIERIS, found) == ()
+    assert [one.code for one in message_flaws(Verifier.GPGME, found)] == ["signature-untrusted"]
+
+
+@pytest.mark.parametrize("name", ["p256", "ed25519"])
 def test_other_kinds_of_keys_count_too(keyring: GpgKeyring, cast: Cast, name: str) -> None:
     signer = getattr(cast, name)
     assert opened(keyring, cast, cast.gpg.sign(CONTENT, signer), signer) == CONTENT
@@ -227,9 +240,9 @@ def test_user_id_that_spells_a_status_line_is_no_status_line(keyring: GpgKeyring
         theirs = attacker.fingerprint("=" + name)
         message = attacker.sign(CONTENT, theirs, options=("--compress-algo", "0"))
         key = keyring.import_public_keys(attacker.public(theirs))[0]
-        found = keyring.open_message(message, key.fingerprint)
+        found = keyring.open_message(message, [key.fingerprint])
         assert isinstance(found, OpenPGPMessage)  # one good signature, and no second one
-        wrong = keyring.open_message(message.replace(b"signed", b"forged"), key.fingerprint)
+        wrong = keyring.open_message(message.replace(b"signed", b"forged"), [key.fingerprint])
         assert isinstance(wrong, Reason)
 
 
@@ -242,8 +255,11 @@ GOOD = ("NEWSIG", f"GOODSIG {'AB' * 8} name", VALID, "PLAINTEXT 62 1767225600 ")
 
 def judged(*lines: str) -> str:
     status = "".join(f"[GNUPG:] {line}\n" for line in lines).encode()
-    found = judge_status(status, CONTENT, SIGNER)
-    return found.code if isinstance(found, Reason) else "counts"
+    found = judge_status(status, CONTENT, [SIGNER])
+    if isinstance(found, Reason):
+        return found.code
+    flaws = message_flaws(Verifier.STRICT, found)
+    return flaws[0].code if flaws else "counts"
 
 
 @pytest.mark.parametrize(
@@ -261,9 +277,12 @@ def judged(*lines: str) -> str:
         ((*GOOD, GOOD[3]), "signature-invalid"),
         ((*GOOD, "ERRSIG x 1 8 00 1 9 -"), "signature-invalid"),
         ((*GOOD, "BADSIG x name"), "signature-invalid"),
-        ((*GOOD, "REVKEYSIG x name"), "key-revoked"),
-        ((*GOOD, "EXPKEYSIG x name"), "key-expired"),
-        ((*GOOD, "EXPSIG x name"), "signature-expired"),
+        ((GOOD[0], "REVKEYSIG x name", *GOOD[2:]), "key-revoked"),
+        ((GOOD[0], "EXPKEYSIG x name", *GOOD[2:]), "key-expired"),
+        ((GOOD[0], "EXPSIG x name", *GOOD[2:]), "signature-expired"),
+        ((*GOOD, "REVKEYSIG x name"), "signature-invalid"),
+        ((*GOOD, "EXPKEYSIG x name"), "signature-invalid"),
+        ((*GOOD, "EXPSIG x name"), "signature-invalid"),
         ((*GOOD, "NO_PUBKEY x"), "signature-untrusted"),
         ((*GOOD[:2], VALID.replace(f" {SIGNER}", f" {'CD' * 20}"), GOOD[3]), "signature-untrusted"),
         ((*GOOD[:2], VALID.rpartition(" ")[0], GOOD[3]), "signature-invalid"),
@@ -279,7 +298,7 @@ def test_every_status_word_has_its_verdict(lines: tuple[str, ...], verdict: str)
 
 def test_status_words_inside_other_lines_are_no_status() -> None:
     text = "gpgv: " + " ".join(f"[GNUPG:] {line}" for line in GOOD)
-    assert isinstance(judge_status(text.encode(), CONTENT, SIGNER), Reason)
+    assert isinstance(judge_status(text.encode(), CONTENT, [SIGNER]), Reason)
 
 
 # --- Keys -----------------------------------------------------------------------------------------
@@ -367,7 +386,7 @@ def test_several_public_keys_leave_in_one_block(keyring: GpgKeyring, cast: Cast)
     assert keyring.inspect_public_keys(block) == keys
     for signer in (cast.good, cast.p256):
         message = cast.gpg.sign(CONTENT, signer)
-        assert not isinstance(keyring.open_message(message, Fingerprint(signer)), Reason)
+        assert not isinstance(keyring.open_message(message, [Fingerprint(signer)]), Reason)
 
 
 def test_key_that_has_ended_counts_again_with_a_later_end(
@@ -376,13 +395,13 @@ def test_key_that_has_ended_counts_again_with_a_later_end(
     """What it signed in its life, for gpgv and for skopeo, which is built with GPGME."""
     message = cast.gpg.sign(payload(), cast.ended, options=LONG_AGO)
     key = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.ended)))
-    found = keyring.open_message(message, key.fingerprint)
+    found = open_signature(message, keyring, [key.fingerprint])
     assert isinstance(found, Reason)
     assert found.code == "key-expired"
     assert not skopeo_accepts(keyring, cast.ended, message, tmp_path)
     until = datetime(2099, 1, 31, tzinfo=UTC)
     assert keyring.extend_key(key.fingerprint, until).expires == until
-    assert isinstance(keyring.open_message(message, key.fingerprint), OpenPGPMessage)
+    assert isinstance(keyring.open_message(message, [key.fingerprint]), OpenPGPMessage)
     assert skopeo_accepts(keyring, cast.ended, message, tmp_path)
     (public,) = keyring.inspect_public_keys(keyring.export_block([key.fingerprint]))
     assert public.expires == until
@@ -421,12 +440,12 @@ def test_certificate_revokes_the_key_that_it_is_for(keyring: GpgKeyring, cast: C
     other = keyring.import_secret_key(SecretBytes(cast.gpg.secret(cast.p256)))
     certificate = keyring.make_revocation(key.fingerprint)
     message = cast.gpg.sign(CONTENT, cast.good)
-    assert isinstance(keyring.open_message(message, key.fingerprint), OpenPGPMessage)
+    assert isinstance(keyring.open_message(message, [key.fingerprint]), OpenPGPMessage)
     for wrong in (b"", b"junk", keyring.make_revocation(other.fingerprint)):
         with refused("key-malformed"):
             keyring.revoke_key(key.fingerprint, wrong)
     assert keyring.revoke_key(key.fingerprint, certificate).is_revoked
-    found = keyring.open_message(message, key.fingerprint)
+    found = open_signature(message, keyring, [key.fingerprint])
     assert isinstance(found, Reason)
     assert found.code == "key-revoked"
     (public,) = keyring.inspect_public_keys(keyring.export_block([key.fingerprint]))
@@ -597,7 +616,7 @@ def test_gpgv_that_dies_midway_judges_nothing(short: Path, cast: Cast, ending: s
     with gpg_keyring(Tools(tools), PrivateDir(short, in_memory=True)) as keyring:
         key = keyring.import_public_keys(cast.gpg.public(cast.good))[0]
         with refused("tool-failed"):
-            keyring.open_message(cast.gpg.sign(CONTENT, cast.good), key.fingerprint)
+            keyring.open_message(cast.gpg.sign(CONTENT, cast.good), [key.fingerprint])
 
 
 # --- Signing --------------------------------------------------------------------------------------
@@ -614,7 +633,7 @@ def test_signed_message_is_what_every_verifier_takes(
     key = keyring.generate_key(KeyRequest("imgsec signing", algorithm=algorithm))
     content = payload()
     message = keyring.sign_message(content, key.fingerprint)
-    found = keyring.open_message(message, key.fingerprint)
+    found = keyring.open_message(message, [key.fingerprint])
     assert isinstance(found, OpenPGPMessage)
     assert found.content == content
     assert content in message, "it is not compressed"

@@ -12,7 +12,9 @@ import pytest
 from imgsec.cli.app import command_line
 
 # They loosen a check: whoever does that says so where it can be seen.
-LOOSENING = {"--trust-host", "--auth-realm", "--allow-unchecked", "--adopt", "--accept-lockout"}
+LOOSENING = {
+    *("--trust-host", "--auth-realm", "--allow-unchecked", "--adopt", "--accept-lockout", "--as"),
+}
 # They do no work.
 ABOUT = {"--help", "--version", "--install-completion", "--show-completion"}
 # The names that older scripts and pipelines use.

@@ -140,7 +140,7 @@ _APP = "r.example/team/app"
         (_APP, f"{_APP}@{DIGEST}", False),  # a bare name is none
         (_APP, f"{_APP}:latest@{DIGEST}", False),
         ("icr.io/orig/app:v1", f"r.example/mirror/app:v1@{DIGEST}", False),
-        ("app:1", f"docker.io/library/app:1@{DIGEST}", False),
+        ("app:1", f"docker.io/library/app:1@{DIGEST}", True),  # as all consumers read it
         ("R.example/team/app:1", f"{_APP}:1@{DIGEST}", False),
         (f"{_APP}:1\n", f"{_APP}:1@{DIGEST}", False),
         ("", f"{_APP}:1@{DIGEST}", False),

@@ -23,7 +23,6 @@ from imgsec.reasons import (
     KEY_CONFLICT,
     KEY_MALFORMED,
     KEY_NOT_FOUND,
-    KEY_REVOKED,
     NOT_ASSESSED,
     OUTPUT_UNWRITABLE,
     REQUEST_REFUSED,
@@ -190,15 +189,17 @@ class FakeKeyring:
     def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
         return f"{signer}:".encode() + content
 
-    def open_message(self, message: bytes, signer: Fingerprint) -> OpenPGPMessage | Reason:
+    def open_message(
+        self, message: bytes, signers: Sequence[Fingerprint]
+    ) -> OpenPGPMessage | Reason:
         who, colon, content = message.partition(b":")
         if not colon or len(who) != 40:
             return SIGNATURE_INVALID("junk")
-        if who != str(signer).encode():
+        signer = Fingerprint(who.decode())
+        if signer not in signers:
             return SIGNATURE_UNTRUSTED("another key")
-        if signer in self.held and self.held[signer].is_revoked:
-            return KEY_REVOKED("it is revoked")
-        return OpenPGPMessage(content, signer, NOW)
+        is_revoked = signer in self.held and self.held[signer].is_revoked
+        return OpenPGPMessage(content, signer, NOW, signer, key_is_revoked=is_revoked)
 
     def _hold(self, key: PublicKey) -> PublicKey:
         """As gpg does, the later end date and a revocation stay."""

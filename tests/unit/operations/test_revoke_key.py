@@ -25,9 +25,9 @@ from imgsec.operations.signing_key import (
     KeyShelf,
     describe,
     load_keys_to_publish,
-    load_public_keys,
     load_signing_key,
 )
+from imgsec.operations.trusted_keys import load_trusted_keys
 from tests.unit.operations.fakes import (
     NOW,
     OTHER_SIGNER,
@@ -94,7 +94,10 @@ def test_kms_says_from_then_on_that_the_key_is_revoked() -> None:
                 now=town.now,
             )
         shelf = KeyShelf(NO_FILES, town.kms)
-        (key,) = load_public_keys(KeyLocation("kms", name), shelf, town.keyring(), expected=None)
+        keys = load_trusted_keys(
+            KeyLocation("kms", name), shelf, town.keyring(), expected=None
+        ).keys
+        (key,) = keys
         assert key.is_revoked
     (entry,) = list_keys(town.kms, town.keyring(), None, now=town.now)
     assert [reason.code for reason in entry.verdict.reasons] == ["key-revoked"]

@@ -32,7 +32,7 @@ from imgsec.operations.signing_key import (
     load_keys_to_publish,
     load_signing_key,
 )
-from imgsec.operations.verify_image import check_signatures
+from imgsec.operations.verify_digest import check_signatures
 from tests.unit.operations.fakes import (
     NOW,
     OTHER_SIGNER,

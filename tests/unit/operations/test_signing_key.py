@@ -9,7 +9,8 @@ import pytest
 
 from imgsec.domain.keys import Fingerprint, KeyLocation, PublicKey, SecretBytes
 from imgsec.errors import KeyNotFound
-from imgsec.operations.signing_key import KeyShelf, load_public_keys, load_signing_key
+from imgsec.operations.signing_key import KeyShelf, load_signing_key
+from imgsec.operations.trusted_keys import load_trusted_keys
 from tests.unit.operations.fakes import NOW, OTHER_SIGNER, SIGNER, FakeKeyring, FakeKms
 from tests.unit.refusals import refused
 
@@ -46,7 +47,7 @@ def sign(
 
 
 def verify(where: KeyLocation, shelf: KeyShelf, expected: Fingerprint | None = None) -> Fingerprint:
-    return load_public_keys(where, shelf, FakeKeyring(), expected=expected)[0].fingerprint
+    return load_trusted_keys(where, shelf, FakeKeyring(), expected=expected).signers[0]
 
 
 def test_key_is_held_against_the_fingerprint_that_was_given() -> None:

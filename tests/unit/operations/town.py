@@ -23,9 +23,10 @@ from imgsec.operations.renew_key import Renewal, Renewed, renew_key
 from imgsec.operations.revoke_key import Revocation, Revoked, revoke_key
 from imgsec.operations.rotate_key import Rotated, RotationPlan, rotate_key, show_rotation
 from imgsec.operations.setup_signing_keys import ClusterNames, Wanted, setup_signing_keys
-from imgsec.operations.signing_key import KeyShelf, load_public_keys, load_signing_key
+from imgsec.operations.signing_key import KeyShelf, load_signing_key
 from imgsec.operations.succession import Site
-from imgsec.operations.verify_image import check_signatures
+from imgsec.operations.trusted_keys import load_trusted_keys
+from imgsec.operations.verify_digest import check_signatures
 from imgsec.ports import ClusterReader
 from tests.unit.operations.fakes import (
     NOW,
@@ -219,12 +220,12 @@ class Town:
 
     def _refused_by_alias(self) -> Iterator[str]:
         try:
-            keys = load_public_keys(
+            keys = load_trusted_keys(
                 KeyLocation("kms", str(ALIAS)),
                 KeyShelf(NO_FILES, self.kms),
                 self.keyring(),
                 expected=None,
-            )
+            ).keys
         except ImgsecError as error:
             if error.reason.code != "key-moving":
                 raise

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An image in a folder, as ``skopeo copy [--all] docker://NAME dir:FOLDER`` leaves it there.
+
+Layout (containers/image, `directory/directory_transport.go`): ``manifest.json``
+and ``signature-N``; of each manifest that an index lists, ``HEX.manifest.json`` and
+``HEX.signature-N``; each blob under its HEX. N counts from 1, and the first gap ends the list.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgsec.adapters.files import read_file
+from imgsec.domain.manifest import media_type_of
+from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX
+from imgsec.errors import ImageNotFound, ImgsecError
+from imgsec.ports import Manifest
+from imgsec.reasons import (
+    ANSWER_MALFORMED,
+    DIGEST_MISMATCH,
+    IMAGE_NOT_FOUND,
+    TOO_MANY_SIGNATURES,
+)
+
+_MANIFEST_MAX_BYTES = 4 * 2**20
+_CONFIG_MAX_BYTES = 4 * 2**20
+
+
+class ImageFolder:
+    """Answers for one image only, whatever its name; a digest in the name is held against it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def fetch_manifest(self, image: ImageReference) -> Manifest:
+        """See `imgsec.ports.ManifestReader`. Raises (digest-mismatch)."""
+        path = self._folder / "manifest.json"
+        if not path.is_file():
+            hint = "Make the folder with: skopeo copy --all docker://NAME dir:FOLDER"
+            raise ImageNotFound(IMAGE_NOT_FOUND(f"{shown(str(path))} is not there", hint=hint))
+        content = read_file(str(path), max_bytes=_MANIFEST_MAX_BYTES)
+        digest = Digest.of(content)
+        if digest != (image.digest or digest):
+            text = f"{shown(str(path))} is the manifest {digest}, and not that of {image}"
+            raise ImgsecError(DIGEST_MISMATCH(text))
+        return Manifest(content, _media_type(content, path), digest)
+
+    def fetch_config(self, _: ImageReference, digest: Digest) -> bytes:
+        """See `imgsec.ports.ConfigReader`."""
+        content = read_file(str(self._folder / digest.hex), max_bytes=_CONFIG_MAX_BYTES)
+        if Digest.of(content) != digest:
+            text = f"{shown(str(self._folder))} holds other bytes for {digest}"
+            raise ImgsecError(DIGEST_MISMATCH(text))
+        return content
+
+    def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
+        """See `imgsec.ports.SignatureReader`: the folder is one."""
+
+    def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
+        """See `imgsec.ports.SignatureReader`."""
+        if image.digest is None:
+            raise ValueError(f"{image} has no digest")
+        top = Digest.of(
+            read_file(str(self._folder / "manifest.json"), max_bytes=_MANIFEST_MAX_BYTES)
+        )
+        prefix = "" if image.digest == top else f"{image.digest.hex}."
+        found: list[bytes] = []
+        while (path := self._folder / f"{prefix}signature-{len(found) + 1}").is_file():
+            if len(found) == SIGNATURES_MAX:
+                text = f"{shown(str(self._folder))} holds more than {SIGNATURES_MAX} signatures"
+                raise ImgsecError(TOO_MANY_SIGNATURES(text))
+            found.append(read_file(str(path), max_bytes=SIGNATURE_MAX_BYTES))
+        return tuple(found)
+
+
+def _media_type(content: bytes, path: Path) -> str:
+    """The manifest's own; OCI 1.0 allows none, and then its members tell."""
+    try:
+        return media_type_of(content)
+    except ValueError:
+        text = f"{shown(str(path))} is no manifest, or one of contradictory or unknown type"
+        raise ImgsecError(ANSWER_MALFORMED(text)) from None

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether one digest carries a signature that counts everywhere, under the usual rule for names.
+
+What an index lists is not looked at: this is what Portieris asks, and what is asked of a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from imgsec.domain.keys import Fingerprint, PublicKey
+from imgsec.domain.reference import ImageReference
+from imgsec.domain.report import ImageReport, VerifiedImage
+from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
+from imgsec.domain.verdict import Verdict, because, passed
+from imgsec.domain.verifiers import Verifier, message_flaws
+from imgsec.errors import ImgsecError
+from imgsec.ports import Keyring, Registry
+from imgsec.reasons import (
+    KEY_EXPIRED,
+    KEY_REVOKED,
+    KEY_UNUSABLE,
+    SIGNATURE_MISSING,
+    Reason,
+)
+
+
+def verify_digest(
+    image: ImageReference,
+    keys: Sequence[PublicKey],
+    registry: Registry,
+    keyring: Keyring,
+    *,
+    now: datetime,
+) -> ImageReport:
+    """Whether the image carries a signature of one of these keys for this name.
+
+    A tag is resolved once; what was verified is ``repository@digest``. A signature of a revoked or
+    ended key does not count, although gpg calls it valid and Portieris ignores the end date. Nor
+    does one of a key so short that others could have found its secret half.
+    """
+    manifest = registry.fetch_manifest(image.require_version())
+    canonical = image.at(manifest.digest)
+    spent = {key.fingerprint: reason for key in keys if (reason := _spent(key, now))}
+    counting = [key.fingerprint for key in keys if key.fingerprint not in spent]
+    if not counting:
+        return ImageReport(image, because(*spent.values()))
+    found = check_signatures(canonical, registry.fetch_signatures(canonical), keyring, *counting)
+    if isinstance(found, Verdict):
+        return ImageReport(image, because(*found.reasons, *spent.values()))
+    return ImageReport(image, passed(), found)
+
+
+def _spent(key: PublicKey, now: datetime) -> Reason | None:
+    """Why no signature of this key counts any more; None if they do."""
+    if key.is_revoked:
+        return KEY_REVOKED(f"key {key.fingerprint} is revoked")
+    if key.expires is not None and key.expires <= now:
+        return KEY_EXPIRED(f"key {key.fingerprint} ended on {key.expires:%Y-%m-%d}")
+    if key.is_short:
+        text = f"key {key.fingerprint} is {key.algorithm}, too short to prove anything"
+        return KEY_UNUSABLE(text)
+    return None
+
+
+def check_signatures(
+    image: ImageReference, signatures: Iterable[bytes], keyring: Keyring, *signers: Fingerprint
+) -> VerifiedImage | Verdict:
+    """The first signature that counts for a canonical image, or the verdict why none does.
+
+    One good signature by one of these keys is enough, as for every verifier of simple signing.
+    """
+    return judge_opened(image, (open_signature(one, keyring, signers) for one in signatures))
+
+
+def judge_opened(
+    image: ImageReference, opened: Iterable[OpenPGPMessage | Reason]
+) -> VerifiedImage | Verdict:
+    """The same, of signatures that were opened already."""
+    reasons: list[Reason] = []
+    for message in opened:
+        if isinstance(message, Reason):
+            reasons.append(message)
+            continue
+        try:
+            payload = SimpleSigningPayload.parse(message.content)
+        except ImgsecError as error:
+            reasons.append(error.reason)
+            continue
+        if flaws := payload.flaws(image):
+            reasons.extend(flaws)
+            continue
+        return VerifiedImage(image, message.signer, payload.identity, message.signed_at)
+    if not reasons:
+        return because(SIGNATURE_MISSING(f"{image} carries no signature"))
+    return because(*dict.fromkeys(reasons))
+
+
+def open_signature(
+    signature: bytes, keyring: Keyring, signers: Sequence[Fingerprint]
+) -> OpenPGPMessage | Reason:
+    """The message of one of these keys, if every verifier would believe it; else why not."""
+    message = keyring.open_message(signature, signers)
+    if isinstance(message, Reason):
+        return message
+    flaws = message_flaws(Verifier.STRICT, message)
+    return flaws[0] if flaws else message
