@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from imgsec.adapters._cleanup import surely
-from imgsec.adapters._process import Tools, pipe_with, run, signals_wait
+from imgsec.adapters._process import Tools, pipe_with, run_briefly, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes, Subkey
 from imgsec.domain.reference import shown
@@ -60,7 +60,7 @@ _FEW_ITERATIONS = "s2k-count 65536\n"
 _NO_SPACE = "No space left on device"  # gpg's words for a full disk, in our locale
 _STATUS_MAX_BYTES = 64 * 1024
 _GPGV_EXIT_CODES = (0, 1, 2)  # good, bad, cannot check; anything else is no judgment
-_ALGORITHMS = {"1": "rsa", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
+_ALGORITHMS = {"1": "rsa", "16": "elgamal", "17": "dsa", "18": "ecdh", "19": "ecdsa", "22": "eddsa"}
 _DIGESTS = {  # RFC 4880, 9.4
     **{"1": "MD5", "2": "SHA1", "3": "RIPEMD160"},
     **{"8": "SHA256", "9": "SHA384", "10": "SHA512", "11": "SHA224"},
@@ -101,7 +101,6 @@ class GpgKeyring:
     def start(self) -> None:
         """Let gpg say which one it is. Raises `ImgsecError` (tool-missing, tool-failed)."""
         import gnupg
-        import sh  # noqa: F401 - before there is a key: cut short by a signal, it would stay half
 
         started = self._started
 
@@ -203,7 +202,7 @@ class GpgKeyring:
 
         The agent knows: ``S KEYINFO KEYGRIP TYPE SERIAL ID CACHED PROTECTION``, P for a passphrase.
         """
-        completed = run(
+        completed = run_briefly(
             [str(self._tools.find("gpg-connect-agent")), "keyinfo --list", "/bye"],
             environment=self._environment,
             timeout=AGENT_ANSWER_SECONDS,
@@ -242,7 +241,7 @@ class GpgKeyring:
         """See `imgsec.ports.Keyring`."""
         with pipe_with(self._passphrase) as descriptor:
             passphrase = ("0",) if descriptor is None else (str(descriptor),)
-            completed = run(
+            completed = run_briefly(
                 [
                     *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--batch"),
                     *("--pinentry-mode", "loopback", "--passphrase-fd", *passphrase),
@@ -284,7 +283,7 @@ class GpgKeyring:
         """See `imgsec.ports.Keyring`. Without a reason, which means for every reason."""
         with pipe_with(self._passphrase) as descriptor:
             passphrase = () if descriptor is None else ("--passphrase-fd", str(descriptor))
-            completed = run(
+            completed = run_briefly(
                 [
                     *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--armor"),
                     *("--pinentry-mode", "loopback", *passphrase, "--command-fd", "0"),
@@ -318,7 +317,7 @@ class GpgKeyring:
         """
         with pipe_with(self._passphrase) as descriptor:
             passphrase = () if descriptor is None else ("--passphrase-fd", str(descriptor))
-            completed = run(
+            completed = run_briefly(
                 [
                     *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--batch"),
                     *("--pinentry-mode", "loopback", *passphrase),
@@ -388,7 +387,7 @@ class GpgKeyring:
             _bounded_pipe(_STATUS_MAX_BYTES) as (status_fd, status),
             _bounded_pipe(PAYLOAD_MAX_BYTES) as (content_fd, content),
         ):
-            completed = run(
+            completed = run_briefly(
                 [
                     str(self._tools.find("gpgv")),
                     *("--status-fd", str(status_fd), "--keyring", str(keyring)),

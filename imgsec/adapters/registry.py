@@ -68,6 +68,7 @@ class RegistryClient:
         self._realms = realms
         self._authorization: dict[tuple[str, str], str] = {}  # by repository name and actions
         self._offers_signatures: dict[str, bool] = {}  # by registry
+        self._challenges: dict[str, str] = {}  # by registry: its last one, to be answered unasked
 
     def fetch_manifest(self, image: ImageReference) -> Manifest:
         """See `imgsec.ports.ManifestReader`. Raises (digest-mismatch) for other bytes."""
@@ -125,6 +126,7 @@ class RegistryClient:
                 raise ImgsecError(answer.failure())
             offered = answer.headers.get("x-registry-supports-signatures") == "1"
             self._offers_signatures[image.registry] = offered
+            self._keep_challenge(image, answer)
         return self._offers_signatures[image.registry]
 
     def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
@@ -230,7 +232,10 @@ class RegistryClient:
         body: bytes | None = None,
         follow_abroad: bool = False,
     ) -> Answer:
-        """A request that answers one challenge; a token that has aged is asked for anew."""
+        """A request that answers one challenge; a token that has aged is asked for anew.
+
+        What the registry asked for before is answered before it asks again, as containers tools do.
+        """
         url, actions = f"{_base(image)}{path}", _PULL if method == "GET" else _PUSH
 
         def ask(authorization: str | None) -> Answer:
@@ -243,18 +248,32 @@ class RegistryClient:
                 follow_abroad=follow_abroad,
             )
 
-        answer = ask(self._authorization.get((image.name, actions)))
+        known = self._authorization.get((image.name, actions))
+        if known is None and image.registry in self._challenges:
+            known = self._authorize(image, actions)
+        answer = ask(known)
         if answer.status != _UNAUTHORIZED:
             return answer
-        authorization = self._answer_challenge(image, answer, actions)
-        if authorization is None:
+        self._keep_challenge(image, answer)
+        authorization = self._authorize(image, actions)
+        if authorization is None or (authorization == known and known.startswith("Basic ")):
             return answer
-        kinds = (_PULL, _PUSH) if authorization.startswith("Basic ") else (actions,)
-        self._authorization |= {(image.name, kind): authorization for kind in kinds}
         return ask(authorization)
 
-    def _answer_challenge(self, image: ImageReference, answer: Answer, actions: str) -> str | None:
-        challenge = Challenge.parse(answer.headers.get("www-authenticate", ""))
+    def _keep_challenge(self, image: ImageReference, answer: Answer) -> None:
+        if answer.status == _UNAUTHORIZED:
+            self._challenges[image.registry] = answer.headers.get("www-authenticate", "")
+
+    def _authorize(self, image: ImageReference, actions: str) -> str | None:
+        """What the registry's last challenge wants for this repository; None for nothing."""
+        authorization = self._answer_challenge(image, actions)
+        if authorization is not None:
+            kinds = (_PULL, _PUSH) if authorization.startswith("Basic ") else (actions,)
+            self._authorization |= {(image.name, kind): authorization for kind in kinds}
+        return authorization
+
+    def _answer_challenge(self, image: ImageReference, actions: str) -> str | None:
+        challenge = Challenge.parse(self._challenges[image.registry])
         credential = self.credential_for(image)
         if challenge.scheme == "basic":
             return credential.header() if credential else None

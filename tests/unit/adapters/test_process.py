@@ -6,19 +6,34 @@ from __future__ import annotations
 import os
 import select
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from imgsec.adapters._process import Completed, Tools, run
+from imgsec.adapters._process import Completed, Tools, run, run_briefly
 from tests.unit.refusals import refused
 
 SH = "/bin/sh"
 ENV = {"PATH": "/usr/bin:/bin"}
+Door = Callable[..., Completed]
+Shell = Callable[..., Completed]
 
 
-def shell(script: str, *words: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
-    return run([SH, "-c", script, "sh", *words], environment=ENV, timeout=timeout, stdin=stdin)
+@pytest.fixture(params=[run, run_briefly], ids=lambda door: door.__name__)
+def door(request: pytest.FixtureRequest) -> Door:
+    """One of the two, which do the same."""
+    found: Door = request.param
+    return found
+
+
+@pytest.fixture
+def shell(door: Door) -> Shell:
+    def through(script: str, *words: str, stdin: bytes = b"", timeout: float = 30) -> Completed:
+        argv = [SH, "-c", script, "sh", *words]
+        return door(argv, environment=ENV, timeout=timeout, stdin=stdin)
+
+    return through
 
 
 def await_end(pid: int) -> None:
@@ -33,45 +48,47 @@ def await_end(pid: int) -> None:
         os.close(handle)
 
 
-def test_both_outputs_and_the_exit_code_come_back() -> None:
+def test_both_outputs_and_the_exit_code_come_back(shell: Shell) -> None:
     done = shell("printf out; printf err >&2; exit 7")
     assert (done.tool, done.exit_code, done.stdout, done.stderr) == ("sh", 7, b"out", b"err")
 
 
-def test_arguments_reach_the_program_unchanged() -> None:
+def test_arguments_reach_the_program_unchanged(shell: Shell) -> None:
     words = ["", " ", "a b", "$(id)", "; id", "*", "-n", "\u00e4", "line\nend", "--output=x"]
     done = shell(r'for word; do printf "%s\0" "$word"; done', *words)
     assert done.stdout.decode().split("\0")[:-1] == words
 
 
-def test_standard_input_is_given_whole_and_ends() -> None:
+def test_standard_input_is_given_whole_and_ends(shell: Shell) -> None:
     content = os.urandom(300_000)
     assert shell("cat", stdin=content).stdout == content
     assert shell("cat").stdout == b""
 
 
-def test_program_that_does_not_read_its_input_is_no_failure() -> None:
+def test_program_that_does_not_read_its_input_is_no_failure(shell: Shell) -> None:
     assert shell("exec 0<&-; exit 0", stdin=b"x" * 1_000_000).exit_code == 0
 
 
-def test_child_sees_no_variable_but_those_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_sees_no_variable_but_those_given(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("IBM_CLOUD_APIKEY", "secret")
-    done = run(["/usr/bin/env"], environment={"A": "1"}, timeout=30)
+    done = door(["/usr/bin/env"], environment={"A": "1"}, timeout=30)
     assert done.stdout == b"A=1\n"
 
 
-def test_death_by_signal_is_a_negative_code() -> None:
+def test_death_by_signal_is_a_negative_code(shell: Shell) -> None:
     assert shell("kill -TERM $$").exit_code == -signal.SIGTERM
     assert shell("kill -KILL $$").exit_code == -signal.SIGKILL
 
 
-def test_much_output_neither_stops_nor_fails() -> None:
+def test_much_output_neither_stops_nor_fails(shell: Shell) -> None:
     done = shell("head -c 2000000 /dev/zero; head -c 200000 /dev/zero >&2")
     assert len(done.stdout) == 2_000_000
     assert len(done.stderr) == 200_000
 
 
-def test_timeout_ends_the_program_and_all_that_it_started(tmp_path: Path) -> None:
+def test_timeout_ends_the_program_and_all_that_it_started(shell: Shell, tmp_path: Path) -> None:
     note = tmp_path / "pids"
     script = 'sleep 600 & echo $$ $! > "$1.new"; mv "$1.new" "$1"; wait'
     with refused("timeout"):
@@ -82,12 +99,12 @@ def test_timeout_ends_the_program_and_all_that_it_started(tmp_path: Path) -> Non
         await_end(pid)
 
 
-def test_timeout_ends_a_program_that_ignores_the_gentle_signal() -> None:
+def test_timeout_ends_a_program_that_ignores_the_gentle_signal(shell: Shell) -> None:
     with refused("timeout"):
         shell("trap '' TERM INT HUP; while :; do sleep 0.1; done", timeout=0.5)
 
 
-def test_interruption_ends_the_program_even_as_it_starts(tmp_path: Path) -> None:
+def test_interruption_ends_the_program_even_as_it_starts(shell: Shell, tmp_path: Path) -> None:
     note = tmp_path / "pid"
     script = f'echo $$ > "$1.new"; mv "$1.new" "$1"; kill -HUP {os.getpid()}; sleep 600'
 
@@ -106,19 +123,19 @@ def test_interruption_ends_the_program_even_as_it_starts(tmp_path: Path) -> None
     await_end(int(note.read_text()))
 
 
-def test_program_that_is_missing_or_not_executable_is_named(tmp_path: Path) -> None:
+def test_program_that_is_missing_or_not_executable_is_named(door: Door, tmp_path: Path) -> None:
     plain = tmp_path / "tool"
     plain.write_text("no program")
     for path in (str(tmp_path / "none"), str(plain)):
         with refused("tool-missing") as reasons:
-            run([path], environment=ENV, timeout=5)
+            door([path], environment=ENV, timeout=5)
         assert Path(path).name in reasons[0].text
 
 
-def test_descriptor_is_inherited_where_it_is_named() -> None:
+def test_descriptor_is_inherited_where_it_is_named(door: Door) -> None:
     reading, writing = os.pipe()
     os.set_inheritable(writing, True)
-    run(
+    door(
         [SH, "-c", f"echo through >/dev/fd/{writing}"],
         environment=ENV,
         timeout=30,
@@ -129,7 +146,7 @@ def test_descriptor_is_inherited_where_it_is_named() -> None:
         assert file.read() == b"through\n"
 
 
-def test_failure_names_the_tool_and_shows_what_it_printed_safely() -> None:
+def test_failure_names_the_tool_and_shows_what_it_printed_safely(shell: Shell) -> None:
     done = shell(r"printf '\033[31mbad\007 things\n' >&2; exit 3")
     with refused("tool-failed") as reasons:
         done.require_success()
