@@ -13,7 +13,7 @@ from pathlib import Path
 from imgsec.adapters.files import read_file
 from imgsec.domain.manifest import media_type_of
 from imgsec.domain.reference import Digest, ImageReference, shown
-from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX
+from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX, require_binary
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Manifest
 from imgsec.reasons import (
@@ -70,7 +70,9 @@ class ImageFolder:
             if len(found) == SIGNATURES_MAX:
                 text = f"{shown(str(self._folder))} holds more than {SIGNATURES_MAX} signatures"
                 raise ImgsecError(TOO_MANY_SIGNATURES(text))
-            found.append(read_file(str(path), max_bytes=SIGNATURE_MAX_BYTES))
+            content = read_file(str(path), max_bytes=SIGNATURE_MAX_BYTES)
+            require_binary(content, shown(str(path)))
+            found.append(content)
         return tuple(found)
 
 

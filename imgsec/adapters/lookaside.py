@@ -19,19 +19,17 @@ from urllib.parse import quote
 from imgsec.adapters._http import Http
 from imgsec.domain.hosts import SignatureAddress
 from imgsec.domain.reference import ImageReference, shown
-from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX
+from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX, require_binary
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
     ANSWER_TOO_LARGE,
     INPUT_UNREADABLE,
     OUTPUT_UNWRITABLE,
-    SIGNATURE_INVALID,
     SIGNATURE_STORE_MISSING,
     TOO_MANY_SIGNATURES,
 )
 
 _OK, _NOT_FOUND = 200, 404
-_HIGH_BIT = 0x80
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # whoever serves them reads them as another user
 
@@ -107,9 +105,7 @@ class Lookaside:
                 content = self._one(self._staging, image, number)
             if content is None:
                 return found
-            if not content or content[0] < _HIGH_BIT:
-                where = f"signature {number} of {image.canonical_name}"
-                raise ImgsecError(SIGNATURE_INVALID(f"{where} is not a binary OpenPGP message"))
+            require_binary(content, f"signature {number} of {image.canonical_name}")
             found.append((number, content))
         raise ImgsecError(
             TOO_MANY_SIGNATURES(f"{image.canonical_name} carries more than {SIGNATURES_MAX}")
@@ -138,8 +134,6 @@ class Lookaside:
             return None
         if answer.status != _OK:
             raise ImgsecError(answer.failure())
-        if answer.body[:1] < b"\x80":  # what web servers show for all that is not there
-            raise ImgsecError(answer.malformed("no signature"))
         return answer.body
 
 

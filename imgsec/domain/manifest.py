@@ -40,10 +40,14 @@ _PLATFORM_NAMES = frozenset(("os", "architecture", "variant"))
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A manifest that an index lists. platform: ``os/architecture[/variant]``, as it claims."""
+    """A manifest that an index lists. platform: ``os/architecture[/variant]``, as it claims.
+
+    is_index: it claims to be an index itself.
+    """
 
     digest: Digest
     platform: str
+    is_index: bool = False
 
     def is_for(self, platform: str) -> bool:
         """Whether it is the one for ``os/architecture``, of whatever variant if none is named."""
@@ -129,4 +133,8 @@ def _child(item: Any) -> Child:
     names = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
     if not all(isinstance(name, str) for name in names if name is not None):
         raise TypeError("a platform is no text")
-    return Child(Digest.parse(described["digest"]), "/".join(name for name in names if name))
+    return Child(
+        Digest.parse(described["digest"]),
+        "/".join(name for name in names if name),
+        is_index=described.get("mediaType") in INDEX_TYPES,
+    )

@@ -18,7 +18,14 @@ from imgsec.domain.identity import USUAL_RULE, IdentityRule
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.errors import ImgsecError
-from imgsec.reasons import DIGEST_MISMATCH, IDENTITY_MISMATCH, PAYLOAD_MALFORMED, Reason
+from imgsec.reasons import (
+    ANSWER_MALFORMED,
+    DIGEST_MISMATCH,
+    IDENTITY_MISMATCH,
+    PAYLOAD_MALFORMED,
+    SIGNATURE_INVALID,
+    Reason,
+)
 
 PAYLOAD_TYPE = "atomic container signature"
 PAYLOAD_MAX_BYTES = 64 * 1024  # ours; a payload that skopeo writes has about 300 bytes
@@ -59,7 +66,9 @@ class SimpleSigningPayload:
         if len(content) > PAYLOAD_MAX_BYTES:
             raise _malformed(f"it has {len(content)} bytes")
         try:
-            document = strict_json.parse(content)
+            # As Go reads it, which fills no structure here and replaces what is no UTF-8.
+            text = content.decode("utf-8", "replace")
+            document = strict_json.parse(text, folds_case=False)
         except (ValueError, RecursionError) as error:
             raise _malformed("it is not strict JSON") from error
         top = _members(document, "the payload", {"critical", "optional"})
@@ -99,6 +108,19 @@ class SimpleSigningPayload:
             wanted = "" if rule == USUAL_RULE else f", and the policy wants {rule}"
             found.append(IDENTITY_MISMATCH(f"a signature is for {shown(self.identity)}{wanted}"))
         return tuple(found)
+
+
+def require_binary(content: bytes, where: str) -> None:
+    """Raises `ImgsecError` unless a store holds what every reader of stores takes for a signature.
+
+    They refuse the whole store otherwise (containers/image, `internal/signature.FromBlob`).
+    (signature-invalid) for an armoured one; (answer-malformed) for what is no signature at all,
+    such as the page that a web server shows for everything that is not there.
+    """
+    if content.startswith(b"-----BEGIN PGP "):
+        raise ImgsecError(SIGNATURE_INVALID(f"{where} is armoured, and stores hold binary ones"))
+    if content[:1] < b"\x80":
+        raise ImgsecError(ANSWER_MALFORMED(f"{where} is no signature"))
 
 
 class MessageForm(StrEnum):

@@ -12,8 +12,10 @@ import json
 from typing import Any
 
 
-def parse(content: bytes | str) -> Any:
+def parse(content: bytes | str, *, folds_case: bool = True) -> Any:
     """The document. Raises `ValueError` or `RecursionError` unless it is strict.
+
+    folds_case: readers may take ``A`` for ``a``, as Go does where it fills a structure.
 
     >>> parse('{"a": 1, "A": 2}')
     Traceback (most recent call last):
@@ -21,7 +23,8 @@ def parse(content: bytes | str) -> Any:
     ValueError: a member is repeated
     """
     text = content if isinstance(content, str) else content.decode("utf-8")
-    return json.loads(text, object_pairs_hook=_members_once, parse_constant=_no_constant)
+    hook = _members_once if folds_case else _names_once
+    return json.loads(text, object_pairs_hook=hook, parse_constant=_no_constant)
 
 
 def require_spelling(document: Any, names: frozenset[str]) -> dict[str, Any]:
@@ -39,6 +42,12 @@ def require_spelling(document: Any, names: frozenset[str]) -> dict[str, Any]:
 
 def _members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len({name.casefold() for name, _ in pairs}) != len(pairs):
+        raise ValueError("a member is repeated")
+    return dict(pairs)
+
+
+def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(dict(pairs)) != len(pairs):
         raise ValueError("a member is repeated")
     return dict(pairs)
 

@@ -34,6 +34,7 @@ _BLOCK = re.compile(
     rb"^-----BEGIN PGP PUBLIC KEY BLOCK-----.*?^-----END PGP PUBLIC KEY BLOCK-----", re.S | re.M
 )
 _HEAD = re.compile(rb"-----BEGIN PGP ([A-Z ,/0-9]+)-----")
+_GO_READS_TOO = re.compile(r"dsa\d+|elgamal")
 _NOT_IN_GO = ("RIPEMD160",)
 _STRONG_DIGESTS = ("SHA224", "SHA256", "SHA384", "SHA512")
 
@@ -202,4 +203,4 @@ def _unfit_to_sign(key: PublicKey) -> list[Reason]:
 
 def _is_readable(key: PublicKey) -> bool:
     algorithms = (key.algorithm, *(subkey.algorithm for subkey in key.subkeys))
-    return all(map(is_readable_everywhere, algorithms))
+    return all(is_readable_everywhere(one) or _GO_READS_TOO.fullmatch(one) for one in algorithms)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from imgsec.domain.keys import Fingerprint
-from imgsec.domain.manifest import ManifestContent
+from imgsec.domain.manifest import Child, ManifestContent
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, UncheckedImage, VerifiedImage, VerifierAnswer
 from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
@@ -23,18 +23,28 @@ from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import wanted_children
 from imgsec.operations.trusted_keys import LoadedRequirement, TrustedKeys
 from imgsec.ports import Keyring, Registry
-from imgsec.reasons import NOTHING_CHECKED, POLICY_REJECTS, SIGNATURE_MISSING, Reason
+from imgsec.reasons import (
+    ANSWER_MALFORMED,
+    NOTHING_CHECKED,
+    POLICY_REJECTS,
+    SIGNATURE_MISSING,
+    Reason,
+)
 
 _UNCHECKED = Note("unchecked", "the policy lets the image through without a look at signatures")
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A digest that is looked at. platform: of a manifest that an index lists, else empty."""
+    """A digest that is looked at. platform: of a manifest that an index lists, else empty.
+
+    is_index: it is listed, and claims to be an index itself.
+    """
 
     image: ImageReference
     platform: str
     signatures: tuple[bytes, ...]
+    is_index: bool = False
 
 
 _Found = VerifiedImage | UncheckedImage | Verdict
@@ -65,12 +75,15 @@ def verify_image(
         raise ImgsecError(NOTHING_CHECKED(f"{canonical} is an index that lists no image"))
     checked = any(isinstance(one, TrustedKeys) for one in requirements)
 
-    def place(at: ImageReference, platform: str) -> _Place:
-        return _Place(at, platform, registry.fetch_signatures(at) if checked else ())
+    def place(at: ImageReference, child: Child | None = None) -> _Place:
+        signatures = registry.fetch_signatures(at) if checked else ()
+        if child is None:
+            return _Place(at, "", signatures)
+        return _Place(at, child.platform, signatures, child.is_index)
 
-    top = [place(canonical, "")] if _wants(verifiers, content, top=True) else []
+    top = [place(canonical)] if _wants(verifiers, content, top=True) else []
     below = (
-        [place(canonical.at(child.digest), child.platform) for child in runnable]
+        [place(canonical.at(child.digest), child) for child in runnable]
         if _wants(verifiers, content, top=False)
         else []
     )
@@ -136,11 +149,25 @@ def _judge(
     now: datetime,
 ) -> dict[Verifier, _Found]:
     """What each verifier says of one digest to one requirement."""
+    if place.is_index:
+        text = "what the index lists here is an index, which containers tools do not follow"
+        return dict.fromkeys(verifiers, because(ANSWER_MALFORMED(text)))
     if requirement is Blanket.ACCEPT:
         return dict.fromkeys(verifiers, UncheckedImage(place.image))
     if not isinstance(requirement, TrustedKeys):
         refusal = because(POLICY_REJECTS(f"the policy rejects {place.image}"))
         return dict.fromkeys(verifiers, refusal)
+    return _judge_signatures(place, requirement, keyring, verifiers, now)
+
+
+def _judge_signatures(
+    place: _Place,
+    requirement: TrustedKeys,
+    keyring: Keyring,
+    verifiers: Iterable[Verifier],
+    now: datetime,
+) -> dict[Verifier, _Found]:
+    """The same, for signatures by some keys."""
     spent = {one: _spent(one, requirement, now) for one in verifiers}
     found: dict[Verifier, _Found] = {}
     said: dict[Verifier, list[Reason]] = {}
@@ -159,12 +186,15 @@ def _judge(
                 del said[verifier]
         if not said:
             break
-    for verifier, reasons in said.items():
-        if not place.signatures:
+    if not place.signatures:
+        for reasons in said.values():
             reasons.append(SIGNATURE_MISSING(f"{place.image} carries no signature"))
-        reasons.extend(reason for flaws in spent[verifier].values() for reason in flaws)
-        found[verifier] = _refusal(reasons)
-    return found
+    return found | {
+        verifier: _refusal(
+            [*reasons, *(one for flaws in spent[verifier].values() for one in flaws)]
+        )
+        for verifier, reasons in said.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

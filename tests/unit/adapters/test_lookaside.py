@@ -98,11 +98,20 @@ def test_signature_is_there_whole_or_not_at_all(
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"-----BEGIN PGP MESSAGE-----"])
-def test_what_is_no_binary_message_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "answer-malformed"),
+        (b"<html>Welcome</html>", "answer-malformed"),
+        (b"-----BEGIN PGP MESSAGE-----", "signature-invalid"),
+    ],
+)
+def test_what_is_no_binary_message_is_no_signature(
+    tmp_path: Path, content: bytes, code: str
+) -> None:
     (tmp_path / PATH).mkdir(parents=True)
     (tmp_path / PATH / "signature-1").write_bytes(content)
-    with refused("signature-invalid"):
+    with refused(code):
         store(tmp_path).fetch_signatures(IMAGE)
 
 
