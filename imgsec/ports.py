@@ -71,6 +71,30 @@ class SigningRegistry(Registry, Protocol):
         """
 
 
+class PublishingRegistry(SigningRegistry, Protocol):
+    """Lets an image into another of its repositories without moving it."""
+
+    def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
+        """Link a blob into the target's repository; False where the registry does not do that."""
+
+
+class ImageCopier(Protocol):
+    """Copies images between repositories."""
+
+    def copy(self, source: ImageReference, target: ImageReference) -> None:
+        """Copy a canonical image with all that it lists and no signature.
+
+        target: by the same digest, or by a tag.
+        """
+
+
+class ImagePusher(Protocol):
+    """Pushes images from local storage."""
+
+    def push(self, name: str, target: ImageReference) -> Digest:
+        """Push what local storage has under this name to a tag; gives its digest."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredKey:
     """A key object in the KMS, without its payload. id: the KMS's own UUID.

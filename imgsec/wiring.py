@@ -36,6 +36,7 @@ from imgsec.reasons import (
 
 if TYPE_CHECKING:  # imported where they are used: requests alone takes longer than most commands
     from imgsec.adapters._http import Http
+    from imgsec.adapters.container_tools import ContainerTools
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamCredential, IamTokens
     from imgsec.adapters.image_folder import ImageFolder
@@ -135,6 +136,18 @@ class World:
             text = "--image-dir holds the signatures too, and goes with no --lookaside"
             raise ImgsecError(INVALID_OPTION(text))
         return ImageFolder(Path(folder))
+
+    def container_tools(self, storage_driver: str | None = None) -> ContainerTools:
+        """What copies and pushes images."""
+        from imgsec.adapters.container_tools import ContainerTools
+
+        return ContainerTools(
+            self._tools,
+            self._directory,
+            auth_file=self._auth_file,
+            ca_file=self._ca_file,
+            storage_driver=storage_driver,
+        )
 
     @cached_property
     def scanner(self) -> Scanner:

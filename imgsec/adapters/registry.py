@@ -14,7 +14,7 @@ import json
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 from imgsec.adapters._http import Answer, Http
 from imgsec.adapters.registry_auth import API_HOSTS, AuthFile, Challenge, Credential
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MANIFEST_MAX_BYTES = 4 * 2**20  # distribution: the most that a registry stores
 CONFIG_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits: MaxConfigBodySize
 SIGNATURE_LIST_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits
+_ACCEPTED = 202
 _OK, _CREATED, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _CONFLICT = 200, 201, 401, 403, 404, 409
 _PULL, _PUSH = "pull", "pull,push"  # a token's actions
 _MAY_PUSH = "Signing needs a credential that may push (at icr.io, the role Writer)."
@@ -194,6 +195,28 @@ class RegistryClient:
         denied = answer.status in (_UNAUTHORIZED, _FORBIDDEN)
         raise ImgsecError(_unsigned(image, why.text, hint=_MAY_PUSH if denied else None))
 
+    def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
+        """See `imgsec.ports.PublishingRegistry`.
+
+        Distribution API, "Mounting a blob from another repository": 201 for done, 202 for an
+        upload that was begun instead, which is taken back.
+        """
+        query = urlencode({"mount": str(blob), "from": source.repository})
+        answer = self._ask(
+            "POST",
+            target,
+            f"/v2/{target.repository}/blobs/uploads/?{query}",
+            headers={},
+            max_bytes=CONFIG_MAX_BYTES,
+            reads=source,
+        )
+        if answer.status == _ACCEPTED:
+            place = urljoin(f"{_base(target)}/", answer.headers.get("location", ""))
+            if place.startswith(f"{_base(target)}/"):
+                path = place.removeprefix(_base(target))
+                self._ask("DELETE", target, path, headers={}, max_bytes=CONFIG_MAX_BYTES)
+        return answer.status == _CREATED
+
     def credential_for(self, image: ImageReference) -> Credential | None:
         """The credential that the auth file has for the image's repository."""
         return self._auth_file.credential_for(image) if self._auth_file else None
@@ -231,12 +254,16 @@ class RegistryClient:
         max_bytes: int,
         body: bytes | None = None,
         follow_abroad: bool = False,
+        reads: ImageReference | None = None,
     ) -> Answer:
         """A request that answers one challenge; a token that has aged is asked for anew.
 
         What the registry asked for before is answered before it asks again, as containers tools do.
+        reads: another repository that it reads from.
         """
         url, actions = f"{_base(image)}{path}", _PULL if method == "GET" else _PUSH
+        if reads is not None:
+            actions = f"{actions} repository:{reads.repository}:{_PULL}"
 
         def ask(authorization: str | None) -> Answer:
             return self._http.request(
@@ -268,7 +295,7 @@ class RegistryClient:
         """What the registry's last challenge wants for this repository; None for nothing."""
         authorization = self._answer_challenge(image, actions)
         if authorization is not None:
-            kinds = (_PULL, _PUSH) if authorization.startswith("Basic ") else (actions,)
+            kinds = {_PULL, _PUSH, actions} if authorization.startswith("Basic ") else (actions,)
             self._authorization |= {(image.name, kind): authorization for kind in kinds}
         return authorization
 
@@ -280,7 +307,8 @@ class RegistryClient:
         if challenge.scheme != "bearer":
             return None
         realm = challenge.require_realm(_api_host(image), self._realms)
-        query = {"service": challenge.service, "scope": f"repository:{image.repository}:{actions}"}
+        scopes = f"repository:{image.repository}:{actions}".split(" ")
+        query = [("service", challenge.service), *(("scope", scope) for scope in scopes)]
         token = self._http.get(
             f"{realm}?{urlencode(query)}",
             headers=_with({}, credential.header() if credential else None),

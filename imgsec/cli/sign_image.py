@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.registry import RegistryClient
     from imgsec.domain.reference import Digest, ImageReference
+    from imgsec.domain.report import ImageReport
+
+_BRINGING = "Bringing the image there"
 
 KeyOpt = Annotated[
     str,
@@ -84,6 +87,46 @@ PlatformOpt = Annotated[
     ),
 ]
 
+ToOpt = Annotated[
+    str | None,
+    own(
+        "sign-image",
+        "--to",
+        metavar="NAME:TAG",
+        help="Copy IMAGE there, sign it there, and only then let the tag name it.",
+        rich_help_panel=_BRINGING,
+    ),
+]
+RemoveSignaturesOpt = Annotated[
+    bool,
+    own(
+        "sign-image",
+        "--remove-signatures",
+        help="With --to: leave the signatures behind that IMAGE carries.",
+        rich_help_panel=_BRINGING,
+    ),
+]
+FromStorageOpt = Annotated[
+    str | None,
+    own(
+        "sign-image",
+        "--from-storage",
+        metavar="NAME",
+        help="Push this image from local storage to IMAGE, with buildah, and sign it.",
+        rich_help_panel=_BRINGING,
+    ),
+]
+StorageDriverOpt = Annotated[
+    str | None,
+    own(
+        "sign-image",
+        "--storage-driver",
+        metavar="DRIVER",
+        help="With --from-storage: buildah's storage driver, such as overlay or vfs.",
+        rich_help_panel=_BRINGING,
+    ),
+]
+
 WorkersOpt = Annotated[int | None, workers_option("sign-image")]
 ImagesFileOpt = Annotated[str | None, images_file_option("sign-image")]
 
@@ -108,6 +151,10 @@ def sign_image(
     sign_identity: IdentityOpt = None,
     both_hosts: BothHostsOpt = False,
     platform: PlatformOpt = None,
+    to: ToOpt = None,
+    remove_signatures: RemoveSignaturesOpt = False,
+    from_storage: FromStorageOpt = None,
+    storage_driver: StorageDriverOpt = None,
     workers: WorkersOpt = None,
     settings: Settings,
     outputs: Outputs,
@@ -117,6 +164,9 @@ def sign_image(
     The tag is resolved once, and the digest is signed, of an index every manifest that it lists; no
     tag is ever moved. What is signed already is left alone. Every signature is read back and
     checked before the command says that it exists.
+
+    With --to or --from-storage it is brought there first; what copies and pushes is skopeo and
+    buildah.
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
@@ -135,14 +185,16 @@ def sign_image(
     where = KeyLocation.parse(key, allowed=SECRET_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     references = named_images(images, images_file)
-    if len(references) > 1 and (expect_digest or sign_identity):
-        raise ImgsecError(INVALID_OPTION("--expect-digest and --sign-identity are for one image"))
+    if len(references) > 1 and (expect_digest or sign_identity or to or from_storage):
+        text = "--expect-digest, --sign-identity, --to and --from-storage are for one image"
+        raise ImgsecError(INVALID_OPTION(text))
+    target = _bringing(to, remove_signatures, from_storage, storage_driver, expect_digest)
     if expect_digest:
         references = [_at(references[0], Digest.parse(expect_digest))]
     plan = operation.SigningPlan(
         tuple(map(_identity, sign_identity or ())), tuple(platform or ()), both_hosts
     )
-    for reference in references:
+    for reference in references if target is None else [target]:
         _ = plan.names(reference)
     with wire(settings) as world:
         signer, notes = load_signing_key(
@@ -152,6 +204,42 @@ def sign_image(
             expected=expected,
             now=world.clock.now(),
         )
+        if target is not None or from_storage is not None:
+            from imgsec.operations.publish_image import copy_and_sign, push_and_sign
+
+            bringers = world.container_tools(storage_driver)
+            say = progress(outputs)
+
+            def bring(image: ImageReference) -> ImageReport:
+                if target is None:
+                    return push_and_sign(
+                        from_storage or "",
+                        image,
+                        signer.fingerprint,
+                        plan,
+                        registry=world.registry,
+                        pusher=bringers,
+                        keyring=world.keyring,
+                        clock=world.clock,
+                        say=say,
+                    )
+                return copy_and_sign(
+                    image,
+                    target,
+                    signer.fingerprint,
+                    plan,
+                    keeps_signatures=not remove_signatures,
+                    registry=world.registry,
+                    copier=bringers,
+                    keyring=world.keyring,
+                    clock=world.clock,
+                    say=say,
+                )
+
+            answer = judge_each(
+                "sign-image", references, bring, lambda: (*notes, *world.notes()), say
+            )
+            return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
         count = workers_for(references, workers)
         with world.twin_keyrings(signer.fingerprint, count if count > 1 else 0) as twins:
 
@@ -181,6 +269,41 @@ def sign_image(
                 progress(outputs),
             )
     return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
+
+
+def _bringing(
+    to: str | None,
+    remove_signatures: bool,
+    from_storage: str | None,
+    storage_driver: str | None,
+    expect_digest: str | None,
+) -> ImageReference | None:
+    """Where the image is copied to; None for nowhere. Raises `ImgsecError` (invalid-option)."""
+    from imgsec.domain.reference import ImageReference
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    wrong = (
+        "--to and --from-storage are two ways"
+        if to and from_storage
+        else "--remove-signatures goes with --to"
+        if remove_signatures and not to
+        else "--storage-driver goes with --from-storage"
+        if storage_driver and not from_storage
+        else "--expect-digest is not for --from-storage, whose digest is known after the push only"
+        if expect_digest and from_storage
+        else None
+    )
+    if wrong:
+        raise ImgsecError(INVALID_OPTION(wrong))
+    if from_storage and from_storage.startswith("-"):
+        raise ImgsecError(INVALID_OPTION("--from-storage takes the name of an image"))
+    if to is None:
+        return None
+    target = ImageReference.parse(to)
+    if target.is_canonical or target.tag is None:
+        raise ImgsecError(INVALID_OPTION(f"--to takes a name with a tag, not {target}"))
+    return target
 
 
 def _at(image: ImageReference, digest: Digest) -> ImageReference:

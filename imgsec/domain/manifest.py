@@ -89,12 +89,16 @@ def is_same_platform(held: str, asked: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ManifestContent:
-    """The children of an index; or an image's configuration (None for another artifact), layers."""
+    """The children of an index; or an image's configuration (None for another artifact), layers.
+
+    blobs: everything that an image or artifact is made of.
+    """
 
     is_index: bool
     children: tuple[Child, ...] = ()
     config: Digest | None = None
     layer_types: tuple[str, ...] = ()
+    blobs: tuple[Digest, ...] = ()
 
     @property
     def is_attestation(self) -> bool:
@@ -114,8 +118,10 @@ class ManifestContent:
             config = require_spelling(document["config"], _NAMES)
             is_image = config["mediaType"] in _IMAGE_CONFIG_TYPES
             layers = [require_spelling(layer, _NAMES) for layer in document.get("layers") or []]
+            parts = [config, *layers]
             return cls(
                 is_index=False,
+                blobs=tuple(Digest.parse(part["digest"]) for part in parts if "digest" in part),
                 config=Digest.parse(config["digest"]) if is_image else None,
                 layer_types=tuple(str(layer["mediaType"]) for layer in layers),
             )

@@ -38,7 +38,7 @@ class ScannedImage:
 class SignedImage:
     """A digest that is signed, and what it lists with it, under each of the names.
 
-    names: ``repository:tag``. is_new: this run made a signature.
+    names: ``repository:tag``. is_new: this run made a signature. is_pushed: it brought the image.
     """
 
     image: ImageReference
@@ -46,6 +46,7 @@ class SignedImage:
     is_new: bool
     digests: tuple[Digest, ...]
     names: tuple[str, ...]
+    is_pushed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,7 @@ def _image(part: ImageReport) -> Document:
             "identity": found.names[0],
             "identities": list(found.names),
             "new": found.is_new,
+            "pushed": found.is_pushed,
             "digests": [str(digest) for digest in found.digests],
         }
     elif isinstance(found, VerifiedImage):

@@ -182,7 +182,8 @@ def _scanned(found: ScannedImage) -> str:
 
 
 def _signed(found: SignedImage) -> str:
-    return f"({'signed' if found.is_new else 'was signed already'} by {found.signer})"
+    pushed = "pushed, " if found.is_pushed else ""
+    return f"({pushed}{'signed' if found.is_new else 'was signed already'} by {found.signer})"
 
 
 def _verified(found: VerifiedImage) -> str:

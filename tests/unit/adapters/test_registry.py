@@ -454,3 +454,46 @@ def test_image_whose_signature_is_not_taken_is_told_to_be_unsigned(
         store(answer(status, {"errors": [{"code": "NO"}]}), login=login)
     assert str(TARGET) in reasons[0].text
     assert words in (reasons[0].hint or "")
+
+
+# --- Another repository of the same registry ------------------------------------------------------
+
+QUERY = f"mount=sha256%3A{'1a' * 32}&from=team%2Fapp"
+MOUNT = f"{BASE}/v2/other/app/blobs/uploads/"
+
+
+def mount(http: FakeHttp, **options: Any) -> bool:
+    blob = Digest("sha256", "1a" * 32)
+    target = ImageReference.parse("r.example/other/app:1")
+    found: bool = client(http, **options).mount_blob(IMAGE, target, blob)
+    return found
+
+
+def test_blob_is_linked_with_a_token_for_both_repositories() -> None:
+    token = f"{BASE}/token"
+    http = FakeHttp(
+        {
+            MOUNT: [answer(401, www_authenticate=BEARER), answer(201)],
+            token: [answer(200, {"token": "both"})],
+        }
+    )
+    assert mount(http)
+    (asked,) = [url for url, _ in http.asked if url.startswith(token)]
+    assert "scope=repository%3Aother%2Fapp%3Apull%2Cpush" in asked
+    assert "scope=repository%3Ateam%2Fapp%3Apull" in asked
+
+
+@pytest.mark.parametrize(
+    "location", ["/v2/other/app/blobs/uploads/1", f"{BASE}/v2/other/app/blobs/uploads/1"]
+)
+def test_upload_that_was_begun_instead_is_taken_back(location: str) -> None:
+    upload = f"{BASE}/v2/other/app/blobs/uploads/1"
+    http = FakeHttp({MOUNT: [answer(202, location=location)], upload: [answer(204)]})
+    assert not mount(http)
+    assert [url for url, _ in http.asked] == [f"{MOUNT}?{QUERY}", upload]
+
+
+def test_upload_on_another_host_is_left_alone() -> None:
+    http = FakeHttp({MOUNT: [answer(202, location="https://evil.example/v2/x")]})
+    assert not mount(http)
+    assert [url for url, _ in http.asked] == [f"{MOUNT}?{QUERY}"]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Signing an image on its way: copied between repositories, or pushed from local storage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Bench, SigningKey
+from tests.support import short_folder
+
+pytestmark = pytest.mark.once
+
+
+def tags_of(bench: Bench, name: str) -> list[str]:
+    """The tags of a name's repository; none where there is no such repository."""
+    done = subprocess.run(
+        ["skopeo", "list-tags", f"docker://{name.rpartition(':')[0]}"],
+        env=bench.environment,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return list(json.loads(done.stdout)["Tags"] or []) if done.returncode == 0 else []
+
+
+def signature(report: dict[str, Any]) -> dict[str, Any]:
+    found = report["images"][0]["signature"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.parametrize("platforms", [("amd64",), ("amd64", "arm64")])
+def test_image_is_copied_whole_and_signed_under_its_new_name(
+    bench: Bench, key: SigningKey, platforms: tuple[str, ...]
+) -> None:
+    source, digest = bench.push(bench.repository(), platforms=platforms)
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    run = ("sign-image", source, "--to", target, "--key", key.location)
+    before = len(bench.log("registry"))
+    done = bench.imgsec(*run).expect(0)
+    assert done.json["images"][0]["canonical"] == f"{target.rpartition(':')[0]}@{digest}"
+    assert (signature(done.json)["pushed"], signature(done.json)["new"]) == (True, True)
+    asked = [(line["method"], line["path"]) for line in bench.log("registry")[before:]]
+    assert not [path for method, path in asked if method in ("PATCH", "PUT") and "/blobs/" in path]
+    bench.imgsec("verify-image", target, "--key", key.location).expect(0)
+    bench.imgsec("verify-image", source, "--key", key.location).expect(1, "signature-missing")
+    count = len(bench.signatures(target, digest))
+    again = bench.imgsec(*run).expect(0)
+    assert (signature(again.json)["pushed"], signature(again.json)["new"]) == (False, False)
+    assert len(bench.signatures(target, digest)) == count
+
+
+def test_tag_names_the_image_only_when_it_is_signed(bench: Bench, key: SigningKey) -> None:
+    source, digest = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    run = ("sign-image", source, "--to", target, "--key", key.location)
+    bench.fault("registry", "signatures-500", method="PUT")
+    done = bench.imgsec(*run)
+    done.expect(3, "pushed-unsigned")
+    assert "no tag names it" in done.stderr
+    assert tags_of(bench, target) == []
+    bench.clear_faults()
+    bench.imgsec(*run).expect(0)
+    assert tags_of(bench, target) == ["release"]
+    assert len(bench.signatures(target, digest)) == 1
+
+
+def test_nothing_is_copied_where_it_could_not_be_signed(bench: Bench, key: SigningKey) -> None:
+    source, digest = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    run = ("sign-image", source, "--to", target, "--key", key.location)
+    other = "sha256:" + "1a" * 32
+    bench.imgsec(*run, "--expect-digest", other).expect(1, "digest-drift")
+    bench.imgsec(*run, "--platform", "linux/s390x").expect(1, "platform-missing")
+    bench.imgsec(*run[:-1], "kms://none").expect(3, "key-not-found")
+    bench.imgsec("sign-image", f"{source}9", *run[2:]).expect(3, "image-not-found")
+    bench.fault("registry", "no-extension")
+    bench.imgsec(*run).expect(3, "signature-store-missing")
+    bench.clear_faults()
+    assert tags_of(bench, target) == []
+    bench.imgsec(*run, "--expect-digest", digest).expect(0)
+
+
+def test_signatures_of_the_source_come_along_or_stay(bench: Bench, key: SigningKey) -> None:
+    source, digest = bench.push(bench.repository())
+    bench.imgsec("sign-image", source, "--key", key.location).expect(0)
+    for words, count in (((), 2), (("--remove-signatures",), 1)):
+        target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+        run = ("sign-image", source, "--to", target, "--key", key.location, *words)
+        for _ in range(2):
+            bench.imgsec(*run).expect(0)
+            assert len(bench.signatures(target, digest)) == count
+    assert len(bench.signatures(source, digest)) == 1
+
+
+def test_signatures_go_to_the_lookaside_store_and_nothing_is_written_over(
+    bench: Bench, key: SigningKey, tmp_path: Path
+) -> None:
+    bench.fault("registry", "no-extension")
+    store = tmp_path / "store"
+    store.mkdir()
+    source, digest = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    path = target.partition("/")[2].rpartition(":")[0]
+    held = store / f"{path}@{digest.replace(':', '=')}"
+    held.mkdir(parents=True)
+    (held / "signature-1").write_bytes(b"\x90 somebody else's")
+    run = ("sign-image", source, "--to", target, "--key", key.location, "--lookaside", str(store))
+    bench.imgsec(*run).expect(0)
+    assert (held / "signature-1").read_bytes() == b"\x90 somebody else's"
+    assert sorted(one.name for one in held.iterdir()) == ["signature-1", "signature-2"]
+    verify = ("verify-image", target, "--key", key.location, "--lookaside", str(store))
+    bench.imgsec(*verify).expect(0)
+
+
+def test_tag_that_names_another_image_moves_to_the_signed_one(
+    bench: Bench, key: SigningKey
+) -> None:
+    source, digest = bench.push(bench.repository())
+    target, other = bench.push(bench.repository(), "release")
+    assert digest != other
+    bench.imgsec("sign-image", source, "--to", target, "--key", key.location).expect(0)
+    found = bench.imgsec("resolve", target).expect(0).json["images"][0]
+    assert found["digest"] == digest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--to", "r.example/team/app"),
+        ("--to", f"r.example/team/app:1@sha256:{'1a' * 32}"),
+        ("--to", "r.example/a:1", "--from-storage", "app"),
+        ("--remove-signatures",),
+        ("--storage-driver", "vfs"),
+        ("--from-storage", "-x"),
+        ("--from-storage", "app", "--expect-digest", "sha256:" + "1a" * 32),
+        ("r.example/team/other:1", "--to", "r.example/a:1"),
+    ],
+)
+def test_question_without_sense_is_refused(bench: Bench, words: tuple[str, ...]) -> None:
+    run = ("sign-image", "r.example/team/app:1", "--key", "kms://release", *words)
+    bench.imgsec(*run).expect(2, "invalid-option")
+
+
+# --- From local storage ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def storage(bench: Bench) -> Iterator[dict[str, str]]:
+    """A user's local storage, by environment, with an image ``localhost/app`` in it."""
+    with short_folder() as folder:
+        conf = folder / "storage.conf"
+        conf.write_text(
+            f'[storage]\ndriver = "vfs"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/root"\n'
+        )
+        environment = {**bench.environment, "CONTAINERS_STORAGE_CONF": str(conf)}
+        environment |= {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
+        (folder / "Containerfile").write_text("FROM scratch\nCOPY Containerfile /\n")
+        buildah("bud", "--isolation", "chroot", "-t", "localhost/app", str(folder), env=environment)
+        yield environment
+
+
+def buildah(*words: str, env: dict[str, str]) -> bytes:
+    done = subprocess.run(
+        ["buildah", *words], env=env, capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_image_of_local_storage_is_pushed_and_signed(
+    bench: Bench, key: SigningKey, storage: dict[str, str]
+) -> None:
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1"
+    names = ("CONTAINERS_STORAGE_CONF", "HOME", "XDG_RUNTIME_DIR")
+    environment = {name: storage[name] for name in names}
+    run = ("sign-image", target, "--from-storage", "localhost/app", "--key", key.location)
+    done = bench.imgsec(*run, "--storage-driver", "vfs", env=environment).expect(0)
+    assert signature(done.json)["pushed"] is True
+    digest = done.json["images"][0]["digest"]
+    assert bench.imgsec("resolve", target).expect(0).json["images"][0]["digest"] == digest
+    bench.imgsec("verify-image", target, "--key", key.location).expect(0)
+    again = bench.imgsec(*run, env=environment).expect(0)
+    assert signature(again.json)["new"] is False
+    missing = (*run[:3], "localhost/none", *run[4:])
+    bench.imgsec(*missing, env=environment).expect(3, "image-not-found")
+    bench.fault("registry", "signatures-500", method="PUT")
+    other = (run[0], f"{target}2", *run[2:])
+    bench.imgsec(*other, "--sign-identity", "r.example/x:1", env=environment).expect(
+        3, "pushed-unsigned"
+    )
+
+
+def test_list_of_local_storage_is_pushed_whole(
+    bench: Bench, key: SigningKey, storage: dict[str, str]
+) -> None:
+    buildah("manifest", "create", "localhost/list", "localhost/app", env=storage)
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1"
+    environment = {
+        name: storage[name] for name in ("CONTAINERS_STORAGE_CONF", "HOME", "XDG_RUNTIME_DIR")
+    }
+    run = ("sign-image", target, "--from-storage", "localhost/list", "--key", key.location)
+    done = bench.imgsec(*run, env=environment).expect(0)
+    assert len(signature(done.json)["digests"]) == 2
+    bench.imgsec("verify-image", target, "--key", key.location).expect(0)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What skopeo and buildah get to see, and what their words mean, with scripts in their place."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from imgsec.adapters._process import Tools
+from imgsec.adapters.container_tools import ContainerTools
+from imgsec.adapters.private_dir import PrivateDir
+from imgsec.adapters.registry_auth import AuthFile, Credential
+from imgsec.domain.keys import SecretBytes
+from imgsec.domain.reference import Digest, ImageReference
+from tests.unit.refusals import refused
+
+DIGEST = Digest.of(b"x")
+SOURCE = ImageReference.parse(f"one.example/team/app@{DIGEST}")
+TARGET = ImageReference.parse("two.example/team/app:1")
+# It writes down how it was called and with which variables; then does as it is told.
+TOOL = """#!/bin/sh
+printf '%s\\n' "$@" > {folder}/words
+env > {folder}/env
+{body}
+"""
+
+
+class Stage:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.run = folder / "run"
+        self.run.mkdir()
+        monkeypatch.setenv("IBM_CLOUD_APIKEY", "never-to-be-seen")
+        monkeypatch.setenv("GNUPGHOME", "/somewhere")
+        monkeypatch.setenv("HOME", "/home/user")
+
+    def tools(
+        self, body: str = "", *, ca_file: str | None = None, driver: str | None = None
+    ) -> ContainerTools:
+        for name in ("skopeo", "buildah"):
+            path = self.folder / name
+            path.write_text(TOOL.format(folder=self.folder, body=body))
+            path.chmod(0o755)
+        logins = {
+            name: Credential(SecretBytes(base64.b64encode(f"user:{name}".encode())))
+            for name in ("one.example", "two.example/team", "three.example")
+        }
+        return ContainerTools(
+            Tools(self.folder),
+            PrivateDir(self.run, in_memory=True),
+            auth_file=AuthFile("auth.json", logins),
+            ca_file=ca_file,
+            storage_driver=driver,
+        )
+
+    @property
+    def words(self) -> list[str]:
+        return (self.folder / "words").read_text().splitlines()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        lines = (self.folder / "env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    return Stage(tmp_path, monkeypatch)
+
+
+def test_skopeo_copies_by_digest_and_never_touches_signatures(stage: Stage) -> None:
+    stage.tools().copy(SOURCE, TARGET.at(DIGEST))
+    words = stage.words
+    assert words[-2:] == [
+        f"docker://one.example/team/app@{DIGEST}",
+        f"docker://two.example/team/app@{DIGEST}",
+    ]
+    assert {"--all", "--preserve-digests", "--remove-signatures"} <= set(words)
+    places = json.loads((stage.run / "tools/registries.d/default.yaml").read_text())
+    assert places["default-docker"]["lookaside"] == f"file://{stage.run}/tools/none"
+    stage.tools().copy(SOURCE, TARGET)
+    assert stage.words[-1] == "docker://two.example/team/app:1"
+
+
+def test_tools_see_two_logins_and_nothing_of_the_surroundings(stage: Stage) -> None:
+    stage.tools().copy(SOURCE, TARGET)
+    auth = stage.run / "tools/auth.json"
+    assert auth.stat().st_mode & 0o777 == 0o600
+    found = {
+        name: base64.b64decode(one["auth"])
+        for name, one in json.loads(auth.read_text())["auths"].items()
+    }
+    assert found == {
+        "one.example/team/app": b"user:one.example",
+        "two.example/team/app": b"user:two.example/team",
+    }
+    variables = stage.variables
+    assert "never-to-be-seen" not in str(variables)
+    assert "GNUPGHOME" not in variables
+    assert variables["HOME"] == f"{stage.run}/tools"
+    assert variables["CONTAINERS_REGISTRIES_CONF"] == f"{stage.run}/tools/registries.conf"
+    assert not any("user:" in word for word in stage.words)
+
+
+def test_buildah_sees_the_storage_of_the_user_and_no_secret(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_DRIVER", "vfs")
+    body = f'while [ "$1" != --digestfile ]; do shift || exit 1; done; printf {DIGEST} > "$2"'
+    # `buildah manifest exists` is asked first: it has no such option, so the script says no.
+    assert stage.tools(body, driver="overlay").push("localhost/app", TARGET) == DIGEST
+    assert stage.words[:3] == ["--storage-driver", "overlay", "push"]
+    assert stage.words[-2:] == ["localhost/app", "docker://two.example/team/app:1"]
+    variables = stage.variables
+    assert (variables["HOME"], variables["STORAGE_DRIVER"]) == ("/home/user", "vfs")
+    assert "never-to-be-seen" not in str(variables)
+
+
+def test_own_certificate_authority_is_for_both_sides(stage: Stage) -> None:
+    authority = stage.folder / "ca.pem"
+    authority.write_text("certificate")
+    stage.tools(ca_file=str(authority)).copy(SOURCE, TARGET)
+    folder = f"{stage.run}/tools/certs"
+    words = stage.words
+    for option in ("--src-cert-dir", "--dest-cert-dir"):
+        assert words[words.index(option) + 1] == folder
+    assert Path(folder, "ca.crt").read_text() == "certificate"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("reading manifest 1 in r.example/app: manifest unknown", "image-not-found"),
+        ("unauthorized: authentication required", "credential-rejected"),
+        ("denied: requested access to the resource is denied", "credential-rejected"),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", "service-unreachable"),
+        ("lookup r.invalid: no such host", "service-unreachable"),
+        ("open /x: permission denied", "tool-failed"),
+        ("something new", "tool-failed"),
+    ],
+)
+def test_words_of_the_tools_have_their_meaning(stage: Stage, said: str, code: str) -> None:
+    tools = stage.tools(f"echo 'level=fatal msg=\"{said}\"' >&2; exit 1")
+    with refused(code) as reasons:
+        tools.copy(SOURCE, TARGET)
+    assert said in reasons[0].text
+    assert "copying" in reasons[0].text
+
+
+def test_push_without_a_digest_is_no_push(stage: Stage) -> None:
+    body = 'while [ "$1" != --digestfile ]; do shift || exit 1; done; echo junk > "$2"'
+    with refused("answer-malformed"):
+        stage.tools(body).push("localhost/app", TARGET)
+    with refused("input-unreadable"):
+        stage.tools('[ "$1" = push ]').push("localhost/app", TARGET)
