@@ -209,3 +209,27 @@ def test_list_of_local_storage_is_pushed_whole(
     done = bench.imgsec(*run, env=environment).expect(0)
     assert len(signature(done.json)["digests"]) == 2
     bench.imgsec("verify-image", target, "--key", key.location).expect(0)
+
+
+def test_copy_that_hangs_ends_at_the_deadline_and_leaves_no_skopeo(
+    bench: Bench, key: SigningKey
+) -> None:
+    source, _ = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    bench.fault("registry", "hang", method="PUT")
+    run = ("sign-image", source, "--to", target, "--key", key.location, "--timeout", "4")
+    bench.imgsec(*run).expect(3, "timeout")
+    assert not [line for line in running_commands() if target in line]
+    bench.clear_faults()
+    assert tags_of(bench, target) == []
+    bench.imgsec(*run[:-2]).expect(0)
+
+
+def running_commands() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().decode("utf-8", "replace"))
+        except OSError:
+            continue
+    return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -34,3 +35,43 @@ def test_hundred_fetches_succeed_on_a_busy_kms(
     if kind == "429":  # it says how long to wait; a 503 is asked once more at once
         assert len(waited) == answers.count(429)
         assert min(waited) >= 1
+
+
+def test_many_images_are_signed_once_each_by_a_busy_registry(
+    bench: Bench, key: SigningKey, tmp_path: Path
+) -> None:
+    """Every fifth request is turned away for a second, and every fiftieth answer breaks off."""
+    pushed = [bench.push(bench.repository()) for _ in range(20)]
+    images = tmp_path / "images.txt"
+    images.write_text("".join(f"{name}\n" for name, _ in pushed))
+    bench.fault("registry", "429", every=5)
+    bench.fault("registry", "cut", every=50)
+    run = ("sign-image", "--images-file", images, "--key", key.location, "--workers", "4")
+    done = bench.imgsec(*run).expect(0)
+    bench.clear_faults()
+    assert [image["outcome"] for image in done.json["images"]] == ["pass"] * len(pushed)
+    assert [len(bench.signatures(*image)) for image in pushed] == [1] * len(pushed)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("resolve",),
+        ("sign-image", "--key", "{key}"),
+        ("sign-image", "--key", "{key}", "--to", "{image}-copy"),
+        ("verify-image", "--key", "{key}"),
+        ("verify-image", "--key", "{key}", "--images-file", "{file}", "--workers", "2"),
+    ],
+)
+def test_registry_that_hangs_ends_no_later_than_the_deadline(
+    bench: Bench, key: SigningKey, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    name, _ = bench.push(bench.repository())
+    file = tmp_path / "images.txt"
+    file.write_text(f"{name}\n{name}2\n")
+    bench.fault("registry", "hang")
+    named = {"key": key.location, "image": name, "file": str(file)}
+    began = time.monotonic()
+    run = [word.format(**named) for word in words]
+    bench.imgsec(run[0], name, *run[1:], "--timeout", "3").expect(3, "timeout")
+    assert time.monotonic() - began < 60
