@@ -66,6 +66,7 @@ class World:
         self._settings = settings
         self._stack = stack
         self.clock = SystemClock()
+        self._keyrings = 0
 
     @cached_property
     def registry(self) -> RegistryClient:
@@ -233,6 +234,14 @@ class World:
         return self._stack.enter_context(
             gpg_keyring(self._tools, self._directory, passphrase=self._passphrase)
         )
+
+    def new_keyring(self) -> GpgKeyring:
+        """A further keyring, empty, for the length of the run."""
+        from imgsec.adapters.gpg import gpg_keyring
+
+        self._keyrings += 1
+        name = f"k{self._keyrings}"
+        return self._stack.enter_context(gpg_keyring(self._tools, self._directory, folder=name))
 
     @contextmanager
     def twin_keyrings(self, signer: Fingerprint, count: int) -> Iterator[list[GpgKeyring]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from imgsec.domain.keys import KeyLocation, SecretBytes
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
+    ANSWER_TOO_LARGE,
     INPUT_MALFORMED,
     INPUT_UNREADABLE,
     KEY_NOT_FOUND,
@@ -28,6 +30,30 @@ _FILE_MODE = 0o644
 def read_file(path: str, *, max_bytes: int) -> bytes:
     """Raises `ImgsecError` (input-unreadable, input-malformed)."""
     return _read(lambda: Path(path).open("rb"), shown(path), max_bytes)
+
+
+def read_regular(path: Path, *, max_bytes: int) -> bytes | None:
+    """A regular file, through links; None where there is none. Never waits, as for a pipe.
+
+    Raises `ImgsecError` (input-unreadable, answer-too-large).
+    """
+    name = shown(str(path))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ImgsecError(INPUT_UNREADABLE(f"{name} cannot be read: {why}")) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ImgsecError(INPUT_UNREADABLE(f"{name} is not a regular file"))
+    try:
+        return _read(lambda: os.fdopen(descriptor, "rb"), name, max_bytes)
+    except ImgsecError as error:
+        if error.reason.code != INPUT_MALFORMED.code:
+            raise
+        raise ImgsecError(ANSWER_TOO_LARGE(error.reason.text)) from None
 
 
 def read_descriptor(number: int, max_bytes: int) -> bytes:
@@ -167,9 +193,10 @@ class KeyFiles:
         try:
             if document["kind"] != "Secret":
                 raise KeyError("kind")
-            if "key" in (document.get("data") or {}):
-                return base64.b64decode(document["data"]["key"], validate=True)
-            text = document["stringData"]["key"]
+            text = (document.get("stringData") or {}).get("key")
+            if text is None:  # what the cluster takes where there are both
+                packed = re.sub(r"[\r\n]", "", document["data"]["key"])
+                return base64.b64decode(packed, validate=True)
             if not isinstance(text, str):
                 raise TypeError("key")
             return text.encode()

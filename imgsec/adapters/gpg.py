@@ -15,7 +15,6 @@ import re
 import signal
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -27,13 +26,9 @@ from imgsec.adapters._cleanup import surely
 from imgsec.adapters._process import Tools, pipe_with, run_briefly, signals_wait
 from imgsec.adapters.private_dir import GPG_HOME_MAX_CHARS, PrivateDir
 from imgsec.domain.keys import Fingerprint, KeyRequest, PublicKey, SecretBytes, Subkey
+from imgsec.domain.openpgp import shape_of
 from imgsec.domain.reference import shown
-from imgsec.domain.signature import (
-    PAYLOAD_MAX_BYTES,
-    SIGNATURE_MAX_BYTES,
-    MessageForm,
-    OpenPGPMessage,
-)
+from imgsec.domain.signature import PAYLOAD_MAX_BYTES, SIGNATURE_MAX_BYTES, OpenPGPMessage
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
     KEY_CREATION_FAILED,
@@ -66,11 +61,10 @@ _DIGESTS = {  # RFC 4880, 9.4
     **{"8": "SHA256", "9": "SHA384", "10": "SHA512", "11": "SHA224"},
 }
 _SIGNATURE_STATES = ("GOODSIG", "EXPSIG", "EXPKEYSIG", "REVKEYSIG")
-_SIGNATURE, _ONE_PASS, _COMPRESSED = 2, 4, 8  # RFC 4880, 4.3
-_COMPRESSIONS_MAX = 3
-_PEEK_BYTES = 4096
 # Its last word, in front of the cause, on input that holds no signature over embedded content.
-_NO_SIGNATURE = re.compile(rb"^gpgv: (?:verify signatures failed|can't hash datafile): ", re.M)
+_NO_SIGNATURE = re.compile(
+    rb"^gpgv: (?:verify signatures failed: |can't hash datafile: |Fatal: (?:zlib|bz2lib) )", re.M
+)
 _BINARY_DOCUMENT = "00"  # RFC 4880, 5.2.1: the class of a signature over a binary document
 
 
@@ -343,11 +337,13 @@ class GpgKeyring:
             raise ValueError("a signature is checked against at least one key")
         if len(message) > SIGNATURE_MAX_BYTES:
             return SIGNATURE_INVALID(f"a signature has {len(message)} bytes")
-        form = form_of(message)
-        if form is None:
-            return SIGNATURE_INVALID("a signature is not a signed OpenPGP message")
+        shape = shape_of(message)
+        if shape is None:
+            return SIGNATURE_INVALID("a signature is not one signed OpenPGP message and no more")
         found = self._gpgv(self._keyring_of(signers), message, signers)
-        return found if isinstance(found, Reason) else replace(found, form=form)
+        if isinstance(found, Reason):
+            return found
+        return replace(found, form=shape.form, unknown_to_go=shape.unknown_to_go)
 
     def _keyring_of(self, fingerprints: Sequence[Fingerprint]) -> Path:
         """A file with all of these public keys; a keyring is one behind the other."""
@@ -436,7 +432,11 @@ class GpgKeyring:
 
 @contextmanager
 def gpg_keyring(
-    tools: Tools, directory: PrivateDir, *, passphrase: SecretBytes | None = None
+    tools: Tools,
+    directory: PrivateDir,
+    *,
+    passphrase: SecretBytes | None = None,
+    folder: str = "gpg",
 ) -> Iterator[GpgKeyring]:
     """A keyring in the private directory for the life of the block; its agent is ended after.
 
@@ -444,7 +444,7 @@ def gpg_keyring(
     itself was left by an exception.
     """
     try:
-        keyring = GpgKeyring(tools, directory.folder("gpg"), passphrase=passphrase)
+        keyring = GpgKeyring(tools, directory.folder(folder), passphrase=passphrase)
     except OSError as error:
         raise ImgsecError(STORAGE_UNAVAILABLE(f"gpg's home: {error.strerror}")) from None
     with _agent_ended(keyring):
@@ -554,55 +554,6 @@ def judge_status(
         key_has_ended=states == ["EXPKEYSIG"],
         key_is_revoked=states == ["REVKEYSIG"],
     )
-
-
-def form_of(message: bytes) -> MessageForm | None:
-    """How a message holds its signature; None for what is no signed message at all.
-
-    Go's OpenPGP reads less than GnuPG does, and decides by the first packet inside the compression
-    (RFC 4880, 4.2 and 5.6), so that one is looked at.
-    """
-    if message.startswith((b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN PGP SIGNED MESSAGE-----")):
-        return MessageForm.ARMOURED
-    tag, body = _first_packet(message)
-    for _ in range(_COMPRESSIONS_MAX):
-        if tag != _COMPRESSED:
-            break
-        tag, body = _first_packet(_decompressed(body))
-    return {
-        _ONE_PASS: MessageForm.ONE_PASS,
-        _SIGNATURE: MessageForm.SIGNATURE_FIRST,
-    }.get(tag)
-
-
-def _first_packet(message: bytes) -> tuple[int, bytes]:
-    """The tag of the first packet and what follows its header; (0, b"") for no packet."""
-    if len(message) < 2 or message[0] < 0x80:
-        return 0, b""
-    if message[0] & 0x40:  # the new format: a length of 1, 2 or 5 bytes, or of a first part
-        first = message[1]
-        length = 1 if first < 192 or 224 <= first < 255 else 5 if first == 255 else 2
-        return message[0] & 0x3F, message[1 + length :]
-    length = (1, 2, 4, 0)[message[0] & 0x03]
-    return (message[0] >> 2) & 0x0F, message[1 + length :]
-
-
-def _decompressed(body: bytes) -> bytes:
-    """The first bytes of what a compressed packet holds; nothing where it cannot be read."""
-    kind, content = body[:1], body[1:_PEEK_BYTES]
-    try:
-        if kind == b"\x00":
-            return content
-        if kind in (b"\x01", b"\x02"):
-            window = -zlib.MAX_WBITS if kind == b"\x01" else zlib.MAX_WBITS
-            return zlib.decompressobj(window).decompress(content, _PEEK_BYTES)
-        if kind == b"\x03":
-            import bz2
-
-            return bz2.BZ2Decompressor().decompress(body[1:], _PEEK_BYTES)
-    except (zlib.error, OSError, EOFError):
-        pass
-    return b""
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imgsec.adapters.files import read_file
+from imgsec.adapters.files import read_regular
 from imgsec.domain.manifest import media_type_of
 from imgsec.domain.reference import Digest, ImageReference, shown
-from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX, require_binary
+from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX, stored_signature
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Manifest
 from imgsec.reasons import (
@@ -36,19 +36,31 @@ class ImageFolder:
     def fetch_manifest(self, image: ImageReference) -> Manifest:
         """See `imgsec.ports.ManifestReader`. Raises (digest-mismatch)."""
         path = self._folder / "manifest.json"
-        if not path.is_file():
-            hint = "Make the folder with: skopeo copy --all docker://NAME dir:FOLDER"
-            raise ImageNotFound(IMAGE_NOT_FOUND(f"{shown(str(path))} is not there", hint=hint))
-        content = read_file(str(path), max_bytes=_MANIFEST_MAX_BYTES)
+        content = self._manifest(path)
+        if image.digest not in (None, Digest.of(content)):
+            child = self._folder / f"{image.digest.hex}.manifest.json"
+            found = read_regular(child, max_bytes=_MANIFEST_MAX_BYTES)
+            if found is not None:
+                path, content = child, found
         digest = Digest.of(content)
         if digest != (image.digest or digest):
             text = f"{shown(str(path))} is the manifest {digest}, and not that of {image}"
             raise ImgsecError(DIGEST_MISMATCH(text))
         return Manifest(content, _media_type(content, path), digest)
 
+    def _manifest(self, path: Path) -> bytes:
+        content = read_regular(path, max_bytes=_MANIFEST_MAX_BYTES)
+        if content is None:
+            hint = "Make the folder with: skopeo copy --all docker://NAME dir:FOLDER"
+            raise ImageNotFound(IMAGE_NOT_FOUND(f"{shown(str(path))} is not there", hint=hint))
+        return content
+
     def fetch_config(self, _: ImageReference, digest: Digest) -> bytes:
         """See `imgsec.ports.ConfigReader`."""
-        content = read_file(str(self._folder / digest.hex), max_bytes=_CONFIG_MAX_BYTES)
+        path = self._folder / digest.hex
+        content = read_regular(path, max_bytes=_CONFIG_MAX_BYTES)
+        if content is None:
+            raise ImageNotFound(IMAGE_NOT_FOUND(f"{shown(str(path))} is not there"))
         if Digest.of(content) != digest:
             text = f"{shown(str(self._folder))} holds other bytes for {digest}"
             raise ImgsecError(DIGEST_MISMATCH(text))
@@ -61,19 +73,17 @@ class ImageFolder:
         """See `imgsec.ports.SignatureReader`."""
         if image.digest is None:
             raise ValueError(f"{image} has no digest")
-        top = Digest.of(
-            read_file(str(self._folder / "manifest.json"), max_bytes=_MANIFEST_MAX_BYTES)
-        )
+        top = Digest.of(self._manifest(self._folder / "manifest.json"))
         prefix = "" if image.digest == top else f"{image.digest.hex}."
-        found: list[bytes] = []
-        while (path := self._folder / f"{prefix}signature-{len(found) + 1}").is_file():
-            if len(found) == SIGNATURES_MAX:
-                text = f"{shown(str(self._folder))} holds more than {SIGNATURES_MAX} signatures"
-                raise ImgsecError(TOO_MANY_SIGNATURES(text))
-            content = read_file(str(path), max_bytes=SIGNATURE_MAX_BYTES)
-            require_binary(content, shown(str(path)))
-            found.append(content)
-        return tuple(found)
+        found: list[bytes | None] = []
+        for number in range(1, SIGNATURES_MAX + 2):
+            path = self._folder / f"{prefix}signature-{number}"
+            content = read_regular(path, max_bytes=SIGNATURE_MAX_BYTES)
+            if content is None:
+                return tuple(one for one in found if one is not None)
+            found.append(stored_signature(content, shown(str(path))))
+        text = f"{shown(str(self._folder))} holds more than {SIGNATURES_MAX} signatures"
+        raise ImgsecError(TOO_MANY_SIGNATURES(text))
 
 
 def _media_type(content: bytes, path: Path) -> str:

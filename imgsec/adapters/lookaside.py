@@ -17,13 +17,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from imgsec.adapters._http import Http
+from imgsec.adapters.files import read_regular
 from imgsec.domain.hosts import SignatureAddress
 from imgsec.domain.reference import ImageReference, shown
-from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX, require_binary
+from imgsec.domain.signature import SIGNATURE_MAX_BYTES, SIGNATURES_MAX, stored_signature
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
-    ANSWER_TOO_LARGE,
-    INPUT_UNREADABLE,
     OUTPUT_UNWRITABLE,
     SIGNATURE_STORE_MISSING,
     TOO_MANY_SIGNATURES,
@@ -76,7 +75,7 @@ class Lookaside:
         input-unreadable and what HTTP does).
         """
         self.require(writable=False)
-        return tuple(content for _, content in self._numbered(image))
+        return tuple(content for _, content in self._numbered(image) if content is not None)
 
     def store_signature(self, image: ImageReference, signature: bytes) -> None:
         """Keep one more, whatever others there are. Raises `ImgsecError` (output-unwritable)."""
@@ -96,17 +95,20 @@ class Lookaside:
             )
             raise ImgsecError(OUTPUT_UNWRITABLE(f"{text}: {error.strerror}")) from None
 
-    def _numbered(self, image: ImageReference) -> list[tuple[int, bytes]]:
-        """Where one number is in both places it is the same signature, published already."""
-        found: list[tuple[int, bytes]] = []
+    def _numbered(self, image: ImageReference) -> list[tuple[int, bytes | None]]:
+        """Where one number is in both places it is the same signature, published already.
+
+        None for a signature of another format.
+        """
+        found: list[tuple[int, bytes | None]] = []
         for number in range(1, SIGNATURES_MAX + 2):
             content = self._one(self._read, image, number)
             if content is None and self._staging is not None:
                 content = self._one(self._staging, image, number)
             if content is None:
                 return found
-            require_binary(content, f"signature {number} of {image.canonical_name}")
-            found.append((number, content))
+            where = f"signature {number} of {image.canonical_name}"
+            found.append((number, stored_signature(content, where)))
         raise ImgsecError(
             TOO_MANY_SIGNATURES(f"{image.canonical_name} carries more than {SIGNATURES_MAX}")
         )
@@ -115,18 +117,7 @@ class Lookaside:
         path = f"{image.lookaside_path}/signature-{number}"
         if place.folder is None:
             return self._downloaded(f"{place}/{quote(path, safe='/@=')}")
-        try:
-            with (Path(place.folder) / path).open("rb") as file:
-                content = file.read(SIGNATURE_MAX_BYTES + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise ImgsecError(
-                INPUT_UNREADABLE(f"{shown(path)} cannot be read: {error.strerror}")
-            ) from None
-        if len(content) > SIGNATURE_MAX_BYTES:
-            raise ImgsecError(ANSWER_TOO_LARGE(f"{shown(path)} is no signature: it is too large"))
-        return content
+        return read_regular(Path(place.folder) / path, max_bytes=SIGNATURE_MAX_BYTES)
 
     def _downloaded(self, url: str) -> bytes | None:
         answer = self._http.request("GET", url, max_bytes=SIGNATURE_MAX_BYTES)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin
 
 from imgsec.adapters._http import Answer, Http
@@ -148,12 +149,8 @@ class RegistryClient:
         if answer.status != _OK:
             raise ImgsecError(self._failure(image, answer))
         try:
-            entries = [
-                base64.b64decode(entry["content"], validate=True)
-                for entry in answer.json()["signatures"]
-                if (entry["schemaVersion"], entry["type"]) == (2, "atomic")
-            ]
-        except (KeyError, TypeError, binascii.Error, ValueError):
+            entries = [_content(entry) for entry in answer.json()["signatures"] if _is_ours(entry)]
+        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError):
             raise ImgsecError(answer.malformed("no list of signatures")) from None
         if len(entries) > SIGNATURES_MAX:
             raise ImgsecError(
@@ -323,6 +320,19 @@ class RegistryClient:
         except (AttributeError, KeyError, TypeError):
             raise ImgsecError(token.malformed("no token")) from None
         return f"Bearer {text}"
+
+
+def _is_ours(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the extension is a simple signature; others are passed over."""
+    version = entry.get("schemaVersion", 0)
+    if not isinstance(version, int) or not isinstance(entry.get("type", ""), str):
+        raise TypeError("not as the extension has it")
+    return (version, entry.get("type")) == (2, "atomic")
+
+
+def _content(entry: dict[str, Any]) -> bytes:
+    """Line ends in base64 are no matter to Go, and none is an empty signature."""
+    return base64.b64decode(re.sub(r"[\r\n]", "", entry.get("content") or ""), validate=True)
 
 
 def _unsigned(image: ImageReference, why: str, *, hint: str | None = None) -> Reason:

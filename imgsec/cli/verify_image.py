@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 from imgsec.cli.options import (
@@ -23,13 +24,14 @@ from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from imgsec.domain.keys import PublicKey
     from imgsec.domain.reference import ImageReference
+    from imgsec.domain.report import ImageReport
     from imgsec.domain.verdict import Note
     from imgsec.domain.verifiers import Verifier
-    from imgsec.operations.trusted_keys import LoadedRequirement
+    from imgsec.errors import ImgsecError
+    from imgsec.operations.trusted_keys import LoadedRequirement, TrustedKeys
     from imgsec.ports import Registry
     from imgsec.wiring import World
 
@@ -76,19 +78,18 @@ AsOpt = Annotated[
 ]
 PlatformOpt = Annotated[
     list[str] | None,
-    own(
-        "verify-image",
+    loosening(
         "--platform",
-        rich_help_panel=_WHOSE_ANSWER,
+        panel=_WHOSE_ANSWER,
         metavar="OS/ARCH",
         help="Of an index: this platform only, as it is pulled there. Repeatable.",
     ),
 ]
 ImageDirOpt = Annotated[
     str | None,
-    own(
-        "verify-image",
+    loosening(
         "--image-dir",
+        panel=_WHOSE_ANSWER,
         metavar="DIR",
         help="The image as skopeo copied it to dir:DIR; no registry is asked.",
     ),
@@ -143,21 +144,28 @@ def verify_image(
     if image_dir is not None and len(references) > 1:
         raise ImgsecError(INVALID_OPTION("--image-dir holds one image"))
     with wire(settings) as world:
-        wanted, keys = _requirements(key, fingerprint, policy, references, world)
-        keyring = world.keyring
-        for one in keys:  # before there are several processes
-            keyring.export_public_key(one.fingerprint)
+        wanted = _requirements(key, fingerprint, policy, references, world)
+        trusted = list(dict.fromkeys(_trusted_keys(wanted.values())))
+        for one in trusted:  # before there are several processes
+            for signer in one.signers:
+                one.keyring.export_public_key(signer)
+        keys = tuple(dict.fromkeys(key for one in trusted for key in one.keys))
 
         def judge(registry: Registry) -> Judge:
-            return lambda image: operation.verify_image(
-                image,
-                wanted[image],
-                registry,
-                keyring,
-                verifiers=verifiers,
-                platforms=platforms,
-                now=world.clock.now(),
-            )
+            def verify(image: ImageReference) -> ImageReport:
+                requirements = wanted[image]
+                if isinstance(requirements, ImgsecError):
+                    raise requirements
+                return operation.verify_image(
+                    image,
+                    requirements,
+                    registry,
+                    verifiers=verifiers,
+                    platforms=platforms,
+                    now=world.clock.now(),
+                )
+
+            return verify
 
         mine = judge(world.image_folder(image_dir) if image_dir is not None else world.registry)
         count = workers_for(references, workers)
@@ -166,7 +174,7 @@ def verify_image(
             references,
             mine if count == 1 else [lambda: judge(world.separate_registry())] * count,
             lambda: (
-                *_narrowed(verifiers, platforms),
+                *_narrowed(verifiers, platforms, image_dir),
                 *expiry_notes(world.clock.now(), *keys),
                 *world.notes(),
             ),
@@ -197,8 +205,10 @@ def _consumers(name: str | None) -> tuple[Verifier, ...]:
         raise ImgsecError(INVALID_OPTION(text)) from None
 
 
-def _narrowed(verifiers: Sequence[Verifier], platforms: Sequence[str]) -> Iterator[Note]:
-    """What must be on record: that others, or other platforms, were not asked for."""
+def _narrowed(
+    verifiers: Sequence[Verifier], platforms: Sequence[str], image_dir: str | None
+) -> Iterator[Note]:
+    """What must be on record: that others, other platforms, or the registry were not asked."""
     from imgsec.domain.reference import shown
     from imgsec.domain.verdict import Note
     from imgsec.domain.verifiers import Verifier
@@ -208,6 +218,9 @@ def _narrowed(verifiers: Sequence[Verifier], platforms: Sequence[str]) -> Iterat
     if platforms:
         listed = ", ".join(map(shown, platforms))
         yield Note("some-platforms", f"of an index, only what {listed} pulls was looked at")
+    if image_dir is not None:
+        text = f"no registry was asked: image and signatures are those in {shown(image_dir)}"
+        yield Note("no-registry-asked", text)
 
 
 def _requirements(
@@ -216,31 +229,45 @@ def _requirements(
     policy: str | None,
     images: Sequence[ImageReference],
     world: World,
-) -> tuple[dict[ImageReference, tuple[LoadedRequirement, ...]], tuple[PublicKey, ...]]:
-    """What is wanted of each image, and the keys in it. Raises (invalid-option) unless it is told
-    in one way."""
+) -> dict[ImageReference, tuple[LoadedRequirement, ...] | ImgsecError]:
+    """What is wanted of each image, or why that cannot be told.
+
+    A policy that is named goes before the key of an older pipeline's environment. Raises
+    (invalid-option) unless it is told in one way.
+    """
     from imgsec.adapters.files import KEY_FILE_MAX_BYTES, POLICY_MAX_BYTES, read_file
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.trust_policy import TrustPolicy
     from imgsec.errors import ImgsecError
-    from imgsec.operations.trusted_keys import TrustedKeys, load_requirements, load_trusted_keys
+    from imgsec.operations.trusted_keys import load_requirements, load_trusted_keys
     from imgsec.reasons import INVALID_OPTION
 
+    if policy is not None:
+        key = None if key == os.environ.get("VAULT_KEY_ID") else key
+        known = os.environ.get("SIGNATURE_FINGERPRINT")
+        fingerprint = None if fingerprint == known else fingerprint
     if (key is None) == (policy is None):
-        hint = "VAULT_KEY_ID and IMGSEC_VERIFY_IMAGE_POLICY name them, too."
-        raise ImgsecError(INVALID_OPTION("give --key, or --policy", hint=hint))
+        raise ImgsecError(INVALID_OPTION("give --key, or --policy"))
     if policy is not None:
         if fingerprint:
             raise ImgsecError(INVALID_OPTION("--fingerprint goes with --key; a policy has its own"))
-        wanted = load_requirements(
+        return load_requirements(
             TrustPolicy.parse(read_file(policy, max_bytes=POLICY_MAX_BYTES)),
             images,
             lambda path: read_file(path, max_bytes=KEY_FILE_MAX_BYTES),
-            world.keyring,
+            world.new_keyring,
         )
-        trusted = [one for some in wanted.values() for one in some if isinstance(one, TrustedKeys)]
-        return wanted, tuple(dict.fromkeys(key for one in trusted for key in one.keys))
     where = KeyLocation.parse(key or "", allowed=PUBLIC_KEY_SCHEMES)
     expected = Fingerprint.parse(fingerprint) if fingerprint else None
     keys = load_trusted_keys(where, world.shelf(where.scheme), world.keyring, expected=expected)
-    return dict.fromkeys(images, (keys,)), keys.keys
+    return dict.fromkeys(images, (keys,))
+
+
+def _trusted_keys(
+    wanted: Iterable[tuple[LoadedRequirement, ...] | ImgsecError],
+) -> Iterator[TrustedKeys]:
+    from imgsec.operations.trusted_keys import TrustedKeys
+
+    for requirements in wanted:
+        if isinstance(requirements, tuple):
+            yield from (one for one in requirements if isinstance(one, TrustedKeys))

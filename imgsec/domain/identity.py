@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
@@ -66,7 +66,12 @@ class ClaimedName:
     @classmethod
     def of(cls, image: ImageReference) -> Self:
         """An image as it is pulled: by its tag if it has one, else by its digest."""
-        return cls.parse(str(image if image.tag is None else replace(image, digest=None)))
+        name = image.name
+        if image.registry in (_DOCKER_HUB, _LEGACY_HUB):
+            short = image.repository if "/" in image.repository else _OFFICIAL + image.repository
+            name = f"{_DOCKER_HUB}/{short}"
+        by_digest = str(image.digest) if image.tag is None and image.digest else None
+        return cls(name, image.tag, by_digest)
 
     @property
     def is_bare(self) -> bool:

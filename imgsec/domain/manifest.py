@@ -100,6 +100,19 @@ class ManifestContent:
     layer_types: tuple[str, ...] = ()
     blobs: tuple[Digest, ...] = ()
 
+    def child_for(self, platform: str) -> Child | None:
+        """What containers tools pull of an index on ``os/architecture[/variant]``.
+
+        As containers/image chooses (`internal/manifest/oci_index.go`, `pkg/platform`): a variant
+        or what it can run in its place, without one the image that names none first; then what
+        names no platform at all.
+        """
+        for wanted in _in_order(platform):
+            for child in self.children:
+                if child.platform == wanted:
+                    return child
+        return next((child for child in self.children if not child.platform), None)
+
     @property
     def is_attestation(self) -> bool:
         """Holds statements about an image, and nothing that could run."""
@@ -133,12 +146,32 @@ class ManifestContent:
             ) from None
 
 
+_VARIANTS = {"arm": ("v8", "v7", "v6", "v5"), "arm64": ("v8",)}
+
+
+def _in_order(platform: str) -> list[str]:
+    """The platforms that would do for one, the best first.
+
+    >>> _in_order("linux/arm/v6")
+    ['linux/arm/v6', 'linux/arm/v5', 'linux/arm']
+    """
+    base = "/".join(platform.split("/")[:2])
+    known = _VARIANTS.get(base.partition("/")[2], ())
+    if platform == base:
+        return [base, *(f"{base}/{variant}" for variant in known)]
+    variant = platform.removeprefix(f"{base}/")
+    variants = known[known.index(variant) :] if variant in known else (variant,)
+    return [*(f"{base}/{one}" for one in variants), base]
+
+
 def _child(item: Any) -> Child:
     described = require_spelling(item, _NAMES)
     platform = require_spelling(described.get("platform") or {}, _PLATFORM_NAMES)
     names = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
     if not all(isinstance(name, str) for name in names if name is not None):
         raise TypeError("a platform is no text")
+    if any("/" in name for name in names if name):
+        raise ValueError("a platform's name has a slash")
     return Child(
         Digest.parse(described["digest"]),
         "/".join(name for name in names if name),

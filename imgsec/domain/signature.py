@@ -8,6 +8,7 @@ as strict as containers/image (`signature/simple.go`): no unknown or repeated me
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +28,7 @@ from imgsec.reasons import (
     Reason,
 )
 
+_INT64 = 2**63
 PAYLOAD_TYPE = "atomic container signature"
 PAYLOAD_MAX_BYTES = 64 * 1024  # ours; a payload that skopeo writes has about 300 bytes
 SIGNATURE_MAX_BYTES = 4 * 2**20  # containers/image, internal/iolimits: MaxSignatureBodySize
@@ -86,7 +88,9 @@ class SimpleSigningPayload:
         if isinstance(timestamp, float) and timestamp.is_integer():
             timestamp = int(timestamp)  # Go's JSON knows one kind of number
         if timestamp is not None and (
-            isinstance(timestamp, bool) or not isinstance(timestamp, int)
+            isinstance(timestamp, bool)
+            or not isinstance(timestamp, int)
+            or not -_INT64 <= timestamp < _INT64
         ):
             raise _malformed("timestamp is not a whole number")
         try:
@@ -95,32 +99,50 @@ class SimpleSigningPayload:
             raise _malformed("its digest is not a sha256 digest") from error
         return cls(_text(identity["docker-reference"]), digest, creator, timestamp)
 
-    def flaws(self, image: ImageReference, rule: IdentityRule = USUAL_RULE) -> tuple[Reason, ...]:
+    def flaws(
+        self,
+        image: ImageReference,
+        rule: IdentityRule = USUAL_RULE,
+        *,
+        pulled: ImageReference | None = None,
+    ) -> tuple[Reason, ...]:
         """Why the claim is not about this canonical image; empty if it is.
 
         The usual rule is the default of containers tools and of Portieris: the exact
-        ``repository:tag`` for an image with a tag, else the same repository.
+        ``repository:tag`` for an image with a tag, else the same repository. pulled: what the
+        image is pulled as, if that is another digest, of the index that lists it.
         """
         found = []
         if self.digest != image.digest:
             found.append(DIGEST_MISMATCH(f"a signature speaks of {self.digest}"))
-        if not rule.accepts(image, self.identity):
+        if not rule.accepts(pulled or image, self.identity):
             wanted = "" if rule == USUAL_RULE else f", and the policy wants {rule}"
             found.append(IDENTITY_MISMATCH(f"a signature is for {shown(self.identity)}{wanted}"))
         return tuple(found)
 
 
-def require_binary(content: bytes, where: str) -> None:
-    """Raises `ImgsecError` unless a store holds what every reader of stores takes for a signature.
+# The first bytes by which readers of stores know OpenPGP: one-pass, compressed, signature packets.
+_OPENPGP_BEGINS = frozenset(
+    (*range(0x90, 0x93), *range(0xA0, 0xA4), *range(0x88, 0x8C), 0xC4, 0xC8, 0xC2)
+)
+_NAMED_FORMAT = re.compile(rb"\x00([a-z-]+)\n")
 
-    They refuse the whole store otherwise (containers/image, `internal/signature.FromBlob`).
-    (signature-invalid) for an armoured one; (answer-malformed) for what is no signature at all,
-    such as the page that a web server shows for everything that is not there.
+
+def stored_signature(content: bytes, where: str) -> bytes | None:
+    """What lies in a file of a store or of an image's folder; None for one of another format.
+
+    As every reader of such files does it (containers/image, `internal/signature.FromBlob`), which
+    refuses the image for anything else. Raises `ImgsecError`: (signature-invalid) for an armoured
+    one; (answer-malformed) for what is no signature at all, such as the page that a web server
+    shows for everything that is not there.
     """
     if content.startswith(b"-----BEGIN PGP "):
         raise ImgsecError(SIGNATURE_INVALID(f"{where} is armoured, and stores hold binary ones"))
-    if content[:1] < b"\x80":
+    if named := _NAMED_FORMAT.match(content):
+        return content[named.end() :] if named[1] == b"simple-signing" else None
+    if not content or content[0] not in _OPENPGP_BEGINS:
         raise ImgsecError(ANSWER_MALFORMED(f"{where} is no signature"))
+    return content
 
 
 class MessageForm(StrEnum):
@@ -129,6 +151,7 @@ class MessageForm(StrEnum):
     ONE_PASS = "one-pass"  # noqa: S105 - binary, as gpg --sign and GPGME make it
     SIGNATURE_FIRST = "signature-first"  # binary, the older order of packets
     ARMOURED = "armoured"  # as text, or clear-signed
+    FOLLOWED = "followed"  # one-pass, with further bytes behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +160,8 @@ class OpenPGPMessage:
 
     signer: the primary key's fingerprint; made_by: that of the key that made it, a subkey perhaps.
     signed_at is in UTC, and the signer's own claim. digest_algorithm: as gpg names it, ``SHA256``.
-    is_binary: over a binary document, not over a text. Whether it counts is the verifier's
+    is_binary: over a binary document, not over a text. unknown_to_go: it has a part that Go's
+    library does not know, and that is marked as critical. Whether it counts is the verifier's
     business (`imgsec.domain.verifiers`).
     """
 
@@ -151,6 +175,7 @@ class OpenPGPMessage:
     has_expired: bool = False
     key_has_ended: bool = False
     key_is_revoked: bool = False
+    unknown_to_go: bool = False
 
 
 def _text(value: object) -> str:

@@ -9,6 +9,7 @@ refused here, so that what imgsec judges is what skopeo, a node or a cluster wil
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 
@@ -24,7 +25,13 @@ def parse(content: bytes | str, *, folds_case: bool = True) -> Any:
     """
     text = content if isinstance(content, str) else content.decode("utf-8")
     hook = _members_once if folds_case else _names_once
-    return json.loads(text, object_pairs_hook=hook, parse_constant=_no_constant)
+    return json.loads(
+        text,
+        object_pairs_hook=hook,
+        parse_constant=_no_constant,
+        parse_float=_finite,
+        parse_int=_whole,
+    )
 
 
 def require_spelling(document: Any, names: frozenset[str]) -> dict[str, Any]:
@@ -50,6 +57,18 @@ def _names_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(dict(pairs)) != len(pairs):
         raise ValueError("a member is repeated")
     return dict(pairs)
+
+
+def _finite(text: str) -> float:
+    """As other parsers see it, who have no numbers beyond a double's."""
+    if math.isinf(number := float(text)):
+        raise ValueError("a number is too large")
+    return number
+
+
+def _whole(text: str) -> int:
+    _finite(text)
+    return int(text)
 
 
 def _no_constant(text: str) -> Any:

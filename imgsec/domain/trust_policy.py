@@ -3,13 +3,15 @@
 
 Format: containers-policy.json(5); parsed as strictly as containers/image does
 (`signature/policy_config.go`): an unknown or repeated member, or an empty list, makes the
-whole file invalid. Which scope speaks for an image follows `docker/policyconfiguration/naming.go`.
+whole file invalid. What other transports call their scopes is not looked at. Which scope speaks
+for an image follows `docker/policyconfiguration/naming.go`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,12 +71,11 @@ class TrustPolicy:
     def parse(cls, content: bytes) -> Self:
         """Raises `ImgsecError` (input-malformed)."""
         try:
-            document = strict_json.parse(content)
+            document = strict_json.parse(content, folds_case=False)
         except (ValueError, RecursionError) as error:
             raise _malformed("it is not strict JSON") from error
         top = _object(document, "the policy", required={"default"}, optional={"transports"})
-        transports = top.get("transports")
-        transports = _object({} if transports is None else transports, "transports", anything=True)
+        transports = _object(top.get("transports", {}), "transports", anything=True)
         read = {
             name: {
                 scope: _requirements(value)
@@ -160,17 +161,18 @@ def _requirement(value: object) -> Requirement:
 
 
 def _keys(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes | None]:
-    named = [member for member in _KEY_MEMBERS if document.get(member)]
+    named = [member for member in _KEY_MEMBERS if member in document]
     if len(named) != 1:
         raise _malformed(f"signedBy takes exactly one of {', '.join(_KEY_MEMBERS)}")
     value = document[named[0]]
     if named == ["keyData"]:
         try:
-            return (), base64.b64decode(value, validate=True)
+            return (), base64.b64decode(re.sub(r"[\r\n]", "", value), validate=True)
         except (TypeError, ValueError, binascii.Error):
             raise _malformed("keyData is not base64") from None
     paths = value if named == ["keyPaths"] else [value]
-    if not isinstance(paths, list) or not all(isinstance(path, str) and path for path in paths):
+    named_well = isinstance(paths, list) and all(isinstance(one, str) and one for one in paths)
+    if not named_well or not paths:
         raise _malformed(f"{named[0]} is not what it should be")
     return tuple(paths), None
 

@@ -35,6 +35,7 @@ _BLOCK = re.compile(
 )
 _HEAD = re.compile(rb"-----BEGIN PGP ([A-Z ,/0-9]+)-----")
 _GO_READS_TOO = re.compile(r"dsa\d+|elgamal")
+_GO_LINE_MAX = 96
 _NOT_IN_GO = ("RIPEMD160",)
 _STRONG_DIGESTS = ("SHA224", "SHA256", "SHA384", "SHA512")
 
@@ -79,6 +80,21 @@ def armoured_kinds(content: bytes) -> tuple[str, ...]:
     ('SIGNATURE',)
     """
     return tuple(kind.decode("ascii") for kind in _HEAD.findall(content))
+
+
+def is_read_by_go(block: bytes) -> bool:
+    """Whether Go's armour reader takes an armoured block, which is stricter than gpg's.
+
+    golang.org/x/crypto, `openpgp/armor/armor.go`: headers have a colon and a blank, an empty line
+    ends them, and no line of the body is longer than 96 characters.
+    """
+    lines = [line.strip() for line in block.splitlines()][1:]
+    if b"" not in lines:
+        return False
+    end = lines.index(b"")
+    return all(b": " in line for line in lines[:end]) and all(
+        len(line) <= _GO_LINE_MAX for line in lines[end:]
+    )
 
 
 def judge_key(
@@ -126,14 +142,18 @@ def message_flaws(verifier: Verifier, message: OpenPGPMessage) -> tuple[Reason, 
     if message.has_expired:
         found.append(SIGNATURE_EXPIRED("the signature is past its own end date"))
     if verifier is Verifier.GPGME:
+        if message.form is MessageForm.FOLLOWED:
+            found.append(SIGNATURE_INVALID("there are further bytes behind the signature"))
         if message.key_has_ended:
             found.append(KEY_EXPIRED(f"the signature's key {message.signer} has ended"))
         if message.made_by != message.signer:
             text = f"the signature was made by the subkey {message.made_by}"
             found.append(SIGNATURE_UNTRUSTED(f"{text}, which skopeo up to 1.20 does not know"))
         return tuple(found)
-    if message.form is not MessageForm.ONE_PASS:
+    if message.form not in (MessageForm.ONE_PASS, MessageForm.FOLLOWED):
         found.append(SIGNATURE_INVALID("Portieris reads binary one-pass messages only"))
+    if message.unknown_to_go:
+        found.append(SIGNATURE_INVALID("Portieris does not know a critical part of the signature"))
     if message.digest_algorithm in _NOT_IN_GO:
         text = f"Portieris does not know {message.digest_algorithm}, on which the signature rests"
         found.append(SIGNATURE_WEAK(text))

@@ -17,6 +17,7 @@ from imgsec.domain.verifiers import (
     PublishedKeys,
     armoured_blocks,
     armoured_kinds,
+    is_read_by_go,
     judge_key,
 )
 from imgsec.errors import ImgsecError
@@ -228,5 +229,5 @@ def read_published(content: bytes, keyring: Keyring) -> PublishedKeys:
         raise ImgsecError(KEY_MALFORMED(text))
     read = [keyring.inspect_public_keys(block) for block in blocks or (content,)]
     every = tuple(key for keys in read for key in keys)
-    comes_first = bool(blocks) and kinds[0] == "PUBLIC KEY BLOCK"
+    comes_first = bool(blocks) and kinds[0] == "PUBLIC KEY BLOCK" and is_read_by_go(blocks[0])
     return PublishedKeys(len(blocks), read[0] if comes_first else (), every)

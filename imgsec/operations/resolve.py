@@ -64,10 +64,14 @@ def wanted_children(
         else own_platform(image, content, registry)
     )
     for platform in platforms:
-        if not any(is_same_platform(one, platform) for one in held):
+        chosen = content.child_for(platform)
+        if chosen is None and not any(is_same_platform(one, platform) for one in held):
             text = f"{image} is there for {', '.join(held) or 'no platform'}"
             raise ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))
-    return tuple(one for one in content.children if any(map(one.is_for, platforms)))
+    pulled = [content.child_for(platform) for platform in platforms]
+    return tuple(
+        one for one in content.children if one in pulled or any(map(one.is_for, platforms))
+    )
 
 
 def own_platform(

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgsec.domain.identity import USUAL_RULE, IdentityRule
 from imgsec.domain.keys import Fingerprint, KeyLocation, PublicKey, unwrapped
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.trust_policy import Blanket, Requirement, SignedBy, TrustPolicy
-from imgsec.domain.verifiers import PublishedKeys
+from imgsec.domain.verifiers import PublishedKeys, armoured_blocks
 from imgsec.errors import ImgsecError
 from imgsec.operations.published_keys import read_published
 from imgsec.operations.signing_key import (
@@ -27,11 +27,13 @@ from imgsec.reasons import KEY_FINGERPRINT_MISMATCH
 class TrustedKeys:
     """A signature by one of these keys is wanted, for a name that the rule accepts.
 
-    keys: those that count, each once. published: what verifiers get to read; others may be in it.
+    keys: those that count, each once, of all its copies. published: what verifiers get to read;
+    others may be in it. keyring: holds these keys as they are published here, and no other copies.
     """
 
     keys: tuple[PublicKey, ...]
     published: PublishedKeys
+    keyring: Keyring
     rule: IdentityRule = USUAL_RULE
 
     @property
@@ -59,11 +61,14 @@ def load_trusted_keys(
     else:
         content = shelf.files.read_public_key(location)
         with malformed_at(location):
-            keys, published = _imported(unwrapped(content), keyring)
+            is_as_it_is = armoured_blocks(content) or content[:1] >= b"\x80"
+            keys, published = _imported(content if is_as_it_is else unwrapped(content), keyring)
+        if location.scheme == "secret" and not armoured_blocks(content):
+            published = PublishedKeys(0, (), published.every)  # in a cluster it stays as it is
     if expected is None:
-        return TrustedKeys(keys, published)
+        return TrustedKeys(keys, published, keyring)
     if chosen := tuple(key for key in keys if key.fingerprint == expected):
-        return TrustedKeys(chosen, published)
+        return TrustedKeys(chosen, published, keyring)
     listed = ", ".join(str(key.fingerprint) for key in keys)
     raise ImgsecError(KEY_FINGERPRINT_MISMATCH(f"{location} holds {listed}, expected {expected}"))
 
@@ -72,23 +77,36 @@ def load_requirements(
     policy: TrustPolicy,
     images: Iterable[ImageReference],
     read_file: Callable[[str], bytes],
-    keyring: Keyring,
-) -> dict[ImageReference, tuple[LoadedRequirement, ...]]:
-    """What the policy wants of each image, with its keys imported.
+    new_keyring: Callable[[], Keyring],
+) -> dict[ImageReference, tuple[LoadedRequirement, ...] | ImgsecError]:
+    """What the policy wants of each image, with its keys imported; or why that cannot be told.
 
-    Raises `ImgsecError` (requirement-unsupported, key-malformed) and what reading a file does.
+    new_keyring: an empty one for each requirement, since one scope's copy of a key says nothing
+    about another's. The errors are (requirement-unsupported, key-malformed) and what reading a
+    file gives.
     """
-    loaded: dict[Requirement, LoadedRequirement] = {}
-    found = {}
+    loaded: dict[Requirement, LoadedRequirement | ImgsecError] = {}
+
+    def load(requirement: Requirement) -> LoadedRequirement:
+        if isinstance(requirement, SignedBy) and requirement not in loaded:
+            try:
+                loaded[requirement] = _load(requirement, read_file, new_keyring())
+            except ImgsecError as error:
+                loaded[requirement] = error
+        found = loaded.get(requirement, requirement)
+        if isinstance(found, ImgsecError):
+            raise found
+        if not isinstance(found, TrustedKeys | Blanket):
+            raise TypeError(f"{requirement} cannot be judged")
+        return found
+
+    wanted: dict[ImageReference, tuple[LoadedRequirement, ...] | ImgsecError] = {}
     for image in images:
-        wanted = policy.requirements_for(image)
-        for requirement in wanted:
-            if isinstance(requirement, SignedBy) and requirement not in loaded:
-                loaded[requirement] = _load(requirement, read_file, keyring)
-            elif isinstance(requirement, Blanket):
-                loaded[requirement] = requirement
-        found[image] = tuple(loaded[requirement] for requirement in wanted)
-    return found
+        try:
+            wanted[image] = tuple(map(load, policy.requirements_for(image)))
+        except ImgsecError as error:
+            wanted[image] = error
+    return wanted
 
 
 def _load(
@@ -97,17 +115,15 @@ def _load(
     """Of several files every key counts, as if they were published together."""
     contents = [("keyData", requirement.data)] if requirement.data is not None else []
     contents += [(path, read_file(path)) for path in requirement.paths]
-    keys: dict[Fingerprint, PublicKey] = {}
+    keys: dict[Fingerprint, PublicKey] = {}  # of a key, what all its copies say together
     first: list[PublicKey] = []
-    every: list[PublicKey] = []
     for name, content in contents:
         with malformed_at(KeyLocation("file", name)):
             imported, published = _imported(content or b"", keyring)
         keys |= {key.fingerprint: key for key in imported}
         first += published.first
-        every += published.every
-    together = PublishedKeys(1, tuple(first), tuple(every))
-    return TrustedKeys(tuple(keys.values()), together, requirement.rule)
+    every = tuple(keys.values())
+    return TrustedKeys(every, PublishedKeys(1, tuple(first), every), keyring, requirement.rule)
 
 
 def _imported(content: bytes, keyring: Keyring) -> tuple[tuple[PublicKey, ...], PublishedKeys]:
@@ -115,5 +131,5 @@ def _imported(content: bytes, keyring: Keyring) -> tuple[tuple[PublicKey, ...], 
     published = read_published(content, keyring)
     keys = keyring.import_public_keys(content)
     if not published.blocks:
-        published = PublishedKeys(1, published.every, published.every)
-    return keys, published
+        return keys, PublishedKeys(1, published.every, keys)
+    return keys, replace(published, every=keys)

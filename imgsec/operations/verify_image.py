@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from imgsec.domain.keys import Fingerprint
-from imgsec.domain.manifest import Child, ManifestContent
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.manifest import INDEX_TYPES, Child, ManifestContent
+from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ImageReport, UncheckedImage, VerifiedImage, VerifierAnswer
 from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.trust_policy import Blanket
@@ -22,10 +22,11 @@ from imgsec.domain.verifiers import Verifier, key_flaws, message_flaws
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import wanted_children
 from imgsec.operations.trusted_keys import LoadedRequirement, TrustedKeys
-from imgsec.ports import Keyring, Registry
+from imgsec.ports import Registry
 from imgsec.reasons import (
     ANSWER_MALFORMED,
     NOTHING_CHECKED,
+    PLATFORM_MISSING,
     POLICY_REJECTS,
     SIGNATURE_MISSING,
     Reason,
@@ -36,14 +37,14 @@ _UNCHECKED = Note("unchecked", "the policy lets the image through without a look
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A digest that is looked at. platform: of a manifest that an index lists, else empty.
+    """A digest that is looked at. platform: of a manifest that an index lists, None for the top.
 
-    is_index: it is listed, and claims to be an index itself.
+    readers: who looks at it. is_index: it is listed, and is an index itself.
     """
 
     image: ImageReference
-    platform: str
-    signatures: tuple[bytes, ...]
+    platform: str | None
+    readers: tuple[Verifier, ...]
     is_index: bool = False
 
 
@@ -54,7 +55,6 @@ def verify_image(
     image: ImageReference,
     requirements: Sequence[LoadedRequirement],
     registry: Registry,
-    keyring: Keyring,
     *,
     verifiers: Sequence[Verifier] = (Verifier.STRICT, Verifier.PORTIERIS, Verifier.GPGME),
     platforms: tuple[str, ...] = (),
@@ -69,42 +69,13 @@ def verify_image(
     manifest = registry.fetch_manifest(image.require_version())
     canonical = image.at(manifest.digest)
     content = ManifestContent.parse(manifest.content, manifest.media_type)
-    children = wanted_children(canonical, content, platforms, registry)
-    runnable = [child for child in children if not child.claims_attestation]
-    if content.is_index and not runnable:
-        raise ImgsecError(NOTHING_CHECKED(f"{canonical} is an index that lists no image"))
-    checked = any(isinstance(one, TrustedKeys) for one in requirements)
-
-    def place(at: ImageReference, child: Child | None = None) -> _Place:
-        signatures = registry.fetch_signatures(at) if checked else ()
-        if child is None:
-            return _Place(at, "", signatures)
-        return _Place(at, child.platform, signatures, child.is_index)
-
-    top = [place(canonical)] if _wants(verifiers, content, top=True) else []
-    below = (
-        [place(canonical.at(child.digest), child) for child in runnable]
-        if _wants(verifiers, content, top=False)
-        else []
-    )
-    looked_at = {
-        Verifier.PORTIERIS: top,
-        Verifier.GPGME: below or top,
-        Verifier.STRICT: [*top, *below],
-    }
-    judged = {
-        (one.image, requirement): _judge(one, requirement, keyring, verifiers, now)
-        for one in dict.fromkeys([*top, *below])
-        for requirement in requirements
-    }
-    answers: dict[Verifier, tuple[Verdict, VerifiedImage | UncheckedImage | None]] = {}
-    for verifier in verifiers:
-        found = [
-            (one, judged[one.image, requirement][verifier])
-            for one in looked_at[verifier]
-            for requirement in requirements
-        ]
-        answers[verifier] = _answer(found, verifier)
+    found: dict[Verifier, list[tuple[_Place, _Found]]] = {verifier: [] for verifier in verifiers}
+    for place in _places(canonical, content, platforms, verifiers, registry):
+        for requirement in requirements:
+            judged = _judge(place, requirement, canonical, registry, now)
+            for verifier, one in judged.items():
+                found[verifier].append((place, one))
+    answers = {verifier: _answer(found[verifier], verifier) for verifier in verifiers}
     verdict, accepted = answers[verifiers[0]]
     if accepted is not None:
         accepted = replace(accepted, image=canonical)
@@ -112,11 +83,62 @@ def verify_image(
     return ImageReport(image, verdict, accepted, told)
 
 
-def _wants(verifiers: Iterable[Verifier], content: ManifestContent, *, top: bool) -> bool:
-    """Whether one of the verifiers looks at the manifest itself, or at what it lists."""
+def _places(
+    canonical: ImageReference,
+    content: ManifestContent,
+    platforms: tuple[str, ...],
+    verifiers: Sequence[Verifier],
+    registry: Registry,
+) -> Iterator[_Place]:
+    """What the verifiers look at: the top, or what it lists, each only if somebody does.
+
+    A listed manifest is read, so that it is there, and is what the index says. Raises `ImgsecError`
+    (platform-missing, nothing-checked) and what reading does.
+    """
     if not content.is_index:
-        return top
-    return any(one is not (Verifier.GPGME if top else Verifier.PORTIERIS) for one in verifiers)
+        _ = wanted_children(canonical, content, platforms, registry)  # is it for that platform?
+        yield _Place(canonical, None, tuple(verifiers))
+        return
+    pulled = _pulled(canonical, content, platforms)
+    if not pulled:
+        raise ImgsecError(NOTHING_CHECKED(f"{canonical} is an index that lists no image"))
+    top = tuple(one for one in verifiers if one is not Verifier.GPGME)
+    if top:
+        yield _Place(canonical, None, top)
+    for child, is_first in pulled:
+        readers = [one for one in verifiers if one is not Verifier.PORTIERIS]
+        if not is_first:  # consumers pull the first one of a platform
+            readers = [one for one in readers if one is not Verifier.GPGME]
+        if readers:
+            where = canonical.at(child.digest)
+            manifest = registry.fetch_manifest(replace(where, tag=None))
+            is_index = child.is_index or manifest.media_type in INDEX_TYPES
+            yield _Place(where, child.platform, tuple(readers), is_index)
+
+
+def _pulled(
+    canonical: ImageReference, content: ManifestContent, platforms: tuple[str, ...]
+) -> list[tuple[Child, bool]]:
+    """What is pulled of an index, and whether it is the first one of its platform.
+
+    Raises `ImgsecError` (platform-missing).
+    """
+    found: list[tuple[Child, bool]] = []
+    if not platforms:
+        seen: set[str] = set()
+        for child in content.children:
+            if not child.claims_attestation:
+                found.append((child, child.platform not in seen))
+                seen.add(child.platform)
+        return found
+    for platform in platforms:
+        chosen = content.child_for(platform)
+        if chosen is None:
+            held = ", ".join(one.platform for one in content.children) or "no platform"
+            text = f"{canonical} is there for {held}, and not for {shown(platform)}"
+            raise ImgsecError(PLATFORM_MISSING(text))
+        found.append((chosen, True))
+    return found
 
 
 def _answer(
@@ -125,7 +147,7 @@ def _answer(
     refused = [(place, one) for place, one in found if isinstance(one, Verdict)]
     if refused:
         reasons = [
-            replace(reason, text=f"{place.platform}: {reason.text}") if place.platform else reason
+            reason if place.platform is None else _of_platform(place.platform, reason)
             for place, verdict in refused
             for reason in verdict.reasons
         ]
@@ -144,31 +166,32 @@ def _answer(
 def _judge(
     place: _Place,
     requirement: LoadedRequirement,
-    keyring: Keyring,
-    verifiers: Iterable[Verifier],
+    pulled: ImageReference,
+    registry: Registry,
     now: datetime,
 ) -> dict[Verifier, _Found]:
-    """What each verifier says of one digest to one requirement."""
+    """What each of its readers says of one digest to one requirement."""
     if place.is_index:
         text = "what the index lists here is an index, which containers tools do not follow"
-        return dict.fromkeys(verifiers, because(ANSWER_MALFORMED(text)))
+        return dict.fromkeys(place.readers, because(ANSWER_MALFORMED(text)))
     if requirement is Blanket.ACCEPT:
-        return dict.fromkeys(verifiers, UncheckedImage(place.image))
+        return dict.fromkeys(place.readers, UncheckedImage(place.image))
     if not isinstance(requirement, TrustedKeys):
         refusal = because(POLICY_REJECTS(f"the policy rejects {place.image}"))
-        return dict.fromkeys(verifiers, refusal)
-    return _judge_signatures(place, requirement, keyring, verifiers, now)
+        return dict.fromkeys(place.readers, refusal)
+    signatures = registry.fetch_signatures(place.image)
+    return _judge_signatures(place, signatures, requirement, pulled, now)
 
 
 def _judge_signatures(
     place: _Place,
+    signatures: tuple[bytes, ...],
     requirement: TrustedKeys,
-    keyring: Keyring,
-    verifiers: Iterable[Verifier],
+    pulled: ImageReference,
     now: datetime,
 ) -> dict[Verifier, _Found]:
-    """The same, for signatures by some keys."""
-    spent = {one: _spent(one, requirement, now) for one in verifiers}
+    """The same, of what the digest carries. pulled: the name and digest that was asked for."""
+    spent = {one: _spent(one, requirement, now) for one in place.readers}
     found: dict[Verifier, _Found] = {}
     said: dict[Verifier, list[Reason]] = {}
     for verifier, keys in spent.items():
@@ -176,7 +199,7 @@ def _judge_signatures(
             said[verifier] = []
         else:  # no signature could help
             found[verifier] = _refusal(reason for flaws in keys.values() for reason in flaws)
-    for claim in _claims(place, requirement, keyring):
+    for claim in _claims(place, signatures, requirement, pulled):
         for verifier, reasons in list(said.items()):
             flaws = (*_distrust(verifier, claim, spent[verifier]), *claim.flaws)
             if flaws or claim.says is None:
@@ -186,7 +209,7 @@ def _judge_signatures(
                 del said[verifier]
         if not said:
             break
-    if not place.signatures:
+    if not signatures:
         for reasons in said.values():
             reasons.append(SIGNATURE_MISSING(f"{place.image} carries no signature"))
     return found | {
@@ -206,10 +229,12 @@ class _Claim:
     flaws: tuple[Reason, ...]
 
 
-def _claims(place: _Place, wanted: TrustedKeys, keyring: Keyring) -> Iterator[_Claim]:
+def _claims(
+    place: _Place, signatures: Iterable[bytes], wanted: TrustedKeys, pulled: ImageReference
+) -> Iterator[_Claim]:
     """The signatures in their order; the next one is opened only when it is asked for."""
-    for signature in place.signatures:
-        message = keyring.open_message(signature, wanted.signers)
+    for signature in signatures:
+        message = wanted.keyring.open_message(signature, wanted.signers)
         if isinstance(message, Reason):
             yield _Claim(None, None, (message,))
             continue
@@ -219,7 +244,7 @@ def _claims(place: _Place, wanted: TrustedKeys, keyring: Keyring) -> Iterator[_C
             yield _Claim(message, None, (error.reason,))
             continue
         says = VerifiedImage(place.image, message.signer, payload.identity, message.signed_at)
-        yield _Claim(message, says, payload.flaws(place.image, wanted.rule))
+        yield _Claim(message, says, payload.flaws(place.image, wanted.rule, pulled=pulled))
 
 
 _Spent = dict[Fingerprint, tuple[Reason, ...]]
@@ -238,6 +263,10 @@ def _distrust(verifier: Verifier, claim: _Claim, spent: _Spent) -> tuple[Reason,
     if claim.message is None:
         return ()
     return spent.get(claim.message.signer) or message_flaws(verifier, claim.message)
+
+
+def _of_platform(platform: str, reason: Reason) -> Reason:
+    return replace(reason, text=f"{platform or 'no platform'}: {reason.text}")
 
 
 def _refusal(reasons: Iterable[Reason]) -> Verdict:

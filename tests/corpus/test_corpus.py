@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 from imgsec.adapters._http import Answer, Http
 from imgsec.adapters._process import Tools
 from imgsec.adapters.files import KEY_FILE_MAX_BYTES, POLICY_MAX_BYTES, read_file
-from imgsec.adapters.gpg import GpgKeyring, gpg_keyring
+from imgsec.adapters.gpg import gpg_keyring
 from imgsec.adapters.image_folder import ImageFolder
 from imgsec.adapters.lookaside import Lookaside
 from imgsec.adapters.private_dir import PrivateDir
@@ -32,7 +34,7 @@ from imgsec.domain.verifiers import Verifier
 from imgsec.errors import ImgsecError
 from imgsec.operations.trusted_keys import load_requirements
 from imgsec.operations.verify_image import verify_image
-from imgsec.ports import Registry
+from imgsec.ports import Keyring, Registry
 from tests.corpus.server import CASES, served
 from tests.support import ROOT, plain_environment, short_folder
 
@@ -115,7 +117,7 @@ def over_http(case: Case, hosts: dict[bool, str]) -> Registry:
     return RegistryClient(http, auth_file=None, lookaside=Lookaside(http, store))
 
 
-def report(case: Case, registry: Registry, keyring: GpgKeyring) -> ImageReport:
+def report(case: Case, registry: Registry, new_keyring: Callable[[], Keyring]) -> ImageReport:
     """What imgsec says, for every consumer. Key files are named relative to the case."""
     try:
         policy = TrustPolicy.parse(
@@ -125,10 +127,12 @@ def report(case: Case, registry: Registry, keyring: GpgKeyring) -> ImageReport:
             policy,
             [case.image],
             lambda path: read_file(str(case.folder / path), max_bytes=KEY_FILE_MAX_BYTES),
-            keyring,
+            new_keyring,
         )[case.image]
+        if isinstance(wanted, ImgsecError):
+            raise wanted
         return verify_image(
-            *(case.image, wanted, registry, keyring),
+            *(case.image, wanted, registry),
             platforms=case.platforms,
             now=datetime.now(UTC),
         )
@@ -143,25 +147,30 @@ def answers_in(found: ImageReport) -> dict[str, str]:
 
 
 @pytest.fixture
-def keyring() -> Iterator[GpgKeyring]:
-    with (
-        short_folder() as folder,
-        gpg_keyring(Tools(), PrivateDir(folder, in_memory=True)) as opened,
-    ):
-        yield opened
+def new_keyring() -> Iterator[Callable[[], Keyring]]:
+    with short_folder() as folder, ExitStack() as stack:
+        directory = PrivateDir(folder, in_memory=True)
+        numbers = count()
+
+        def make() -> Keyring:
+            opened = gpg_keyring(Tools(), directory, folder=f"k{next(numbers)}")
+            return stack.enter_context(opened)
+
+        yield make
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_imgsec_says_what_each_consumer_would(
-    name: str, hosts: dict[bool, str], keyring: GpgKeyring
+    name: str, hosts: dict[bool, str], new_keyring: Callable[[], Keyring]
 ) -> None:
     case = case_of(name)
-    found = report(case, over_http(case, hosts), keyring)
+    found = report(case, over_http(case, hosts), new_keyring)
     assert answers_in(found) == case.expected
     if "reason" in case.document:
         assert case.document["reason"] in [reason.code for reason in found.verdict.reasons]
     if "served" not in case.document:  # what is in the folder is all that there is
-        assert answers_in(report(case, ImageFolder(case.folder), keyring)) == case.expected
+        offline = report(case, ImageFolder(case.folder), new_keyring)
+        assert answers_in(offline) == case.expected
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -181,12 +190,13 @@ def test_skopeo_agrees(name: str, hosts: dict[bool, str], tmp_path: Path) -> Non
     (places / "default.yaml").write_text(json.dumps(store))
     accepted = []
     for platform in case.platforms or pulled_of(case):
-        system, _, architecture = platform.partition("/")
+        system, architecture, variant = [*platform.split("/"), ""][:3]
         done = subprocess.run(
             [
                 *("skopeo", "--registries-conf", conf, "--registries.d", places),
                 *("--policy", "policy.json", "--override-os", system),
-                *("--override-arch", architecture, "--command-timeout", "50s"),
+                *("--override-arch", architecture, "--override-variant", variant),
+                *("--command-timeout", "50s"),
                 *("copy", f"docker://{case.image}", f"dir:{tmp_path / architecture}"),
             ],
             cwd=case.folder,
@@ -204,7 +214,7 @@ def test_skopeo_agrees(name: str, hosts: dict[bool, str], tmp_path: Path) -> Non
 
 def pulled_of(case: Case) -> list[str]:
     manifest = json.loads((case.folder / "manifest.json").read_bytes())
-    listed = [child["platform"] for child in manifest.get("manifests", ())]
+    listed = [child["platform"] for child in manifest.get("manifests", ()) if "platform" in child]
     named = [f"{one['os']}/{one['architecture']}" for one in listed]
     return [name for name in named if name != "unknown/unknown"] or ["linux/amd64"]
 

@@ -165,7 +165,7 @@ def test_copied_image_is_verified_offline(bench: Bench, key: SigningKey, public:
     done = bench.imgsec(*run).expect(1, "signature-missing")
     assert answers(done.json)["portieris"] == "pass"
     (copied / "signature-1").write_bytes(b"junk")
-    done = bench.imgsec(*run, "--as", "portieris").expect(1, "signature-invalid")
+    done = bench.imgsec(*run, "--as", "portieris").expect(3, "answer-malformed")
     (copied / "manifest.json").write_text("{}")
     bench.imgsec(*run).expect(3, "answer-malformed")
     bench.imgsec(*run[:-1], "/nonexistent").expect(3, "image-not-found")

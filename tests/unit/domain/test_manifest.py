@@ -47,7 +47,8 @@ def test_index_lists_its_platforms(kind: str) -> None:
 def test_image_names_its_configuration() -> None:
     document = {"config": {"mediaType": OCI_CONFIG, "digest": DIGEST}, "layers": []}
     content = ManifestContent.parse(json.dumps(document).encode(), OCI_MANIFEST)
-    assert content == ManifestContent(False, (), Digest.parse(DIGEST))
+    digest = Digest.parse(DIGEST)
+    assert content == ManifestContent(False, (), digest, blobs=(digest,))
 
 
 def test_artifact_has_no_configuration_to_read() -> None:

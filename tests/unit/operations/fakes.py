@@ -124,7 +124,7 @@ class FakeRegistry:
 
 
 _SECRET, _PUBLIC = b"\x95secret ", b"\x99public "
-_BEGIN = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n"
+_BEGIN = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\n"
 _END = b"\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
 
@@ -171,7 +171,7 @@ class FakeKeyring:
 
     def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
         held = [key for key in self.held if key in fingerprints]
-        return _BEGIN + _PUBLIC + b",".join(map(self._text, held or fingerprints)) + _END
+        return _BEGIN + _PUBLIC + b",\n".join(map(self._text, held or fingerprints)) + _END
 
     def extend_key(self, fingerprint: Fingerprint, until: datetime) -> PublicKey:
         self.held[fingerprint] = replace(self.held[fingerprint], expires=until)
@@ -222,7 +222,8 @@ class FakeKeyring:
         content = content.removeprefix(_BEGIN).removesuffix(b"\n").removesuffix(_END.rstrip())
         if not content.startswith(kind):
             raise ImgsecError(KEY_MALFORMED("it is no such key"))
-        return tuple(map(self._key, content.removeprefix(kind).decode().split(",")))
+        texts = content.removeprefix(kind).decode().replace("\n", "").split(",")
+        return tuple(map(self._key, texts))
 
     def _key(self, text: str) -> PublicKey:
         fingerprint, *more = text.split("|")

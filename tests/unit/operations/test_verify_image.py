@@ -37,9 +37,12 @@ NAME = "r.example/team/app:1"
 ALL = (Verifier.STRICT, *READERS)
 
 
-def trusted(*keys: PublicKey, rule: IdentityRule | None = None) -> TrustedKeys:
+def trusted(
+    *keys: PublicKey, rule: IdentityRule | None = None, keyring: FakeKeyring | None = None
+) -> TrustedKeys:
     keys = keys or (public_key(),)
-    return TrustedKeys(keys, PublishedKeys(1, keys, keys), rule or IdentityRule())
+    published = PublishedKeys(1, keys, keys)
+    return TrustedKeys(keys, published, keyring or FakeKeyring(), rule or IdentityRule())
 
 
 def verify(
@@ -50,8 +53,8 @@ def verify(
     **options: Any,
 ) -> ImageReport:
     image = ImageReference.parse(name)
-    wanted = requirements or (trusted(),)
-    return verify_image(image, wanted, registry, keyring or FakeKeyring(), now=NOW, **options)
+    wanted = requirements or (trusted(keyring=keyring),)
+    return verify_image(image, wanted, registry, now=NOW, **options)
 
 
 def answers(report: ImageReport) -> dict[str, str]:
@@ -190,7 +193,8 @@ def test_consumers_differ_about_keys(
 
 def test_key_behind_the_first_block_is_none_to_portieris() -> None:
     first, second = public_key(OTHER_SIGNER), public_key()
-    wanted = TrustedKeys((first, second), PublishedKeys(2, (first,), (first, second)))
+    published = PublishedKeys(2, (first,), (first, second))
+    wanted = TrustedKeys((first, second), published, FakeKeyring())
     found = answers(verify(signed(), wanted))
     assert (found["portieris"], found["podman"]) == ("key-unreadable", "pass")
 
