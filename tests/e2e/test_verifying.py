@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -169,3 +170,48 @@ def test_copied_image_is_verified_offline(bench: Bench, key: SigningKey, public:
     (copied / "manifest.json").write_text("{}")
     bench.imgsec(*run).expect(3, "answer-malformed")
     bench.imgsec(*run[:-1], "/nonexistent").expect(3, "image-not-found")
+
+
+def test_folder_that_cannot_be_read_is_no_unsigned_image(
+    bench: Bench, key: SigningKey, public: Path
+) -> None:
+    name, _ = bench.push(bench.repository())
+    bench.imgsec("sign-image", name, "--key", key.location).expect(0)
+    copied = bench.folder / "odd"
+    bench.skopeo("copy", "--insecure-policy", f"docker://{name}", f"dir:{copied}")
+    run = ("verify-image", name, "--key", f"file:{public}", "--image-dir")
+    bench.imgsec(*run, str(copied)).expect(0)
+    signature = copied / "signature-1"
+    content = signature.read_bytes()
+    signature.unlink()
+    signature.mkdir()
+    bench.imgsec(*run, str(copied)).expect(2, "input-unreadable")
+    signature.rmdir()
+    os.mkfifo(signature)
+    bench.imgsec(*run, str(copied)).expect(2, "input-unreadable")
+    signature.unlink()
+    signature.symlink_to(signature)
+    bench.imgsec(*run, str(copied)).expect(2, "input-unreadable")
+    signature.unlink()
+    signature.write_bytes(content)
+    bench.imgsec(*run, "/x" * 3000).expect(2, "input-unreadable")
+
+
+def test_policy_that_is_named_goes_before_an_older_pipelines_key(
+    bench: Bench, key: SigningKey
+) -> None:
+    name, _ = bench.push(bench.repository())
+    policy = bench.folder / "policy.json"
+    policy.write_text(json.dumps({"default": [REJECT]}))
+    older = {"VAULT_KEY_ID": key.location, "SIGNATURE_FINGERPRINT": "AB" * 20}
+    run = ("verify-image", name, "--policy", str(policy))
+    bench.imgsec(*run, env=older).expect(1, "policy-rejects")
+    bench.imgsec(*run, "--key", "kms://other", env=older).expect(2, "invalid-option")
+
+
+def test_text_before_the_key_is_tolerated(bench: Bench, key: SigningKey, public: Path) -> None:
+    name, _ = bench.push(bench.repository())
+    bench.imgsec("sign-image", name, "--key", key.location).expect(0)
+    told = bench.folder / "told.asc"
+    told.write_bytes(b"The key of the release team.\n\n" + public.read_bytes())
+    bench.imgsec("verify-image", name, "--key", f"file:{told}").expect(0)

@@ -131,3 +131,9 @@ def test_tag_is_what_is_pulled_when_a_digest_stands_beside_it() -> None:
 def test_rule_that_means_nothing_is_refused(document: dict[str, Any]) -> None:
     with refused("input-malformed"):
         IdentityRule.parse(document)
+
+
+def test_name_that_grows_by_its_library_is_a_name_all_the_same() -> None:
+    long = ImageReference.parse(f"docker.io/{'a' * 240}:1")
+    assert ClaimedName.of(long).name == f"docker.io/library/{'a' * 240}"
+    assert not IdentityRule().accepts(long, "docker.io/library/app:1")

@@ -139,3 +139,21 @@ def test_malformed_policy_is_refused_whole(content: bytes) -> None:
 def test_malformed_signed_by_is_refused(change: dict[str, Any]) -> None:
     with refused("input-malformed"):
         policy([{**SIGNED, **change}])
+
+
+def test_base64_in_lines_and_scopes_in_both_cases_are_read() -> None:
+    text = base64.b64encode(bytes(100)).decode()
+    data = {"type": "signedBy", "keyType": "GPGKeys", "keyData": f"{text[:76]}\r\n{text[76:]}\n"}
+    scopes = {"r.example/app:v1": [data], "r.example/app:V1": [REJECT]}
+    found = policy([REJECT], docker=scopes)
+    (wanted,) = found.requirements_for(ImageReference.parse("r.example/app:v1"))
+    assert isinstance(wanted, SignedBy)
+    assert wanted.data == bytes(100)
+    upper = ImageReference.parse("r.example/app:V1")
+    assert found.requirements_for(upper) == (Blanket.REJECT,)
+
+
+@pytest.mark.parametrize("transports", [None, [], "docker"])
+def test_transports_are_an_object(transports: Any) -> None:
+    with refused("input-malformed"):
+        TrustPolicy.parse(json.dumps({"default": [ACCEPT], "transports": transports}).encode())
