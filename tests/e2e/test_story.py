@@ -52,6 +52,7 @@ def test_image_is_resolved_gated_signed_and_verified(bench: Bench, key: SigningK
         "identity": name,
         "identities": [name],
         "new": True,
+        "pushed": False,
         "digests": [digest],
     }
     assert len(bench.signatures(name, digest)) == 1
