@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 WORKERS_MAX = 16
 _USUAL_MAX = 4  # more registries slow down than speed up; and a pod sees all cores of its node
+_PER_CORE = 2  # while one of them waits for a registry, the other works
 
 _SIGNALS = (
     *(signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGALRM),
@@ -31,8 +32,8 @@ class WorkerCrashed(Exception):
 
 
 def usual_workers() -> int:
-    """One for each core that this process may use, within reason."""
-    return min(_USUAL_MAX, len(os.sched_getaffinity(0)))
+    """Two for each core that this process may use, within reason."""
+    return min(_USUAL_MAX, _PER_CORE * len(os.sched_getaffinity(0)))
 
 
 def in_workers(

@@ -498,7 +498,7 @@ ImagesArg = Annotated[
 
 def workers_option(command: str) -> Any:
     """The option that says how many images are worked on at once."""
-    text = "So many images at once, in processes of their own; else one for each core, up to 4."
+    text = "So many images at once, in processes of their own; else two for each core, up to 4."
     return own(command, "--workers", metavar="N", min=1, max=16, help=text)
 
 

@@ -114,4 +114,4 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_usual_number_fits_the_machine() -> None:
-    assert 1 <= usual_workers() <= 4
+    assert 2 <= usual_workers() <= 4
