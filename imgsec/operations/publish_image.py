@@ -7,6 +7,7 @@ The image goes to its new repository by digest, gets its signatures, and only th
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from imgsec.domain.keys import Fingerprint
@@ -18,7 +19,7 @@ from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.operations.resolve import require_same_digest, wanted_children
 from imgsec.operations.sign_image import SigningPlan, sign_manifest
 from imgsec.ports import Clock, ImageCopier, ImagePusher, Keyring, Manifest, PublishingRegistry
-from imgsec.reasons import PUSHED_UNSIGNED, Reason
+from imgsec.reasons import PUSHED_UNSIGNED, SIGNATURE_STORE_MISSING, Reason
 
 Say = Callable[[str], None]
 
@@ -134,14 +135,18 @@ def _mount(
     content: ManifestContent,
     registry: PublishingRegistry,
 ) -> None:
-    """Let the registry link every blob into the other repository, so that none is moved."""
+    """Let the registry link every blob into the other repository, so that none is moved.
+
+    A registry that does not is no failure: what copies moves the blobs then.
+    """
     parts = [content]
     for child in content.children:
         manifest = registry.fetch_manifest(replace(origin, tag=None, digest=child.digest))
         parts.append(ManifestContent.parse(manifest.content, manifest.media_type))
     blobs: dict[Digest, None] = dict.fromkeys(blob for part in parts for blob in part.blobs)
-    for blob in blobs:
-        registry.mount_blob(origin, landed, blob)
+    with suppress(ImgsecError):
+        for blob in blobs:
+            registry.mount_blob(origin, landed, blob)
 
 
 def _bring_signatures(
@@ -150,8 +155,16 @@ def _bring_signatures(
     content: ManifestContent,
     registry: PublishingRegistry,
 ) -> None:
-    """Store what the source carries beside what the target has already, each once."""
-    registry.require_signature_store(origin)
+    """Store what the source carries beside what the target has already, each once.
+
+    Where the source's registry keeps no signatures, there are none.
+    """
+    try:
+        registry.require_signature_store(origin)
+    except ImgsecError as error:
+        if error.reason.code != SIGNATURE_STORE_MISSING.code:
+            raise
+        return
     digests = [origin.digest, *(child.digest for child in content.children)]
     for digest in dict.fromkeys(digest for digest in digests if digest is not None):
         held = set(registry.fetch_signatures(landed.at(digest)))
