@@ -74,6 +74,9 @@ class SigningRegistry(Registry, Protocol):
 class PublishingRegistry(SigningRegistry, Protocol):
     """Lets an image into another of its repositories without moving it."""
 
+    def require_own_token_service(self, image: ImageReference) -> None:
+        """Before a tool is given the credential. Raises (auth-realm-refused)."""
+
     def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
         """Link a blob into the target's repository; False where the registry does not do that."""
 

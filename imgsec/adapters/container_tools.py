@@ -33,9 +33,9 @@ COPY_SECONDS = 6 * 3600.0  # the command's own time limit comes first
 LOOK_SECONDS = 30.0
 _DIGEST_MAX_BYTES = 200
 _ACCEPT_ALL = {"default": [{"type": "insecureAcceptAnything"}]}
-# What tells buildah where the images of this user are.
+# What tells buildah where the images of this user are; their home does not, for logins lie there.
 _STORAGE_VARIABLES = (
-    *("HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "TMPDIR"),
+    *("XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TMPDIR"),
     *("CONTAINERS_STORAGE_CONF", "STORAGE_DRIVER", "STORAGE_OPTS", "BUILDAH_ISOLATION"),
 )
 # Fragments of what they print (skopeo 1.9 to 1.22, buildah 1.28), and the reason that it is.
@@ -83,6 +83,7 @@ class ContainerTools:
         completed = run(
             [
                 *(str(self._tools.find("skopeo")), "--policy", str(conf / "policy.json")),
+                *("--registries-conf", str(conf / "registries.conf")),
                 *("--registries.d", str(conf / "registries.d")),
                 *("copy", "--quiet", "--all", "--preserve-digests", "--remove-signatures"),
                 *("--authfile", str(conf / "auth.json"), *self._certificates("src", "dest")),
@@ -103,11 +104,7 @@ class ContainerTools:
         digest_file.unlink(missing_ok=True)
         driver = ("--storage-driver", self._storage_driver) if self._storage_driver else ()
         buildah = [str(self._tools.find("buildah")), *driver]
-        environment = self._environment(conf) | {
-            variable: os.environ[variable]
-            for variable in _STORAGE_VARIABLES
-            if os.environ.get(variable)
-        }
+        environment = self._environment(conf) | _storage_of_user()
         words = ["push"]
         if _is_list(buildah, name, environment):
             words = ["manifest", "push", "--all"]
@@ -137,7 +134,9 @@ class ContainerTools:
             empty = {"lookaside": f"file://{conf}/none", "sigstore": f"file://{conf}/none"}
             _write(places / "default.yaml", {"default-docker": empty})
             _write(conf / "policy.json", _ACCEPT_ALL)
-            (conf / "registries.conf").write_text("", encoding="ascii")
+            (conf / "registries.conf").write_text(
+                "".join(map(_registry_entry, images)), encoding="ascii"
+            )
             _write(conf / "auth.json", self._logins(images))
             if self._ca_file:
                 (conf / "certs").mkdir(exist_ok=True)
@@ -168,6 +167,26 @@ class ContainerTools:
             "CONTAINERS_REGISTRIES_CONF": str(conf / "registries.conf"),
             **proxy_variables(),
         }
+
+
+def _registry_entry(image: ImageReference) -> str:
+    """The repository as it is: what else the machine says of its registry is less specific."""
+    return (
+        f'[[registry]]\nprefix = "{image.name}"\nlocation = "{image.name}"\n'
+        "insecure = false\nblocked = false\n"
+    )
+
+
+def _storage_of_user() -> dict[str, str]:
+    """Where the local storage is, without the rest of the user's home."""
+    found = {name: os.environ[name] for name in _STORAGE_VARIABLES if os.environ.get(name)}
+    home = os.environ.get("HOME", "")
+    if home.startswith("/"):
+        found.setdefault("XDG_DATA_HOME", f"{home}/.local/share")
+        conf = Path(os.environ.get("XDG_CONFIG_HOME") or f"{home}/.config", "containers")
+        if (conf / "storage.conf").is_file():
+            found.setdefault("CONTAINERS_STORAGE_CONF", str(conf / "storage.conf"))
+    return found
 
 
 def _is_list(buildah: list[str], name: str, environment: dict[str, str]) -> bool:

@@ -192,6 +192,13 @@ class RegistryClient:
         denied = answer.status in (_UNAUTHORIZED, _FORBIDDEN)
         raise ImgsecError(_unsigned(image, why.text, hint=_MAY_PUSH if denied else None))
 
+    def require_own_token_service(self, image: ImageReference) -> None:
+        """See `imgsec.ports.PublishingRegistry`. skopeo and buildah go wherever they are led."""
+        answer = self._http.get(f"{_base(image)}/v2/")
+        challenge = Challenge.parse(answer.headers.get("www-authenticate", ""))
+        if challenge.scheme == "bearer" and self.credential_for(image) is not None:
+            challenge.require_realm(_api_host(image), self._realms)
+
     def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
         """See `imgsec.ports.PublishingRegistry`.
 
@@ -208,8 +215,11 @@ class RegistryClient:
             reads=source,
         )
         if answer.status == _ACCEPTED:
-            place = urljoin(f"{_base(target)}/", answer.headers.get("location", ""))
-            if place.startswith(f"{_base(target)}/"):
+            try:
+                place = urljoin(f"{_base(target)}/", answer.headers.get("location", ""))
+            except ValueError:
+                place = ""
+            if place.startswith(f"{_base(target)}/v2/"):
                 path = place.removeprefix(_base(target))
                 self._ask("DELETE", target, path, headers={}, max_bytes=CONFIG_MAX_BYTES)
         return answer.status == _CREATED

@@ -188,7 +188,8 @@ def sign_image(
     if len(references) > 1 and (expect_digest or sign_identity or to or from_storage):
         text = "--expect-digest, --sign-identity, --to and --from-storage are for one image"
         raise ImgsecError(INVALID_OPTION(text))
-    target = _bringing(to, remove_signatures, from_storage, storage_driver, expect_digest)
+    by_digest = expect_digest or references[0].is_canonical
+    target = _bringing(to, remove_signatures, from_storage, storage_driver, bool(by_digest))
     if expect_digest:
         references = [_at(references[0], Digest.parse(expect_digest))]
     plan = operation.SigningPlan(
@@ -276,7 +277,7 @@ def _bringing(
     remove_signatures: bool,
     from_storage: str | None,
     storage_driver: str | None,
-    expect_digest: str | None,
+    has_digest: bool,
 ) -> ImageReference | None:
     """Where the image is copied to; None for nowhere. Raises `ImgsecError` (invalid-option)."""
     from imgsec.domain.reference import ImageReference
@@ -290,8 +291,8 @@ def _bringing(
         if remove_signatures and not to
         else "--storage-driver goes with --from-storage"
         if storage_driver and not from_storage
-        else "--expect-digest is not for --from-storage, whose digest is known after the push only"
-        if expect_digest and from_storage
+        else "no digest goes with --from-storage: it is known after the push only"
+        if has_digest and from_storage
         else None
     )
     if wrong:

@@ -14,12 +14,13 @@ from imgsec.domain.keys import Fingerprint
 from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.domain.signature import stored_signature
 from imgsec.domain.verdict import passed
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.operations.resolve import require_same_digest, wanted_children
 from imgsec.operations.sign_image import SigningPlan, sign_manifest
 from imgsec.ports import Clock, ImageCopier, ImagePusher, Keyring, Manifest, PublishingRegistry
-from imgsec.reasons import PUSHED_UNSIGNED, SIGNATURE_STORE_MISSING, Reason
+from imgsec.reasons import DIGEST_DRIFT, PUSHED_UNSIGNED, SIGNATURE_STORE_MISSING, Reason
 
 Say = Callable[[str], None]
 
@@ -47,6 +48,8 @@ def copy_and_sign(
     """
     _ = plan.names(target), target.tagged_name
     registry.require_signature_store(target, writable=True)
+    for image in (source, target):
+        registry.require_own_token_service(image)
     if source.is_canonical:
         require_same_digest(source, registry)
     manifest = registry.fetch_manifest(source)
@@ -54,6 +57,7 @@ def copy_and_sign(
     landed = target.at(manifest.digest)
     content = ManifestContent.parse(manifest.content, manifest.media_type)
     _ = wanted_children(origin, content, plan.platforms, registry)
+    before = _tagged(target, registry)
     is_new = not _is_there(landed, registry)
     if is_new:
         if source.registry == target.registry:
@@ -66,12 +70,19 @@ def copy_and_sign(
         signed = sign_manifest(
             landed, manifest, signer, plan, registry=registry, keyring=keyring, clock=clock
         )
-        if not _is_tagged(landed, registry):
-            copier.copy(replace(landed, tag=None), replace(landed, digest=None))
-            is_new = True
     except ImgsecError as error:
         told = f"{landed.canonical_name} was pushed, and no tag names it"
+        if before == landed.digest:
+            told = f"{landed} is not signed as it should be"
         raise ImgsecError(_unsigned(error.reason, told)) from error
+    require_same_digest(origin, registry)
+    now = _tagged(target, registry)
+    if now != landed.digest:
+        if now != before:
+            text = f"{target.tagged_name} was moved to {now} meanwhile, and stays there"
+            raise ImgsecError(DIGEST_DRIFT(text))
+        copier.copy(replace(landed, tag=None), target)
+        is_new = True
     require_same_digest(landed, registry)
     return ImageReport(target, passed(), replace(signed, is_pushed=is_new))
 
@@ -95,6 +106,7 @@ def push_and_sign(
     """
     _ = plan.names(target), target.tagged_name
     registry.require_signature_store(target, writable=True)
+    registry.require_own_token_service(target)
     say(f"pushing to {target.tagged_name}")
     digest = pusher.push(name, target)
     landed = target.at(digest)
@@ -110,6 +122,14 @@ def push_and_sign(
     return ImageReport(target, passed(), replace(signed, is_pushed=True))
 
 
+def _may_be_stored(signature: bytes) -> bool:
+    """Whether every store reads it: one that does not could never be signed again."""
+    try:
+        return stored_signature(signature, "a signature") is not None
+    except ImgsecError:
+        return False
+
+
 def _unsigned(why: Reason, told: str) -> Reason:
     return PUSHED_UNSIGNED(f"{told}: {why.text}")
 
@@ -122,11 +142,12 @@ def _is_there(image: ImageReference, registry: PublishingRegistry) -> bool:
     return True
 
 
-def _is_tagged(image: ImageReference, registry: PublishingRegistry) -> bool:
+def _tagged(image: ImageReference, registry: PublishingRegistry) -> Digest | None:
+    """What a tag names now."""
     try:
-        return registry.fetch_manifest(replace(image, digest=None)).digest == image.digest
+        return registry.fetch_manifest(image).digest
     except ImageNotFound:
-        return False
+        return None
 
 
 def _mount(
@@ -169,5 +190,5 @@ def _bring_signatures(
     for digest in dict.fromkeys(digest for digest in digests if digest is not None):
         held = set(registry.fetch_signatures(landed.at(digest)))
         for signature in registry.fetch_signatures(origin.at(digest)):
-            if signature not in held:
+            if signature not in held and _may_be_stored(signature):
                 registry.store_signature(landed.at(digest), signature)

@@ -140,6 +140,7 @@ def test_tag_that_names_another_image_moves_to_the_signed_one(
         ("--storage-driver", "vfs"),
         ("--from-storage", "-x"),
         ("--from-storage", "app", "--expect-digest", "sha256:" + "1a" * 32),
+        ("--from-storage", "app", "--workers", "2", "--to", "r.example/b:1"),
         ("r.example/team/other:1", "--to", "r.example/a:1"),
     ],
 )

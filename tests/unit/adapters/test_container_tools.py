@@ -83,6 +83,9 @@ def test_skopeo_copies_by_digest_and_never_touches_signatures(stage: Stage) -> N
     assert places["default-docker"]["lookaside"] == f"file://{stage.run}/tools/none"
     stage.tools().copy(SOURCE, TARGET)
     assert stage.words[-1] == "docker://two.example/team/app:1"
+    own = stage.run / "tools/registries.conf"
+    assert stage.words[stage.words.index("--registries-conf") + 1] == str(own)
+    assert own.read_text().count("insecure = false") == 2
 
 
 def test_tools_see_two_logins_and_nothing_of_the_surroundings(stage: Stage) -> None:
@@ -115,7 +118,8 @@ def test_buildah_sees_the_storage_of_the_user_and_no_secret(
     assert stage.words[:3] == ["--storage-driver", "overlay", "push"]
     assert stage.words[-2:] == ["localhost/app", "docker://two.example/team/app:1"]
     variables = stage.variables
-    assert (variables["HOME"], variables["STORAGE_DRIVER"]) == ("/home/user", "vfs")
+    assert (variables["HOME"], variables["STORAGE_DRIVER"]) == (f"{stage.run}/tools", "vfs")
+    assert variables["XDG_DATA_HOME"] == "/home/user/.local/share"
     assert "never-to-be-seen" not in str(variables)
 
 

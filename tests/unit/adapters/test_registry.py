@@ -498,3 +498,27 @@ def test_upload_on_another_host_is_left_alone() -> None:
     http = FakeHttp({MOUNT: [answer(202, location="https://evil.example/v2/x")]})
     assert not mount(http)
     assert [url for url, _ in http.asked] == [f"{MOUNT}?{QUERY}"]
+
+
+def test_credential_for_a_tool_needs_the_registrys_own_token_service() -> None:
+    foreign = 'Bearer realm="https://evil.example/token",service="r"'
+    for challenge, login, code in (
+        (foreign, LOGIN, "auth-realm-refused"),
+        (foreign, None, None),
+        (BEARER, LOGIN, None),
+        ('Basic realm="r"', LOGIN, None),
+    ):
+        http = FakeHttp({f"{BASE}/v2/": [answer(401, www_authenticate=challenge)]})
+        registry = client(http, login=login)
+        if code is None:
+            registry.require_own_token_service(IMAGE)
+        else:
+            with refused(code):
+                registry.require_own_token_service(IMAGE)
+
+
+@pytest.mark.parametrize("location", ["http://[bad/x", "", "/", "https://r.example/other"])
+def test_place_of_an_upload_that_means_nothing_is_left_alone(location: str) -> None:
+    http = FakeHttp({MOUNT: [answer(202, location=location)]})
+    assert not mount(http)
+    assert len(http.asked) == 1

@@ -34,6 +34,9 @@ class World(FakeRegistry):
             raise ImgsecError(SIGNATURE_STORE_MISSING("it keeps none"))
         super().require_signature_store(image, writable=writable)
 
+    def require_own_token_service(self, image: ImageReference) -> None:
+        """It has none."""
+
     def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
         if not self.may_mount:
             raise ImgsecError(PERMISSION_DENIED(f"{source} for {target}"))
@@ -79,8 +82,8 @@ def test_signatures_come_along_once() -> None:
     world = World()
     image = world.push("r.example/build/app:1")
     assert image.digest is not None
-    theirs = message("r.example/build/app:1", image.digest)
-    world.signatures[image.canonical_name] = [theirs]
+    theirs = b"\x90" + message("r.example/build/app:1", image.digest)
+    world.signatures[image.canonical_name] = [theirs, b"-----BEGIN PGP MESSAGE-----", b"junk"]
     for _ in range(2):
         bring(world, "r.example/build/app:1")
     found = world.signatures[f"r.example/team/app@{image.digest}"]
@@ -113,3 +116,18 @@ def test_nothing_is_copied_where_the_target_keeps_no_signatures() -> None:
     with refused("signature-store-missing"):
         bring(world)
     assert world.copied == []
+
+
+@pytest.mark.parametrize("moved", ["target", "source"])
+def test_push_of_somebody_else_meanwhile_is_not_reverted(moved: str) -> None:
+    world = World()
+    world.push(SOURCE)
+    name = TARGET.tagged_name if moved == "target" else SOURCE
+    world.on_store = lambda: world.names.update(
+        {name: b'{"config": {"mediaType": "application/z"}}'}
+    )
+    with refused("digest-drift"):
+        bring(world)
+    assert (TARGET.tagged_name in world.names) is (moved == "target")
+    if moved == "target":
+        assert b"application/z" in world.names[TARGET.tagged_name]
