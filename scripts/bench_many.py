@@ -30,8 +30,11 @@ Run = Callable[[list[str]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class ManyBench:
-    """As `Bench` in scripts/bench, with a limit for the pairs that are counted."""
+class Bench:
+    """A comparison to run. The callables run once per call and raise on any failure.
+
+    target: the most that the ratio should be. runs: the most pairs that are counted.
+    """
 
     name: str
     what: str
@@ -39,7 +42,7 @@ class ManyBench:
     target: float
     subject: Callable[[int], None]
     reference: Callable[[int], None]
-    runs: int = 3
+    runs: int = 1000
 
 
 class Shelf:
@@ -159,7 +162,7 @@ class Signer:
     fingerprint: str
 
 
-def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[ManyBench]:
+def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[Bench]:
     """shell_sign: the shell script of the figure ``sign``, which takes an image."""
     shelf = Shelf(folder)
     signers: dict[str, Signer] = {}
@@ -173,17 +176,20 @@ def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[M
         words = ["--key", f"kms://{key.alias}", "--images-file", shelf.listed(names), *more]
         run([imgsec, "sign-image", *words])
 
-    for algorithm, target in (("rsa4096", 3.5), ("rsa3072", 4.0), ("nistp256", 6.0)):
-        yield _pair(
+    def against_skopeo(algorithm: str, target: float) -> Bench:
+        return _pair(
             shelf,
             f"many-{algorithm}",
             f"sign-image of {MANY} small images, {algorithm}",
             "a loop of skopeo copy --sign-by",
             1 / target,
             MANY,
-            lambda names, algorithm=algorithm: sign_many(signer(algorithm), names),
-            lambda names, algorithm=algorithm: skopeo_loop(run, signer(algorithm), names),
+            lambda names: sign_many(signer(algorithm), names),
+            lambda names: skopeo_loop(run, signer(algorithm), names),
         )
+
+    for algorithm, target in (("rsa4096", 3.5), ("rsa3072", 4.0), ("nistp256", 6.0)):
+        yield against_skopeo(algorithm, target)
 
     def measured(names: Sequence[str]) -> None:
         key = signer("nistp256")
@@ -193,7 +199,7 @@ def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[M
 
     hundred = [shelf.images(MANY) for _ in range(2)] if _is_wanted("thousand") else []
     thousand = [shelf.images(THOUSAND) for _ in range(2)] if _is_wanted("thousand") else []
-    yield ManyBench(
+    yield Bench(
         "thousand",
         f"sign-image of {THOUSAND} images",
         f"of {MANY}",
@@ -229,7 +235,7 @@ def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[M
             given = [word for one in further for word in ("--sign-identity", one)]
             run([imgsec, "sign-image", "--key", f"kms://{key.alias}", name, *given])
         checked = standalone_script(shelf, folder, key, names)
-        yield ManyBench(
+        yield Bench(
             "verify",
             f"verify-image of {MANY} images with {SIGNATURES_EACH} signatures each",
             "a loop of skopeo inspect --raw and standalone-verify of all five",
@@ -241,32 +247,32 @@ def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[M
                 ]
             ),
             lambda _: run(["/bin/sh", "-e", checked]),
+            runs=3,
+        )
+
+    def in_place(label: str, size: int) -> Bench:
+        made = [
+            shelf.image(f"bench/large{number}-{size}", size, layers=4, seed=str(number))
+            for number in range(4)
+        ]
+        return Bench(
+            f"large-{label.replace(' ', '').lower()}",
+            f"sign-image of an image of {label}",
+            "the same by shell: curl, gpg, skopeo",
+            1.5,
+            lambda number: run([imgsec, "sign-image", "--key", "kms://bench", made[2 * number]]),
+            lambda number: run(["/bin/sh", "-e", "-c", shell_sign, "sh", made[2 * number + 1]]),
+            runs=1,
         )
 
     if _is_wanted("large"):
-        for label, size in (("10 MB", SMALL), ("1 GB", LARGE)):
-            made = [
-                shelf.image(f"bench/large{number}-{size}", size, layers=4, seed=str(number))
-                for number in range(4)
-            ]
-            yield ManyBench(
-                f"large-{label.replace(' ', '').lower()}",
-                f"sign-image of an image of {label}",
-                "the same by shell: curl, gpg, skopeo",
-                1.5,
-                lambda number, made=made: run(
-                    [imgsec, "sign-image", "--key", "kms://bench", made[2 * number]]
-                ),
-                lambda number, made=made: run(
-                    ["/bin/sh", "-e", "-c", shell_sign, "sh", made[2 * number + 1]]
-                ),
-                runs=1,
-            )
+        yield in_place("10 MB", SMALL)
+        yield in_place("1 GB", LARGE)
 
     if _is_wanted("copy"):
         source = shelf.image("bench/origin", LARGE, layers=8)
         key = signer("rsa3072")
-        yield ManyBench(
+        yield Bench(
             "copy",
             "sign-image --to another repository, 1 GB",
             "skopeo copy --sign-by with a cold cache",
@@ -301,20 +307,21 @@ def _pair(
     count: int,
     subject: Callable[[Sequence[str]], None],
     reference: Callable[[Sequence[str]], None],
-) -> ManyBench:
+) -> Bench:
     """Each run signs images that nobody has signed."""
     made: dict[tuple[str, int], list[str]] = {}
     if not wanted or name in wanted:
         for number in range(4):
             made["subject", number] = shelf.images(count)
             made["reference", number] = shelf.images(count)
-    return ManyBench(
+    return Bench(
         name,
         what,
         against,
         target,
         lambda number: subject(made["subject", number]),
         lambda number: reference(made["reference", number]),
+        runs=3,
     )
 
 
