@@ -77,7 +77,7 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        end(self._listener, self._thread)
 
     @property
     def authority(self) -> str:
@@ -121,6 +121,17 @@ def _read(connection: socket.socket) -> Request | None:
         body += connection.recv(65536)
     method, path, _ = first.split(" ")
     return Request(method, path, headers, body)
+
+
+def end(listener: socket.socket, accepting: threading.Thread) -> None:
+    """Close a listener for which a thread waits.
+
+    Closing alone would leave the thread in its system call, which a kernel that restarts it carries
+    out on whatever socket has the number by then.
+    """
+    listener.shutdown(socket.SHUT_RDWR)
+    accepting.join()
+    listener.close()
 
 
 def closed_port() -> int:

@@ -21,7 +21,7 @@ from imgsec.adapters._http import ATTEMPTS, RETRY_AFTER_MAX_SECONDS, Answer, Htt
 from imgsec.adapters.iam import ApiKey, IamTokens
 from imgsec.domain.hosts import ServiceUrl
 from imgsec.domain.keys import SecretBytes
-from tests.unit.adapters.servers import Script, Server, closed_port, raw, reply, trickle
+from tests.unit.adapters.servers import Script, Server, closed_port, end, raw, reply, trickle
 from tests.unit.refusals import refused
 
 SECRET = {"Authorization": "Basic c2VjcmV0"}
@@ -204,9 +204,10 @@ def stranger(tmp_path: Path) -> Iterator[str]:
             with suppress(OSError), context.wrap_socket(connection, server_side=True):
                 pass
 
-    threading.Thread(target=serve, daemon=True).start()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
     yield "https://127.0.0.1:%d" % listener.getsockname()[1]  # noqa: UP031
-    listener.close()
+    end(listener, thread)
 
 
 def test_certificate_that_nobody_vouches_for_is_named_whole(
