@@ -26,6 +26,7 @@ from imgsec.reasons import (
     IMAGE_NOT_FOUND,
     SERVICE_UNREACHABLE,
     STORAGE_UNAVAILABLE,
+    TOOL_FAILED,
     ReasonKind,
 )
 
@@ -197,12 +198,10 @@ def _is_list(buildah: list[str], name: str, environment: dict[str, str]) -> bool
 def _require(completed: Completed, doing: str) -> None:
     if completed.exit_code == 0:
         return
-    said = completed.failure()
-    for fragment, kind in _MEANINGS:
-        if fragment in completed.message:
-            reason = kind(f"{doing}: {said.text}")
-            raise (ImageNotFound if kind is IMAGE_NOT_FOUND else ImgsecError)(reason)
-    raise ImgsecError(type(said)(said.code, said.outcome, f"{doing}: {said.text}", said.hint))
+    meant = (kind for fragment, kind in _MEANINGS if fragment in completed.message)
+    kind = next(meant, TOOL_FAILED)
+    error = ImageNotFound if kind is IMAGE_NOT_FOUND else ImgsecError
+    raise error(kind(f"{doing}: {completed.failure().text}"))
 
 
 def _write(path: Path, document: object) -> None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 import tempfile
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from imgsec.reasons import (
     INPUT_UNREADABLE,
     KEY_NOT_FOUND,
     OUTPUT_UNWRITABLE,
+    ReasonKind,
 )
 
 KEY_FILE_MAX_BYTES = 256 * 1024  # ours; a large keyring export has a tenth of it
@@ -48,12 +48,7 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ImgsecError(INPUT_UNREADABLE(f"{name} is not a regular file"))
-    try:
-        return _read(lambda: os.fdopen(descriptor, "rb"), name, max_bytes)
-    except ImgsecError as error:
-        if error.reason.code != INPUT_MALFORMED.code:
-            raise
-        raise ImgsecError(ANSWER_TOO_LARGE(error.reason.text)) from None
+    return _read(lambda: os.fdopen(descriptor, "rb"), name, max_bytes, ANSWER_TOO_LARGE)
 
 
 def read_descriptor(number: int, max_bytes: int) -> bytes:
@@ -64,7 +59,12 @@ def read_descriptor(number: int, max_bytes: int) -> bytes:
     return _read(lambda: os.fdopen(os.dup(number), "rb"), f"descriptor {number}", max_bytes)
 
 
-def _read(opened: Callable[[], BinaryIO], name: str, max_bytes: int) -> bytes:
+def _read(
+    opened: Callable[[], BinaryIO],
+    name: str,
+    max_bytes: int,
+    too_large: ReasonKind = INPUT_MALFORMED,
+) -> bytes:
     try:
         with opened() as file:
             content = file.read(max_bytes + 1)
@@ -72,7 +72,7 @@ def _read(opened: Callable[[], BinaryIO], name: str, max_bytes: int) -> bytes:
         why = getattr(error, "strerror", None) or str(error)
         raise ImgsecError(INPUT_UNREADABLE(f"{name} cannot be read: {why}")) from None
     if len(content) > max_bytes:
-        raise ImgsecError(INPUT_MALFORMED(f"{name} has more than {max_bytes} bytes"))
+        raise ImgsecError(too_large(f"{name} has more than {max_bytes} bytes"))
     return content
 
 
@@ -186,8 +186,7 @@ class KeyFiles:
         content = read_file(location.name, max_bytes=KEY_FILE_MAX_BYTES)
         if location.scheme != "secret":
             return content
-        import base64
-        import binascii
+        from imgsec.domain.encoding import decode_base64
 
         document = load_yaml(content, location.name)
         try:
@@ -195,12 +194,11 @@ class KeyFiles:
                 raise KeyError("kind")
             text = (document.get("stringData") or {}).get("key")
             if text is None:  # what the cluster takes where there are both
-                packed = re.sub(r"[\r\n]", "", document["data"]["key"])
-                return base64.b64decode(packed, validate=True)
+                return decode_base64(document["data"]["key"])
             if not isinstance(text, str):
                 raise TypeError("key")
             return text.encode()
-        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError):
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise ImgsecError(
                 INPUT_MALFORMED(f"{shown(location.name)} is no Secret with a data key named key")
             ) from None

@@ -9,9 +9,7 @@ held against the digest that was asked for.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
-import re
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,7 @@ from urllib.parse import urlencode, urljoin
 
 from imgsec.adapters._http import Answer, Http
 from imgsec.adapters.registry_auth import API_HOSTS, AuthFile, Challenge, Credential
+from imgsec.domain.encoding import decode_base64
 from imgsec.domain.manifest import MANIFEST_TYPES, media_type_of
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.signature import SIGNATURES_MAX
@@ -149,8 +148,12 @@ class RegistryClient:
         if answer.status != _OK:
             raise ImgsecError(self._failure(image, answer))
         try:
-            entries = [_content(entry) for entry in answer.json()["signatures"] if _is_ours(entry)]
-        except (KeyError, TypeError, AttributeError, binascii.Error, ValueError):
+            entries = [
+                decode_base64(entry.get("content") or "")
+                for entry in answer.json()["signatures"]
+                if _is_ours(entry)
+            ]
+        except (KeyError, TypeError, AttributeError, ValueError):
             raise ImgsecError(answer.malformed("no list of signatures")) from None
         if len(entries) > SIGNATURES_MAX:
             raise ImgsecError(
@@ -338,11 +341,6 @@ def _is_ours(entry: dict[str, Any]) -> bool:
     if not isinstance(version, int) or not isinstance(entry.get("type", ""), str):
         raise TypeError("not as the extension has it")
     return (version, entry.get("type")) == (2, "atomic")
-
-
-def _content(entry: dict[str, Any]) -> bytes:
-    """Line ends in base64 are no matter to Go, and none is an empty signature."""
-    return base64.b64decode(re.sub(r"[\r\n]", "", entry.get("content") or ""), validate=True)
 
 
 def _unsigned(image: ImageReference, why: str, *, hint: str | None = None) -> Reason:

@@ -54,11 +54,7 @@ class ClaimedName:
         )
         if not has_domain:
             domain, rest = _DOCKER_HUB, text
-        if domain == _LEGACY_HUB:
-            domain = _DOCKER_HUB
-        if domain == _DOCKER_HUB and "/" not in rest:
-            rest = _OFFICIAL + rest
-        found = _REFERENCE.fullmatch(f"{domain}/{rest}")
+        found = _REFERENCE.fullmatch(_normalised(domain, rest))
         if found is None or len(found[1]) > _NAME_MAX_CHARS:
             raise ValueError(f"{shown(text)} is no reference")
         return cls(found[1], found[2], found[3])
@@ -66,12 +62,8 @@ class ClaimedName:
     @classmethod
     def of(cls, image: ImageReference) -> Self:
         """An image as it is pulled: by its tag if it has one, else by its digest."""
-        name = image.name
-        if image.registry in (_DOCKER_HUB, _LEGACY_HUB):
-            short = image.repository if "/" in image.repository else _OFFICIAL + image.repository
-            name = f"{_DOCKER_HUB}/{short}"
         by_digest = str(image.digest) if image.tag is None and image.digest else None
-        return cls(name, image.tag, by_digest)
+        return cls(_normalised(image.registry, image.repository), image.tag, by_digest)
 
     @property
     def is_bare(self) -> bool:
@@ -81,6 +73,15 @@ class ClaimedName:
         tag = f":{self.tag}" if self.tag is not None else ""
         digest = f"@{self.digest}" if self.digest is not None else ""
         return f"{self.name}{tag}{digest}"
+
+
+def _normalised(domain: str, rest: str) -> str:
+    """Docker Hub by its one name, and with the folder of what it publishes itself."""
+    if domain == _LEGACY_HUB:
+        domain = _DOCKER_HUB
+    if domain == _DOCKER_HUB and "/" not in rest:
+        rest = _OFFICIAL + rest
+    return f"{domain}/{rest}"
 
 
 class IdentityKind(StrEnum):

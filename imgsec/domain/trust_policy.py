@@ -9,15 +9,13 @@ for an image follows `docker/policyconfiguration/naming.go`.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
 
 from imgsec.domain import strict_json
+from imgsec.domain.encoding import decode_base64
 from imgsec.domain.identity import ClaimedName, IdentityRule
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.errors import ImgsecError
@@ -167,8 +165,8 @@ def _keys(document: Mapping[str, Any]) -> tuple[tuple[str, ...], bytes | None]:
     value = document[named[0]]
     if named == ["keyData"]:
         try:
-            return (), base64.b64decode(re.sub(r"[\r\n]", "", value), validate=True)
-        except (TypeError, ValueError, binascii.Error):
+            return (), decode_base64(value)
+        except (TypeError, ValueError):
             raise _malformed("keyData is not base64") from None
     paths = value if named == ["keyPaths"] else [value]
     named_well = isinstance(paths, list) and all(isinstance(one, str) and one for one in paths)
@@ -181,8 +179,8 @@ def _object(
     value: object,
     what: str,
     *,
-    required: set[str] = frozenset(),  # type: ignore[assignment]
-    optional: set[str] = frozenset(),  # type: ignore[assignment]
+    required: Set[str] = frozenset(),
+    optional: Set[str] = frozenset(),
     anything: bool = False,
 ) -> dict[str, Any]:
     if not isinstance(value, dict):

@@ -122,10 +122,16 @@ def key_flaws(
         return tuple(_as_gpgme(signer, published, now))
     key = _key(signer, published)
     every = [reason for reader in READERS for reason in key_flaws(reader, signer, published, now)]
-    if key is not None and key.is_short:
-        text = f"key {signer} is {key.algorithm}, too short to prove anything"
-        every.append(KEY_UNUSABLE(text))
-    return tuple(dict.fromkeys(every))
+    return tuple(dict.fromkeys([*every, *(spent(key, now) if key is not None else ())]))
+
+
+def spent(key: PublicKey, now: datetime) -> tuple[Reason, ...]:
+    """Why no signature of this key counts any more, however it is published."""
+    found = [*_revoked(key), *_ended(key, now)]
+    if key.is_short:
+        text = f"key {key.fingerprint} is {key.algorithm}, too short to prove anything"
+        found.append(KEY_UNUSABLE(text))
+    return tuple(found)
 
 
 def message_flaws(verifier: Verifier, message: OpenPGPMessage) -> tuple[Reason, ...]:
@@ -202,14 +208,17 @@ def _as_gpgme(signer: Fingerprint, published: PublishedKeys, now: datetime) -> l
     key = _key(signer, published)
     if key is None:
         return [KEY_UNREADABLE(f"what is published does not hold {signer}")]
-    reasons = _revoked(key)
-    if key.expires is not None and key.expires <= now:
-        reasons.append(KEY_EXPIRED(f"key {signer} ended on {key.expires:%Y-%m-%d}"))
-    return reasons
+    return [*_revoked(key), *_ended(key, now)]
 
 
 def _revoked(key: PublicKey) -> list[Reason]:
     return [KEY_REVOKED(f"key {key.fingerprint} is revoked")] if key.is_revoked else []
+
+
+def _ended(key: PublicKey, now: datetime) -> list[Reason]:
+    if key.expires is None or key.expires > now:
+        return []
+    return [KEY_EXPIRED(f"key {key.fingerprint} ended on {key.expires:%Y-%m-%d}")]
 
 
 def _unfit_to_sign(key: PublicKey) -> list[Reason]:

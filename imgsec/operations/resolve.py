@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from imgsec.domain import strict_json
 from imgsec.domain.manifest import Child, ManifestContent, is_same_platform
 from imgsec.domain.reference import ImageReference, shown
@@ -66,12 +68,17 @@ def wanted_children(
     for platform in platforms:
         chosen = content.child_for(platform)
         if chosen is None and not any(is_same_platform(one, platform) for one in held):
-            text = f"{image} is there for {', '.join(held) or 'no platform'}"
-            raise ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))
+            raise platform_missing(image, held, platform)
     pulled = [content.child_for(platform) for platform in platforms]
     return tuple(
         one for one in content.children if one in pulled or any(map(one.is_for, platforms))
     )
+
+
+def platform_missing(image: ImageReference, held: Iterable[str], platform: str) -> ImgsecError:
+    """The error (platform-missing) for a platform that an image is not there for."""
+    text = f"{image} is there for {', '.join(held) or 'no platform'}"
+    return ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))
 
 
 def own_platform(

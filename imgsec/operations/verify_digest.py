@@ -14,16 +14,10 @@ from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, VerifiedImage
 from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, because, passed
-from imgsec.domain.verifiers import Verifier, message_flaws
+from imgsec.domain.verifiers import Verifier, message_flaws, spent
 from imgsec.errors import ImgsecError
 from imgsec.ports import Keyring, Registry
-from imgsec.reasons import (
-    KEY_EXPIRED,
-    KEY_REVOKED,
-    KEY_UNUSABLE,
-    SIGNATURE_MISSING,
-    Reason,
-)
+from imgsec.reasons import SIGNATURE_MISSING, Reason
 
 
 def verify_digest(
@@ -42,26 +36,14 @@ def verify_digest(
     """
     manifest = registry.fetch_manifest(image.require_version())
     canonical = image.at(manifest.digest)
-    spent = {key.fingerprint: reason for key in keys if (reason := _spent(key, now))}
-    counting = [key.fingerprint for key in keys if key.fingerprint not in spent]
+    done = {key.fingerprint: reasons[0] for key in keys if (reasons := spent(key, now))}
+    counting = [key.fingerprint for key in keys if key.fingerprint not in done]
     if not counting:
-        return ImageReport(image, because(*spent.values()))
+        return ImageReport(image, because(*done.values()))
     found = check_signatures(canonical, registry.fetch_signatures(canonical), keyring, *counting)
     if isinstance(found, Verdict):
-        return ImageReport(image, because(*found.reasons, *spent.values()))
+        return ImageReport(image, because(*found.reasons, *done.values()))
     return ImageReport(image, passed(), found)
-
-
-def _spent(key: PublicKey, now: datetime) -> Reason | None:
-    """Why no signature of this key counts any more; None if they do."""
-    if key.is_revoked:
-        return KEY_REVOKED(f"key {key.fingerprint} is revoked")
-    if key.expires is not None and key.expires <= now:
-        return KEY_EXPIRED(f"key {key.fingerprint} ended on {key.expires:%Y-%m-%d}")
-    if key.is_short:
-        text = f"key {key.fingerprint} is {key.algorithm}, too short to prove anything"
-        return KEY_UNUSABLE(text)
-    return None
 
 
 def check_signatures(

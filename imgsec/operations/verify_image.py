@@ -13,20 +13,19 @@ from datetime import datetime
 
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.manifest import INDEX_TYPES, Child, ManifestContent
-from imgsec.domain.reference import ImageReference, shown
+from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, UncheckedImage, VerifiedImage, VerifierAnswer
 from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.trust_policy import Blanket
 from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.domain.verifiers import Verifier, key_flaws, message_flaws
 from imgsec.errors import ImgsecError
-from imgsec.operations.resolve import wanted_children
+from imgsec.operations.resolve import platform_missing, wanted_children
 from imgsec.operations.trusted_keys import LoadedRequirement, TrustedKeys
 from imgsec.ports import Registry
 from imgsec.reasons import (
     ANSWER_MALFORMED,
     NOTHING_CHECKED,
-    PLATFORM_MISSING,
     POLICY_REJECTS,
     SIGNATURE_MISSING,
     Reason,
@@ -71,8 +70,11 @@ def verify_image(
     content = ManifestContent.parse(manifest.content, manifest.media_type)
     found: dict[Verifier, list[tuple[_Place, _Found]]] = {verifier: [] for verifier in verifiers}
     for place in _places(canonical, content, platforms, verifiers, registry):
+        counts = any(isinstance(one, TrustedKeys) for one in requirements)
+        read = counts and not place.is_index
+        signatures = registry.fetch_signatures(place.image) if read else ()
         for requirement in requirements:
-            judged = _judge(place, requirement, canonical, registry, now)
+            judged = _judge(place, signatures, requirement, canonical, now)
             for verifier, one in judged.items():
                 found[verifier].append((place, one))
     answers = {verifier: _answer(found[verifier], verifier) for verifier in verifiers}
@@ -134,9 +136,8 @@ def _pulled(
     for platform in platforms:
         chosen = content.child_for(platform)
         if chosen is None:
-            held = ", ".join(one.platform for one in content.children) or "no platform"
-            text = f"{canonical} is there for {held}, and not for {shown(platform)}"
-            raise ImgsecError(PLATFORM_MISSING(text))
+            held = [child.platform for child in content.children]
+            raise platform_missing(canonical, held, platform)
         found.append((chosen, True))
     return found
 
@@ -165,12 +166,15 @@ def _answer(
 
 def _judge(
     place: _Place,
+    signatures: tuple[bytes, ...],
     requirement: LoadedRequirement,
     pulled: ImageReference,
-    registry: Registry,
     now: datetime,
 ) -> dict[Verifier, _Found]:
-    """What each of its readers says of one digest to one requirement."""
+    """What each of its readers says of one digest to one requirement.
+
+    pulled: the name and digest that was asked for.
+    """
     if place.is_index:
         text = "what the index lists here is an index, which containers tools do not follow"
         return dict.fromkeys(place.readers, because(ANSWER_MALFORMED(text)))
@@ -179,7 +183,6 @@ def _judge(
     if not isinstance(requirement, TrustedKeys):
         refusal = because(POLICY_REJECTS(f"the policy rejects {place.image}"))
         return dict.fromkeys(place.readers, refusal)
-    signatures = registry.fetch_signatures(place.image)
     return _judge_signatures(place, signatures, requirement, pulled, now)
 
 
@@ -190,7 +193,7 @@ def _judge_signatures(
     pulled: ImageReference,
     now: datetime,
 ) -> dict[Verifier, _Found]:
-    """The same, of what the digest carries. pulled: the name and digest that was asked for."""
+    """The same, of what the digest carries."""
     spent = {one: _spent(one, requirement, now) for one in place.readers}
     found: dict[Verifier, _Found] = {}
     said: dict[Verifier, list[Reason]] = {}
