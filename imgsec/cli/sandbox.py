@@ -28,7 +28,7 @@ app.add_typer(faults_app)
 # Listed here too, so that help needs nothing of the sandbox; a test compares.
 _KINDS = (
     "429, 500, 503, 500-after, slow, hang, cut, refuse, malformed, html; iam, kms, va: "
-    "expired-token; kms: wrong-payload; registry: wrong-digest, wrong-bytes, no-extension, "
+    "expired-token; kms: wrong-payload; registry: wrong-digest, wrong-bytes, no-extension, bearer, "
     "signatures-403, signatures-500. docs/sandbox.md tells what each does."
 )
 

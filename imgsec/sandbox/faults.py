@@ -72,6 +72,7 @@ KINDS = {
         Kind("signatures-500", "the signature store answers 500", _REGISTRY, _SIGNATURES),
         Kind("signatures-403", "the signature store answers 403", _REGISTRY, _SIGNATURES),
         Kind("no-extension", "has no signature store, as most registries", _REGISTRY),
+        Kind("bearer", "wants tokens of its own, as icr.io, and not the login itself", _REGISTRY),
     )
 }
 

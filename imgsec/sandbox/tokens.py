@@ -135,11 +135,11 @@ class TokenMint:
             return None
 
     def bearer(self, authorization: str | None) -> Principal | None:
-        """Whose access token an Authorization header carries."""
+        """Whose access token an Authorization header carries; a registry's own is none."""
         scheme, _, token = (authorization or "").partition(" ")
         claims = self.read(token.strip()) if scheme.lower() == "bearer" else None
         role = ROLES.get(str(claims.get("sandbox_role"))) if claims else None
-        if claims is None or role is None:
+        if claims is None or role is None or "access" in claims:
             return None
         return Principal(claims["iam_id"], claims["account"]["bss"], role)
 

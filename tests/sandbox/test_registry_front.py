@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imgsec.sandbox.faults import set_rule
 from imgsec.sandbox.lifecycle import Sandbox
 
 from .conftest import OCI_INDEX, OCI_MANIFEST, Client, Tools
@@ -137,6 +138,42 @@ def test_logins_follow_their_roles(client: Client) -> None:
 def test_uploads_are_located_at_the_front(client: Client) -> None:
     begun = client.registry("POST", "/v2/upload/app/blobs/uploads/")
     assert begun.headers["Location"].startswith(f"https://{client.sandbox.registry}/v2/")
+
+
+def test_tokens_of_the_registry_allow_what_they_name(client: Client) -> None:
+    set_rule(client.sandbox.folder, "registry", {"kind": "bearer"})
+    upload = "/v2/oauth/app/blobs/uploads/"
+    asked = client.request("POST", client.registry_url(upload))
+    said = asked.headers["WWW-Authenticate"]
+    assert f'realm="https://{client.sandbox.registry}/oauth/token"' in said
+    assert 'scope="repository:oauth/app:pull,push"' in said
+    assert client.registry("GET", "/v2/").status_code == 401  # the login itself
+
+    def token(role: str, *scopes: str) -> dict[str, str]:
+        query = [("service", "registry"), *(("scope", scope) for scope in scopes)]
+        given = client.registry("GET", "/oauth/token", role, params=query)
+        return {"Authorization": f"Bearer {given.json()['token']}"}
+
+    def status(method: str, path: str, headers: dict[str, str]) -> int:
+        url = client.registry_url(path)
+        return int(client.request(method, url, headers=headers).status_code)
+
+    push = "repository:oauth/app:pull,push"
+    assert status("GET", "/v2/", token("reader")) == 200
+    assert status("POST", upload, token("reader", push)) == 401
+    assert status("POST", upload, token("writer", push.replace("app", "other"))) == 401
+    assert status("POST", upload, token("writer", push)) == 202
+    mount = f"{upload}?mount={NO_SUCH}&from=oauth/source"
+    assert status("POST", mount, token("writer", push)) == 401
+    both = token("writer", f"{push} repository:oauth/source:pull")
+    assert status("POST", mount, both) == 202
+    assert status("GET", "/v2/oauth/app/tags/list", token("reader", push)) == 404
+    kms = client.sandbox.identity.url("kms") + "/api/v2/keys"
+    instance = {"Bluemix-Instance": client.sandbox.identity.kms_instance}
+    assert client.get(kms, headers=instance | token("manager", push)).status_code == 401
+    access = {"Authorization": f"Bearer {client.token()}"}
+    assert status("GET", "/v2/", access) == 401
+    assert client.get(client.registry_url("/oauth/token")).status_code == 401
 
 
 # --- The signature store ----------------------------------------------------------------------

@@ -26,6 +26,7 @@ from imgsec.sandbox.asgi import (
     header,
     read_body,
 )
+from imgsec.sandbox.front import oauth
 from imgsec.sandbox.front.names import MANIFEST_PATH, REPOSITORY_MAX, SIGNATURES_PATH
 from imgsec.sandbox.front.signatures import (
     LIST_MAX,
@@ -44,7 +45,7 @@ SUPPORTS: Headers = [
     (b"x-registry-supports-signatures", b"1"),
     (b"docker-distribution-api-version", b"registry/2.0"),
 ]
-_CHALLENGE: Headers = [(b"www-authenticate", b'Basic realm="imgsec sandbox"')]
+_BASIC = 'Basic realm="imgsec sandbox"'
 _MANIFEST_TYPES = ",".join(
     (
         "application/vnd.oci.image.index.v1+json",
@@ -107,12 +108,23 @@ class RegistryFront:
                 message = {**message, "headers": [*own, *offered]}
             await send(message)
 
-        who = self._login(header(scope, b"authorization"))
+        authorization = header(scope, b"authorization")
+        if scope.get("bearer") and path != oauth.TOKEN_PATH:
+            needs = oauth.needed(scope["method"], path, scope["query_string"].decode("latin-1"))
+            asks = oauth.challenge(header(scope, b"host") or "", needs)
+            who = oauth.holder(authorization, needs, self._mint)
+        else:
+            asks = _BASIC
+            who = self._login(authorization)
         if who is None:
-            await _error(announcing, 401, "UNAUTHORIZED", "authentication required", _CHALLENGE)
+            challenge = [(b"www-authenticate", asks.encode("latin-1"))]
+            await _error(announcing, 401, "UNAUTHORIZED", "authentication required", challenge)
             return
         scope[NOTES].update(role=who.role.name, iam_id=who.iam_id)
-        if scope["method"] not in _READS and not who.role.pushes:
+        if scope.get("bearer") and path == oauth.TOKEN_PATH:
+            query = scope["query_string"].decode("latin-1")
+            await answer_json(send, 200, {"token": oauth.mint_token(who, query, self._mint)}, [])
+        elif scope["method"] not in _READS and not who.role.pushes:
             await _error(announcing, 403, "DENIED", "this credential may only read")
         elif path.startswith("/extensions/") and not scope.get("no-extension"):
             await self._extension(scope, receive, announcing)
