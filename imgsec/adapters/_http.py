@@ -6,8 +6,8 @@ requests does the work and urllib3's `Retry` the repeating. What is set here and
 * ``trust_env`` is off: no ``.netrc``, and ``REQUESTS_CA_BUNDLE`` cannot replace the CA that was
   named. Proxies are taken from the environment for foreign hosts only, never for loopback.
 * GET, HEAD, PUT and DELETE are repeated on 429, 5xx and broken connections, with growing waits
-  and jitter, and Retry-After is honoured. POST is not: its caller must look first whether it was
-  done.
+  and jitter, and Retry-After is honoured. POST is not, unless its caller knows better: else that
+  must look first whether it was done.
 * A redirect is followed within one origin only.
 * An answer is read in pieces, against a limit of size and one of time: a server that trickles
   bytes does not hold a pipeline.
@@ -126,17 +126,19 @@ class Http:
         body: bytes | None = None,
         max_bytes: int = BODY_MAX_BYTES,
         follow_abroad: bool = False,
+        repeats: bool = False,
     ) -> Answer:
         """One request and its answer, whatever its status.
 
         follow_abroad: follow a redirect to another origin too, over TLS and without any header of
-        this request. Raises `ImgsecError` (service-unreachable, timeout, answer-too-large,
-        redirect-refused).
+        this request. repeats: a POST may be repeated. Raises `ImgsecError` (service-unreachable,
+        timeout, answer-too-large, redirect-refused).
         """
+        repeats = repeats or method != "POST"
         sent = dict(headers or {})
         for _ in range(_REDIRECTS_MAX + 1):
             request = requests.Request(method, url, headers=sent, data=body)
-            answer = self._follow_through(request, max_bytes)
+            answer = self._follow_through(request, repeats, max_bytes)
             if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return answer
             url, at_home = _redirected(url, answer)
@@ -146,9 +148,10 @@ class Http:
                 sent = {}
         raise ImgsecError(REDIRECT_REFUSED(f"{_bare(url)} redirects in a circle"))
 
-    def _follow_through(self, request: requests.Request, max_bytes: int) -> Answer:
+    def _follow_through(
+        self, request: requests.Request, repeatable: bool, max_bytes: int
+    ) -> Answer:
         """Send, and send again when the answer breaks off in its middle and repeating is safe."""
-        repeatable = request.method != "POST"
         for wait in itertools.islice(waits(), READ_ATTEMPTS - 1 if repeatable else 0):
             try:
                 return self._send(request, repeatable, max_bytes)

@@ -12,6 +12,7 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin
 
@@ -24,6 +25,7 @@ from imgsec.domain.signature import SIGNATURES_MAX
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Manifest
 from imgsec.reasons import (
+    AUTH_REALM_REFUSED,
     DIGEST_MISMATCH,
     IMAGE_NOT_FOUND,
     MISSING_CREDENTIAL,
@@ -68,8 +70,8 @@ class RegistryClient:
         self._auth_file = auth_file
         self._realms = realms
         self._authorization: dict[tuple[str, str], str] = {}  # by repository name and actions
-        self._offers_signatures: dict[str, bool] = {}  # by registry
-        self._challenges: dict[str, str] = {}  # by registry: its last one, to be answered unasked
+        self._pings: dict[str, _Ping] = {}  # by registry
+        self._challenges: dict[str, str] = {}  # by repository name: the last, answered unasked
 
     def fetch_manifest(self, image: ImageReference) -> Manifest:
         """See `imgsec.ports.ManifestReader`. Raises (digest-mismatch) for other bytes."""
@@ -121,14 +123,18 @@ class RegistryClient:
         self._lookaside.require(writable=writable)
 
     def _has_extension(self, image: ImageReference) -> bool:
-        if image.registry not in self._offers_signatures:
+        return self._ping(image).offers_signatures
+
+    def _ping(self, image: ImageReference) -> _Ping:
+        if image.registry not in self._pings:
             answer = self._http.get(f"{_base(image)}/v2/")
             if answer.status not in (_OK, _UNAUTHORIZED):
                 raise ImgsecError(answer.failure())
-            offered = answer.headers.get("x-registry-supports-signatures") == "1"
-            self._offers_signatures[image.registry] = offered
-            self._keep_challenge(image, answer)
-        return self._offers_signatures[image.registry]
+            self._pings[image.registry] = _Ping(
+                answer.headers.get("x-registry-supports-signatures") == "1",
+                _challenge(answer),
+            )
+        return self._pings[image.registry]
 
     def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
         """See `imgsec.ports.SignatureReader`."""
@@ -196,9 +202,12 @@ class RegistryClient:
         raise ImgsecError(_unsigned(image, why.text, hint=_MAY_PUSH if denied else None))
 
     def require_own_token_service(self, image: ImageReference) -> None:
-        """See `imgsec.ports.PublishingRegistry`. skopeo and buildah go wherever they are led."""
-        answer = self._http.get(f"{_base(image)}/v2/")
-        challenge = Challenge.parse(answer.headers.get("www-authenticate", ""))
+        """See `imgsec.ports.PublishingRegistry`.
+
+        skopeo and buildah go wherever ``/v2/`` leads them, and by what is said of a repository
+        later they change the scope only (containers/image, `docker/docker_client.go`).
+        """
+        challenge = Challenge.parse(self._ping(image).challenge)
         if challenge.scheme == "bearer" and self.credential_for(image) is not None:
             challenge.require_realm(_api_host(image), self._realms)
 
@@ -206,7 +215,8 @@ class RegistryClient:
         """See `imgsec.ports.PublishingRegistry`.
 
         Distribution API, "Mounting a blob from another repository": 201 for done, 202 for an
-        upload that was begun instead, which is taken back.
+        upload that was begun instead, which is taken back, if the credential may (`distribution`
+        wants the action ``delete`` for that). Asking again is safe.
         """
         query = urlencode({"mount": str(blob), "from": source.repository})
         answer = self._ask(
@@ -215,7 +225,7 @@ class RegistryClient:
             f"/v2/{target.repository}/blobs/uploads/?{query}",
             headers={},
             max_bytes=CONFIG_MAX_BYTES,
-            reads=source,
+            actions=f"{_PUSH} repository:{source.repository}:{_PULL}",
         )
         if answer.status == _ACCEPTED:
             try:
@@ -224,7 +234,12 @@ class RegistryClient:
                 place = ""
             if place.startswith(f"{_base(target)}/v2/"):
                 path = place.removeprefix(_base(target))
-                self._ask("DELETE", target, path, headers={}, max_bytes=CONFIG_MAX_BYTES)
+                self._ask(
+                    *("DELETE", target, path),
+                    headers={},
+                    max_bytes=CONFIG_MAX_BYTES,
+                    actions=f"{_PUSH},delete",
+                )
         return answer.status == _CREATED
 
     def credential_for(self, image: ImageReference) -> Credential | None:
@@ -264,16 +279,16 @@ class RegistryClient:
         max_bytes: int,
         body: bytes | None = None,
         follow_abroad: bool = False,
-        reads: ImageReference | None = None,
+        actions: str | None = None,
     ) -> Answer:
         """A request that answers one challenge; a token that has aged is asked for anew.
 
         What the registry asked for before is answered before it asks again, as containers tools do.
-        reads: another repository that it reads from.
+        actions: what a token must allow, if not reading for a GET and pushing else; further scopes
+        behind a space.
         """
-        url, actions = f"{_base(image)}{path}", _PULL if method == "GET" else _PUSH
-        if reads is not None:
-            actions = f"{actions} repository:{reads.repository}:{_PULL}"
+        url = f"{_base(image)}{path}"
+        actions = actions or (_PULL if method == "GET" else _PUSH)
 
         def ask(authorization: str | None) -> Answer:
             return self._http.request(
@@ -283,34 +298,46 @@ class RegistryClient:
                 body=body,
                 max_bytes=max_bytes,
                 follow_abroad=follow_abroad,
+                repeats=True,
             )
 
         known = self._authorization.get((image.name, actions))
-        if known is None and image.registry in self._challenges:
-            known = self._authorize(image, actions)
+        if known is None:
+            known = self._authorize_unasked(image, actions)
         answer = ask(known)
-        if answer.status != _UNAUTHORIZED:
-            return answer
-        self._keep_challenge(image, answer)
-        authorization = self._authorize(image, actions)
+        if answer.status != _UNAUTHORIZED or not answer.url.startswith(f"{_base(image)}/"):
+            return answer  # it is no challenge of a storage host's that is meant
+        self._challenges[image.name] = _challenge(answer)
+        authorization = self._authorize(image, actions, self._challenges[image.name])
         if authorization is None or (authorization == known and known.startswith("Basic ")):
             return answer
         return ask(authorization)
 
-    def _keep_challenge(self, image: ImageReference, answer: Answer) -> None:
-        if answer.status == _UNAUTHORIZED:
-            self._challenges[image.registry] = answer.headers.get("www-authenticate", "")
+    def _authorize_unasked(self, image: ImageReference, actions: str) -> str | None:
+        """By the repository's last challenge, or the registry's, if that may be answered.
 
-    def _authorize(self, image: ImageReference, actions: str) -> str | None:
-        """What the registry's last challenge wants for this repository; None for nothing."""
-        authorization = self._answer_challenge(image, actions)
+        One that leads to a stranger is passed over: the repository may want nothing.
+        """
+        ping = self._pings.get(image.registry)
+        challenge = self._challenges.get(image.name) or (ping.challenge if ping else "")
+        try:
+            return self._authorize(image, actions, challenge)
+        except ImgsecError as error:
+            if error.reason.code != AUTH_REALM_REFUSED.code:
+                raise
+            return None
+
+    def _authorize(self, image: ImageReference, actions: str, challenge: str) -> str | None:
+        """What a challenge wants for this repository; None for nothing."""
+        authorization = self._answer_challenge(image, actions, Challenge.parse(challenge))
         if authorization is not None:
             kinds = {_PULL, _PUSH, actions} if authorization.startswith("Basic ") else (actions,)
             self._authorization |= {(image.name, kind): authorization for kind in kinds}
         return authorization
 
-    def _answer_challenge(self, image: ImageReference, actions: str) -> str | None:
-        challenge = Challenge.parse(self._challenges[image.registry])
+    def _answer_challenge(
+        self, image: ImageReference, actions: str, challenge: Challenge
+    ) -> str | None:
         credential = self.credential_for(image)
         if challenge.scheme == "basic":
             return credential.header() if credential else None
@@ -333,6 +360,18 @@ class RegistryClient:
         except (AttributeError, KeyError, TypeError):
             raise ImgsecError(token.malformed("no token")) from None
         return f"Bearer {text}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ping:
+    """What a registry says of itself. challenge: the header, empty for none."""
+
+    offers_signatures: bool
+    challenge: str
+
+
+def _challenge(answer: Answer) -> str:
+    return str(answer.headers.get("www-authenticate", ""))
 
 
 def _is_ours(entry: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -36,6 +36,7 @@ class FakeHttp:
     answers: dict[str, list[Answer]]
     asked: list[tuple[str, str | None]] = field(default_factory=list)
     sent: list[Any] = field(default_factory=list)
+    abroad: dict[str, Answer] = field(default_factory=dict)  # where a redirect was followed
 
     def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
         return self.request("GET", url, headers=headers)
@@ -53,8 +54,10 @@ class FakeHttp:
         if body is not None:
             self.sent.append(json.loads(body))
         self.asked.append((url, (headers or {}).get("Authorization")))
+        if url in self.abroad:
+            return self.abroad[url]
         left = self.answers[url.partition("?")[0]]
-        return left.pop(0) if len(left) > 1 else left[0]
+        return replace(left.pop(0) if len(left) > 1 else left[0], url=url)
 
 
 def answer(status: int = 200, body: Any = b"", **headers: str) -> Answer:
@@ -199,6 +202,50 @@ def test_credential_never_goes_to_a_foreign_token_service() -> None:
     with refused("auth-realm-refused"):
         client(http).fetch_manifest(IMAGE)
     assert [sent for _, sent in http.asked] == [None]
+
+
+STRANGER = BEARER.replace("r.example", "evil.example")
+PING = f"{BASE}/v2/"
+
+
+def test_stranger_named_for_one_repository_keeps_nobody_from_another() -> None:
+    other = ImageReference.parse("r.example/public/app:1")
+    http = manifest()
+    http.answers[f"{BASE}/v2/public/app/manifests/1"] = http.answers.pop(TAGGED)
+    http.answers[TAGGED] = [answer(401, www_authenticate=STRANGER)]
+    http.answers[PING] = [answer(401, www_authenticate=STRANGER)]
+    registry = client(http)
+    with refused("signature-store-missing"):
+        registry.require_signature_store(other)
+    for _ in range(2):
+        with refused("auth-realm-refused"):
+            registry.fetch_manifest(IMAGE)
+        registry.fetch_manifest(other)
+    with refused("auth-realm-refused"):
+        registry.require_own_token_service(other)
+    assert not any("evil" in url or sent for url, sent in http.asked)
+    assert [url for url, _ in http.asked].count(PING) == 1
+
+
+def test_tools_get_no_credential_that_they_would_carry_to_a_stranger() -> None:
+    for status in (200, 401):
+        http = FakeHttp({PING: [answer(status, www_authenticate=STRANGER)]})
+        with refused("auth-realm-refused"):
+            client(http).require_own_token_service(IMAGE)
+        client(http, login=None).require_own_token_service(IMAGE)
+        client(http, realms=("evil.example",)).require_own_token_service(IMAGE)
+
+
+def test_challenge_of_a_storage_host_is_nobodys() -> None:
+    blob = Digest.of(b"x")
+    http = manifest()
+    abroad = answer(401, www_authenticate=BEARER.replace("r.example", "blobs.example"))
+    http.abroad[f"{BASE}/v2/team/app/blobs/{blob}"] = replace(abroad, url="https://blobs.example/x")
+    registry = client(http)
+    with refused("credential-rejected"):
+        registry.fetch_config(IMAGE, blob)
+    registry.fetch_manifest(IMAGE)
+    assert [sent for _, sent in http.asked] == [None, None]
 
 
 def test_rejected_credential_is_not_tried_for_ever() -> None:
