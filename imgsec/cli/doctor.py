@@ -50,6 +50,8 @@ class Purpose(StrEnum):
     GATE = "gate"
     PUBLISH = "publish"
     SCAN = "scan"
+    COPY = "copy"
+    PUSH = "push"
 
 
 _TOOLS = {
@@ -57,14 +59,22 @@ _TOOLS = {
     Purpose.GATE: (),
     Purpose.PUBLISH: ("kubectl",),
     Purpose.SCAN: ("kubectl",),
+    Purpose.COPY: ("skopeo",),
+    Purpose.PUSH: ("buildah",),
 }
+_USUAL = (Purpose.SIGN, Purpose.GATE, Purpose.PUBLISH, Purpose.SCAN)
 ImageArg = Annotated[
     str | None,
     typer.Argument(metavar="[IMAGE]", help="An image to try registry and advisor with."),
 ]
 ForOpt = Annotated[
     list[Purpose] | None,
-    own("doctor", "--for", help="What it is to work for. Repeatable; everything by default."),
+    own(
+        "doctor",
+        "--for",
+        help="What it is to work for. Repeatable. By default: sign, gate, publish, scan. copy and"
+        " push are for sign-image --to and --from-storage.",
+    ),
 ]
 KeyOpt = Annotated[
     str | None,
@@ -100,7 +110,7 @@ def doctor(
     from imgsec.operations.examine import examine
     from imgsec.wiring import wire
 
-    wanted = tuple(dict.fromkeys(purpose or Purpose))
+    wanted = tuple(dict.fromkeys(purpose or _USUAL))
     reference = ImageReference.parse(image).require_version() if image else None
     name = None
     if key:
@@ -109,7 +119,7 @@ def doctor(
     secret = KeySecret(ObjectName.parse(key_secret), Namespace.parse(key_secret_namespace))
     with wire(settings) as world:
         looks = [*_looks_at_tools(world, wanted)]
-        if set(wanted) != {Purpose.PUBLISH}:
+        if {Purpose.SIGN, Purpose.GATE, Purpose.SCAN} & set(wanted):
             looks += _looks_at_services(world, wanted, name, reference)
         if {Purpose.PUBLISH, Purpose.SCAN} & set(wanted):
             publishes = secret if Purpose.PUBLISH in wanted else None

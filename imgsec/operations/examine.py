@@ -20,7 +20,10 @@ from imgsec.reasons import KEY_CONFLICT, TOOL_OUTDATED
 Look = Callable[[], str]  # what was found, in words; raises `ImgsecError` for a problem
 
 # The oldest versions that do what is asked of them (docs/adr/0002, GnuPG's changes).
-_OLDEST = {"gpg": (2, 2), "gpgv": (2, 2), "gpg-agent": (2, 2), "kubectl": (1, 18)}
+_OLDEST = {
+    **{"gpg": (2, 2), "gpgv": (2, 2), "gpg-agent": (2, 2), "kubectl": (1, 18)},
+    **{"skopeo": (1, 9), "buildah": (1, 28)},  # the oldest that are tried
+}
 
 
 def examine(looks: Iterable[tuple[str, Look]]) -> tuple[tuple[Check, ...], Verdict]:

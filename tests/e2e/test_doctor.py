@@ -59,6 +59,18 @@ def test_service_that_is_away_is_one_problem_beside_the_rest(
     assert states(done)["gpg"] == "pass"
 
 
+@pytest.mark.once
+def test_tools_that_copy_and_push_are_looked_for_where_they_are_asked_for(bench: Bench) -> None:
+    done = bench.imgsec("doctor", "--for", "copy", "--for", "push").expect(0)
+    assert list(states(done)) == ["skopeo", "buildah"]
+    tools = bench.folder / "old"
+    tools.mkdir()
+    (tools / "buildah").write_text("#!/bin/sh\necho 'buildah version 1.22.0 (image-spec 1.0.1)'\n")
+    (tools / "buildah").chmod(0o755)
+    done = bench.imgsec("doctor", "--for", "push", "--tools-dir", tools)
+    done.expect(3, "tool-outdated")
+
+
 def test_missing_and_outdated_tools_are_named(bench: Bench) -> None:
     tools = bench.folder / "tools"
     tools.mkdir()
