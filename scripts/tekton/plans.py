@@ -88,8 +88,6 @@ LEFT_OUT = {
     "workers": "goes with images-file",
     "images-file": "a task is about one image",
     "image-dir": "a task asks the registry",
-    "to": "a task signs what the task before it has pushed",
-    "remove-signatures": "goes with to",
     "from-storage": "local storage does not outlive the task that built the image",
     "storage-driver": "goes with from-storage",
     "policy": "a task verifies with the key that the pipeline signed with",
@@ -118,7 +116,8 @@ NOTES = {
     "timeout": "The timeout of the step ends it in any case.",
 }
 
-# The command's result -> the Task's. None may look like a Chains hint: nothing is pushed here.
+# The command's result -> the Task's. The last two are what Tekton Chains takes for a pushed image;
+# they are written only if it was pushed.
 RESULTS = {
     "image": ("image-url", "The image with tag and digest, as the next task takes it."),
     "digest": ("image-digest", "The digest of the image: sha256 and 64 hex digits."),
@@ -128,6 +127,8 @@ RESULTS = {
     "fingerprint": ("fingerprint", "The 40-digit fingerprint of the key."),
     "key-id": ("key-id", "The id of the signing key in the KMS."),
     "verdict": ("verdict", "pass, refused, undecided or usage."),
+    "pushed-image": ("IMAGE_URL", "With to: the name of the image, if this run pushed it."),
+    "pushed-digest": ("IMAGE_DIGEST", "With to: its digest, if this run pushed it."),
 }
 
 WORKSPACES: dict[str, Document] = {
@@ -239,14 +240,17 @@ TASKS = (
         ("image", "signing", "gpg", "key-protect"),
         params=(
             *("key", "fingerprint", "expect-digest", "sign-identity", "both-hosts", "platform"),
-            *("passphrase-file", *KMS, *IAM, *REGISTRY, "lookaside", *RUN),
+            *("to", "remove-signatures", "passphrase-file"),
+            *(*KMS, *IAM, *REGISTRY, "lookaside", *RUN),
         ),
         required=("key",),
         workspaces=("dockerconfig", "ca", "reports"),
         secrets=(API_KEY, PASSPHRASE),
         introduction=(
-            "It pushes no image: the results carry no Tekton Chains hint. The secret key exists"
-            " only in a memory-backed folder of the step, and is removed when the step ends.",
+            "It pushes no image, unless `to` says where: only then there are the results"
+            " `IMAGE_URL` and `IMAGE_DIGEST`, by which Tekton Chains attests it.",
+            "The secret key exists only in a memory-backed folder of the step, and is removed when"
+            " the step ends.",
         ),
     ),
     TaskPlan(
@@ -290,7 +294,10 @@ PIPELINE_INTRODUCTION = (
 STAGES = ("resolve", "scan-gate", "sign-image", "verify-image", "publish-policy")
 # A Task's params that the Pipeline leaves at their defaults, and the workspace that it leaves out.
 KEPT_DEFAULTS = frozenset(
-    ("timeout", "output", PUBLIC_KEY.name_param, PUBLIC_KEY.key_param)  # its key is in the KMS
+    (
+        *("timeout", "output", "to", "remove-signatures"),
+        *(PUBLIC_KEY.name_param, PUBLIC_KEY.key_param),  # its key is in the KMS
+    )
 )
 KEPT_UNBOUND = frozenset(("reports",))
 # (stage, its Task's param) -> what the Pipeline calls it.

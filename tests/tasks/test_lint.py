@@ -135,7 +135,7 @@ BAD_TASKS: list[tuple[str, Change]] = [
     ("duplicate-workspace", add("workspaces", {"name": "x", "mountPath": "/imgsec/ca"})),
     ("duplicate-result", lambda d: d["spec"]["results"].append(d["spec"]["results"][0])),
     ("chains-hint", add("results", {"name": "SIGNED_IMAGE_URL", "description": "x"})),
-    ("chains-hint", add("results", {"name": "IMAGE_DIGEST", "description": "x"})),
+    ("chains-hint", add("results", {"name": "GATED_IMAGE_DIGEST", "description": "x"})),
     ("chains-hint", add("results", {"name": "IMAGES", "description": "x"})),
     ("unused", param(default="")),
     ("unused", add("results", {"name": "extra", "description": "x"})),
@@ -225,7 +225,7 @@ BAD_PIPELINES: list[tuple[str, Change]] = [
     ),
     ("unused", param(default="")),
     ("default-kind", param(default=1)),
-    ("chains-hint", add("results", {"name": "IMAGE_URL", "description": "x", "value": "x"})),
+    ("chains-hint", add("results", {"name": "AN_IMAGE_URL", "description": "x", "value": "x"})),
     ("metadata", lambda d: d["metadata"].pop("annotations")),
 ]
 

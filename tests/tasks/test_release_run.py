@@ -171,6 +171,22 @@ def test_no_repository_publishes_no_policy(release: Release) -> None:
     assert not release.applied.exists()
 
 
+def test_only_what_was_pushed_has_the_results_of_a_push(release: Release) -> None:
+    image, target = release.image("team/app:1.0"), release.image("prod/app:1.0")
+    hints = {"IMAGE_URL", "IMAGE_DIGEST"}
+    signed = release.run("imgsec-sign-image", image_url=image, key="kms://release")
+    assert signed.exit_code == 0, signed.log
+    assert not hints & signed.results.keys()
+    for pushed in (True, False):
+        copied = release.run("imgsec-sign-image", image_url=image, key="kms://release", to=target)
+        assert copied.exit_code == 0, copied.log
+        assert (hints <= copied.results.keys()) is pushed
+        assert copied.results["image-url"] == f"{target}@{copied.results['image-digest']}"
+        if pushed:
+            assert copied.results["IMAGE_URL"] == target
+            assert copied.results["IMAGE_DIGEST"] == release.digests["team/app:1.0"]
+
+
 def test_a_wrong_fingerprint_refuses_the_key(release: Release) -> None:
     image = release.image("team/vulnerable-app:1.0")
     outcome = release.run(
