@@ -91,11 +91,23 @@ class ImageCopier(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """What local storage has under a name: an image, or a list of them, and their platforms."""
+
+    name: str
+    is_list: bool
+    platforms: tuple[str, ...]
+
+
 class ImagePusher(Protocol):
     """Pushes images from local storage."""
 
-    def push(self, name: str, target: ImageReference) -> Digest:
-        """Push what local storage has under this name to a tag; gives its digest."""
+    def inspect(self, name: str) -> LocalImage:
+        """What there is under this name. Raises `ImageNotFound`."""
+
+    def push(self, image: LocalImage, target: ImageReference) -> Digest:
+        """Push it to a tag; gives its digest. Raises (pushed-unsigned) where nobody knows that."""
 
 
 @dataclass(frozen=True, slots=True)

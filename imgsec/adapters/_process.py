@@ -14,7 +14,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from imgsec.reasons import TIMEOUT, TOOL_FAILED, TOOL_MISSING, Reason
 _TOOL_DIRS = ("/usr/bin", "/bin", "/usr/local/bin", "/usr/sbin", "/usr/local/sbin", "/sbin")
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
 _SHOWN_CHARS = 600
+_PR_SET_PDEATHSIG = 1
 _ANY_EXIT_CODE = range(-64, 256)  # a signal's number is negative; the caller judges
 _ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGALRM)
 
@@ -85,11 +86,13 @@ def run(
     timeout: float,
     stdin: bytes = b"",
     pass_fds: Sequence[int] = (),
+    ends_with_us: bool = False,
 ) -> Completed:
     """Run a program to its end; nothing of it outlives this call.
 
     argv: the absolute path and the arguments. timeout: seconds. pass_fds: descriptors that it
-    inherits besides the three standard ones. Raises `ImgsecError` (tool-missing, timeout).
+    inherits besides the three standard ones. ends_with_us: the kernel ends it if this process is
+    killed, for one that takes long. Raises `ImgsecError` (tool-missing, timeout).
     """
     import sh
 
@@ -107,6 +110,7 @@ def run(
                 _ok_code=list(_ANY_EXIT_CODE),
                 _tty_out=False,
                 _new_session=True,
+                _preexec_fn=_die_with_parent() if ends_with_us else None,
                 _bg=True,
                 _bg_exc=False,
             )
@@ -228,6 +232,24 @@ def signals_wait() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for one in came:
             signal.raise_signal(one)
+
+
+def _die_with_parent() -> Callable[[], None]:
+    """What a child does before it becomes another program, so that it does not survive us.
+
+    Linux, prctl(2), PR_SET_PDEATHSIG: when the thread ends that started it.
+    """
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    ours = os.getpid()
+
+    def prepare() -> None:
+        library.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        if os.getppid() != ours:  # it has ended already
+            os._exit(1)
+
+    return prepare
 
 
 def _expire(process: Any, overdue: threading.Event) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,12 +18,16 @@ from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.files import read_file
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.adapters.registry_auth import AuthFile
+from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.errors import ImageNotFound, ImgsecError
+from imgsec.ports import LocalImage
 from imgsec.reasons import (
     ANSWER_MALFORMED,
     CREDENTIAL_REJECTED,
     IMAGE_NOT_FOUND,
+    PUSHED_UNSIGNED,
+    RATE_LIMITED,
     SERVICE_UNREACHABLE,
     STORAGE_UNAVAILABLE,
     TOOL_FAILED,
@@ -31,7 +35,9 @@ from imgsec.reasons import (
 )
 
 COPY_SECONDS = 6 * 3600.0  # the command's own time limit comes first
+_RETRIES = 3
 LOOK_SECONDS = 30.0
+_NO_LIST = "is not a manifest list"  # what buildah says of an image, with another exit code than 1
 _DIGEST_MAX_BYTES = 200
 _ACCEPT_ALL = {"default": [{"type": "insecureAcceptAnything"}]}
 # What tells buildah where the images of this user are; their home does not, for logins lie there.
@@ -39,18 +45,21 @@ _STORAGE_VARIABLES = (
     *("XDG_DATA_HOME", "XDG_RUNTIME_DIR", "TMPDIR"),
     *("CONTAINERS_STORAGE_CONF", "STORAGE_DRIVER", "STORAGE_OPTS", "BUILDAH_ISOLATION"),
 )
-# Fragments of what they print (skopeo 1.9 to 1.22, buildah 1.28), and the reason that it is.
+# Patterns of what they print (skopeo 1.9 to 1.22, buildah 1.28), and the reason that it is. None
+# fits a part of a name or a path, which they print as well.
 _MEANINGS: tuple[tuple[str, ReasonKind], ...] = (
     ("manifest unknown", IMAGE_NOT_FOUND),
     ("image not known", IMAGE_NOT_FOUND),
     ("unable to find", IMAGE_NOT_FOUND),
     ("authentication required", CREDENTIAL_REJECTED),
-    ("unauthorized", CREDENTIAL_REJECTED),
-    ("denied: ", CREDENTIAL_REJECTED),
+    (r"(?:^|: )unauthorized: ", CREDENTIAL_REJECTED),
+    (r"(?:^|: )denied: ", CREDENTIAL_REJECTED),
+    (r"(?:^|: )toomanyrequests: ", RATE_LIMITED),
+    ("too many requests to registry", RATE_LIMITED),
     ("connection refused", SERVICE_UNREACHABLE),
     ("no such host", SERVICE_UNREACHABLE),
-    ("toomanyrequests", SERVICE_UNREACHABLE),
     ("unexpected EOF", SERVICE_UNREACHABLE),
+    (r"\b50[234] \([A-Z]", SERVICE_UNREACHABLE),
 )
 
 
@@ -87,44 +96,66 @@ class ContainerTools:
                 *("--registries-conf", str(conf / "registries.conf")),
                 *("--registries.d", str(conf / "registries.d")),
                 *("copy", "--quiet", "--all", "--preserve-digests", "--remove-signatures"),
-                *("--authfile", str(conf / "auth.json"), *self._certificates("src", "dest")),
+                *("--retry-times", str(_RETRIES)),
+                *("--authfile", str(conf / "auth.json")),
+                *("--src-cert-dir", str(conf / "certs"), "--dest-cert-dir", str(conf / "certs")),
                 *(f"docker://{source.canonical_name}", f"docker://{to}"),
             ],
             environment=self._environment(conf),
             timeout=COPY_SECONDS,
+            ends_with_us=True,
         )
         _require(completed, f"copying {source.canonical_name} to {to}")
 
-    def push(self, name: str, target: ImageReference) -> Digest:
-        """Push an image, or a list of images, from local storage to a tag; gives its digest.
+    def inspect(self, name: str) -> LocalImage:
+        """See `imgsec.ports.ImagePusher`.
 
-        Raises as `copy`.
+        Raises `ImgsecError` (tool-missing, tool-failed, answer-malformed) and `ImageNotFound`.
         """
+        conf = self._configured()
+        doing = f"looking for {shown(name)} in local storage"
+        asked = self._buildah(conf, "manifest", "exists", name, timeout=LOOK_SECONDS)
+        is_list = asked.exit_code == 0
+        if not is_list and asked.exit_code != 1 and _NO_LIST not in asked.message:
+            _require(asked, doing)
+        words = ("manifest", "inspect") if is_list else ("inspect", "--type", "image")
+        told = self._buildah(conf, *words, name, timeout=LOOK_SECONDS)
+        _require(told, doing)
+        try:
+            return LocalImage(name, is_list, _platforms(told.stdout, is_list=is_list))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, ImgsecError):
+            text = f"{doing}: buildah described nothing that is known"
+            raise ImgsecError(ANSWER_MALFORMED(text)) from None
+
+    def push(self, image: LocalImage, target: ImageReference) -> Digest:
+        """See `imgsec.ports.ImagePusher`. Raises as `copy`, and (pushed-unsigned)."""
         conf = self._configured(target)
         digest_file = conf / "digest"
         digest_file.unlink(missing_ok=True)
-        driver = ("--storage-driver", self._storage_driver) if self._storage_driver else ()
-        buildah = [str(self._tools.find("buildah")), *driver]
-        environment = self._environment(conf) | _storage_of_user()
-        words = ["push"]
-        if _is_list(buildah, name, environment):
-            words = ["manifest", "push", "--all"]
-        completed = run(
-            [
-                *(*buildah, *words, "--quiet", "--remove-signatures"),
-                *("--signature-policy", str(conf / "policy.json")),
-                *("--authfile", str(conf / "auth.json"), *self._certificates("")),
-                *("--digestfile", str(digest_file), name, f"docker://{target.tagged_name}"),
-            ],
-            environment=environment,
+        words = ("manifest", "push", "--all") if image.is_list else ("push",)
+        completed = self._buildah(
+            *(conf, *words, "--quiet", "--remove-signatures"),
+            *("--signature-policy", str(conf / "policy.json")),
+            *("--authfile", str(conf / "auth.json"), "--cert-dir", str(conf / "certs")),
+            *("--digestfile", str(digest_file), image.name, f"docker://{target.tagged_name}"),
             timeout=COPY_SECONDS,
         )
-        _require(completed, f"pushing {shown(name)} to {target.tagged_name}")
-        text = read_file(str(digest_file), max_bytes=_DIGEST_MAX_BYTES).decode("ascii", "replace")
+        _require(completed, f"pushing {shown(image.name)} to {target.tagged_name}")
         try:
-            return Digest.parse(text.strip())
+            told = read_file(str(digest_file), max_bytes=_DIGEST_MAX_BYTES)
+            return Digest.parse(told.decode("ascii", "replace").strip())
         except ImgsecError:
-            raise ImgsecError(ANSWER_MALFORMED("buildah wrote no digest")) from None
+            text = f"{target.tagged_name} was pushed, and buildah did not say as which digest"
+            raise ImgsecError(PUSHED_UNSIGNED(text)) from None
+
+    def _buildah(self, conf: Path, *words: str, timeout: float) -> Completed:
+        driver = ("--storage-driver", self._storage_driver) if self._storage_driver else ()
+        return run(
+            [str(self._tools.find("buildah")), *driver, *words],
+            environment=self._environment(conf) | _storage_of_user(),
+            timeout=timeout,
+            ends_with_us=True,
+        )
 
     def _configured(self, *images: ImageReference) -> Path:
         """The folder with everything that the tools read, for these images."""
@@ -139,9 +170,7 @@ class ContainerTools:
                 "".join(map(_registry_entry, images)), encoding="ascii"
             )
             _write(conf / "auth.json", self._logins(images))
-            if self._ca_file:
-                (conf / "certs").mkdir(exist_ok=True)
-                shutil.copyfile(self._ca_file, conf / "certs" / "ca.crt")
+            (conf / "certs").mkdir(exist_ok=True)  # stays empty, in place of the machine's
         except OSError as error:
             raise ImgsecError(STORAGE_UNAVAILABLE(f"{conf}: {error.strerror}")) from None
         return conf
@@ -154,20 +183,17 @@ class ContainerTools:
                 found[image.name] = {"auth": credential.basic.reveal().decode("ascii")}
         return {"auths": found}
 
-    def _certificates(self, *sides: str) -> list[str]:
-        if not self._ca_file:
-            return []
-        folder = str(self._directory.folder("tools") / "certs")
-        names = [f"--{side}-cert-dir" if side else "--cert-dir" for side in sides]
-        return [word for name in names for word in (name, folder)]
-
     def _environment(self, conf: Path) -> dict[str, str]:
-        return {
+        found = {
             **{"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "LC_ALL": "C.UTF-8"},
             **{"HOME": str(conf), "XDG_RUNTIME_DIR": str(conf)},
             "CONTAINERS_REGISTRIES_CONF": str(conf / "registries.conf"),
             **proxy_variables(),
         }
+        if self._ca_file:  # Go (crypto/x509, root_unix.go): both, or the usual ones count as well
+            found |= {"SSL_CERT_FILE": str(Path(self._ca_file).absolute())}
+            found |= {"SSL_CERT_DIR": str(conf / "certs")}
+        return found
 
 
 def _registry_entry(image: ImageReference) -> str:
@@ -190,18 +216,31 @@ def _storage_of_user() -> dict[str, str]:
     return found
 
 
-def _is_list(buildah: list[str], name: str, environment: dict[str, str]) -> bool:
-    words = ["manifest", "exists", name]
-    return run([*buildah, *words], environment=environment, timeout=LOOK_SECONDS).exit_code == 0
+def _platforms(told: bytes, *, is_list: bool) -> tuple[str, ...]:
+    """In what buildah prints of a list (its manifest) or of an image (its own description)."""
+    document = json.loads(told)
+    if is_list:
+        content = ManifestContent.parse(told, document["mediaType"])
+        return tuple(child.platform for child in content.children)
+    described = document["OCIv1"]
+    names = [described.get(name) for name in ("os", "architecture", "variant")]
+    return ("/".join(name for name in names if name),)
 
 
 def _require(completed: Completed, doing: str) -> None:
     if completed.exit_code == 0:
         return
-    meant = (kind for fragment, kind in _MEANINGS if fragment in completed.message)
-    kind = next(meant, TOOL_FAILED)
+    said = _last_words(completed.message)
+    kind = next((kind for pattern, kind in _MEANINGS if re.search(pattern, said)), TOOL_FAILED)
     error = ImageNotFound if kind is IMAGE_NOT_FOUND else ImgsecError
-    raise error(kind(f"{doing}: {completed.failure().text}"))
+    raise error(kind(f"{doing}: {completed.tool} ended with {completed.exit_code}: {said}"))
+
+
+def _last_words(message: str) -> str:
+    """The error that ended it, without the warnings before it and the log's own frame."""
+    last = message.rpartition("\n")[2]
+    framed = re.search(r'level=fatal msg="(.*)"$', last)
+    return framed[1].replace('\\"', '"') if framed else last
 
 
 def _write(path: Path, document: object) -> None:

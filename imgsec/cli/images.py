@@ -10,10 +10,10 @@ from dataclasses import replace
 from imgsec.cli.lifetime import DeadlineReached
 from imgsec.cli.output import Answer
 from imgsec.domain.reference import ImageReference, shown
-from imgsec.domain.report import ImageReport, Report
+from imgsec.domain.report import ImageReport, PushedImage, Report, SignedImage
 from imgsec.domain.verdict import Note, all_of, because
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, TIMEOUT, TOOL_FAILED
+from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, TIMEOUT, TOOL_FAILED, Reason
 
 _IMAGES_MAX_BYTES = 1 * 2**20  # ours; some ten thousand names
 
@@ -90,22 +90,26 @@ def _in_turn(images: Sequence[ImageReference], judge: Judge) -> Generator[tuple[
         yield number, judge_safely(judge, image)
 
 
+def _undecided(image: ImageReference, late: Reason) -> ImageReport:
+    return ImageReport(image, because(late))
+
+
 def judge_each(
     command: str,
     images: Sequence[ImageReference],
     judge: Judge | Sequence[MakeJudge],
     notes: Callable[[], tuple[Note, ...]],
     say: Callable[[str], None] = lambda _: None,
+    late: Callable[[ImageReference, Reason], ImageReport] = _undecided,
 ) -> Answer:
     """One report for all; any refused image refuses, else any undecided one is undecided.
 
     When the time is up, what was judged stands, and the rest is undecided. notes: what the whole
     run must record, asked for at the end. The results name the first image only: a pipeline step
     that needs them has one. say: told of each of several as it is done. judge: several work side by
-    side, each in a process of its own.
+    side, each in a process of its own. late: the report of an image for which there was no time.
     """
-    late = TIMEOUT("the command reached its time limit")
-    parts = [ImageReport(image, because(late)) for image in images]
+    parts: dict[int, ImageReport] = {}
     try:
         with closing(_in_turn(images, judge) if callable(judge) else spread(images, judge)) as done:
             for count, (number, part) in enumerate(done, start=1):
@@ -115,12 +119,22 @@ def judge_each(
                     say(f"{word}: {images[number]} ({count} of {len(images)})")
     except DeadlineReached:
         pass  # what was done stands
-    verdict = all_of(part.verdict for part in parts)
+    reason = TIMEOUT("the command reached its time limit")
+    reports = [parts.get(number) or late(image, reason) for number, image in enumerate(images)]
+    verdict = all_of(part.verdict for part in reports)
     verdict = replace(verdict, notes=tuple(dict.fromkeys([*verdict.notes, *notes()])))
-    results = {}
-    if parts and (found := parts[0].found) is not None:
-        results = {"digest": str(found.image.digest), "image": str(found.image)}
-    return Answer(Report(command, verdict, tuple(parts)), results)
+    return Answer(Report(command, verdict, tuple(reports)), _results(reports[0]))
+
+
+def _results(part: ImageReport) -> dict[str, str]:
+    found = part.found
+    if found is None or isinstance(found, PushedImage):  # the next step is not to build on that
+        return {}
+    results = {"digest": str(found.image.digest), "image": str(found.image)}
+    if isinstance(found, SignedImage) and found.is_pushed:
+        results["pushed-image"] = found.image.tagged_name
+        results["pushed-digest"] = str(found.image.digest)
+    return results
 
 
 def workers_for(images: Sequence[ImageReference], asked: int | None) -> int:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from imgsec.cli.options import (
@@ -25,8 +27,13 @@ from imgsec.config import Settings
 if TYPE_CHECKING:
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.registry import RegistryClient
+    from imgsec.domain.keys import Fingerprint
     from imgsec.domain.reference import Digest, ImageReference
     from imgsec.domain.report import ImageReport
+    from imgsec.domain.verdict import Note
+    from imgsec.operations.publish_image import Publication
+    from imgsec.operations.sign_image import SigningPlan
+    from imgsec.wiring import World
 
 _BRINGING = "Bringing the image there"
 
@@ -139,7 +146,10 @@ ImagesFileOpt = Annotated[str | None, images_file_option("sign-image")]
     SIGNATURES,
     NETWORK,
     TOOLS,
-    results=("digest", "image", "fingerprint", "verdict"),
+    results=(
+        *("digest", "image", "fingerprint", "verdict"),
+        *("pushed-image", "pushed-digest"),
+    ),
 )
 def sign_image(
     images: ImagesArg = None,
@@ -170,14 +180,11 @@ def sign_image(
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
-    from contextlib import nullcontext
-    from functools import partial
-
-    from imgsec.cli.images import Judge, judge_each, named_images, workers_for
+    from imgsec.cli.images import named_images
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.reference import Digest
     from imgsec.errors import ImgsecError
-    from imgsec.operations import sign_image as operation
+    from imgsec.operations.sign_image import SigningPlan
     from imgsec.operations.signing_key import load_signing_key
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
@@ -192,7 +199,7 @@ def sign_image(
     target = _bringing(to, remove_signatures, from_storage, storage_driver, bool(by_digest))
     if expect_digest:
         references = [_at(references[0], Digest.parse(expect_digest))]
-    plan = operation.SigningPlan(
+    plan = SigningPlan(
         tuple(map(_identity, sign_identity or ())), tuple(platform or ()), both_hosts
     )
     for reference in references if target is None else [target]:
@@ -205,71 +212,89 @@ def sign_image(
             expected=expected,
             now=world.clock.now(),
         )
-        if target is not None or from_storage is not None:
-            from imgsec.operations.publish_image import copy_and_sign, push_and_sign
-
-            bringers = world.container_tools(storage_driver)
-            say = progress(outputs)
-
-            def bring(image: ImageReference) -> ImageReport:
-                if target is None:
-                    return push_and_sign(
-                        from_storage or "",
-                        image,
-                        signer.fingerprint,
-                        plan,
-                        registry=world.registry,
-                        pusher=bringers,
-                        keyring=world.keyring,
-                        clock=world.clock,
-                        say=say,
-                    )
-                return copy_and_sign(
-                    image,
-                    target,
-                    signer.fingerprint,
-                    plan,
-                    keeps_signatures=not remove_signatures,
-                    registry=world.registry,
-                    copier=bringers,
-                    keyring=world.keyring,
-                    clock=world.clock,
-                    say=say,
-                )
-
-            answer = judge_each(
-                "sign-image", references, bring, lambda: (*notes, *world.notes()), say
-            )
-            return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
-        count = workers_for(references, workers)
-        with world.twin_keyrings(signer.fingerprint, count if count > 1 else 0) as twins:
-
-            def judge(
-                registry: RegistryClient, keyring: GpgKeyring, alone: operation.Alone
-            ) -> Judge:
-                return lambda image: operation.sign_image(
-                    image,
-                    signer.fingerprint,
-                    plan,
-                    registry=registry,
-                    keyring=keyring,
-                    clock=world.clock,
-                    alone=alone,
-                )
-
-            def worker(twin: GpgKeyring) -> Judge:
-                return judge(world.separate_registry(), twin, world.alone_with)
-
-            mine = judge(world.registry, world.keyring, lambda _: nullcontext())
-
-            answer = judge_each(
-                "sign-image",
-                references,
-                [partial(worker, twin) for twin in twins] or mine,
-                lambda: (*notes, *world.notes()),
-                progress(outputs),
-            )
+        run = _Run(world, signer.fingerprint, plan, notes, progress(outputs))
+        if target is not None:
+            answer = run.copy(references[0], target, keeps_signatures=not remove_signatures)
+        elif from_storage is not None:
+            answer = run.push(from_storage, references[0], storage_driver)
+        else:
+            answer = run.sign(references, workers)
     return Answer(answer.report, {**answer.results, "fingerprint": str(signer.fingerprint)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every way to a signature needs. notes: what is to be recorded about the key."""
+
+    world: World
+    signer: Fingerprint
+    plan: SigningPlan
+    notes: tuple[Note, ...]
+    say: Callable[[str], None]
+
+    def sign(self, references: Sequence[ImageReference], workers: int | None) -> Answer:
+        """Sign images where they are, by several processes if there are several."""
+        from contextlib import nullcontext
+        from functools import partial
+
+        from imgsec.cli.images import Judge, judge_each, workers_for
+        from imgsec.operations import sign_image as operation
+
+        world = self.world
+
+        def judge(registry: RegistryClient, keyring: GpgKeyring, alone: operation.Alone) -> Judge:
+            return lambda image: operation.sign_image(
+                *(image, self.signer, self.plan),
+                registry=registry,
+                keyring=keyring,
+                clock=world.clock,
+                alone=alone,
+            )
+
+        def worker(twin: GpgKeyring) -> Judge:
+            return judge(world.separate_registry(), twin, world.alone_with)
+
+        mine = judge(world.registry, world.keyring, lambda _: nullcontext())
+        count = workers_for(references, workers)
+        with world.twin_keyrings(self.signer, count if count > 1 else 0) as twins:
+            makers = [partial(worker, twin) for twin in twins]
+            return judge_each("sign-image", references, makers or mine, self._notes, self.say)
+
+    def copy(
+        self, source: ImageReference, target: ImageReference, *, keeps_signatures: bool
+    ) -> Answer:
+        """Copy an image to where it is deployed from, and sign it there."""
+        copier = self.world.container_tools(None)
+        return self._bring(
+            target, lambda it: it.copy(source, copier, keeps_signatures=keeps_signatures)
+        )
+
+    def push(self, name: str, target: ImageReference, storage_driver: str | None) -> Answer:
+        """Push an image of local storage, and sign it."""
+        pusher = self.world.container_tools(storage_driver)
+        return self._bring(target, lambda it: it.push(name, pusher))
+
+    def _bring(self, target: ImageReference, bring: Callable[[Publication], ImageReport]) -> Answer:
+        from imgsec.cli.images import judge_each
+        from imgsec.operations.publish_image import Publication
+
+        world = self.world
+        publication = Publication(
+            target,
+            self.signer,
+            self.plan,
+            registry=world.registry,
+            keyring=world.keyring,
+            clock=world.clock,
+            say=self.say,
+        )
+        return judge_each(
+            *("sign-image", [target], lambda _: bring(publication), self._notes, self.say),
+            late=lambda _, reason: publication.unsigned(reason),
+        )
+
+    def _notes(self) -> tuple[Note, ...]:
+        return (*self.notes, *self.world.notes())
 
 
 def _bringing(

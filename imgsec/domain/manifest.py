@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -87,6 +88,19 @@ def is_same_platform(held: str, asked: str) -> bool:
     return held == asked or (asked.count("/") == 1 and held.startswith(asked + "/"))
 
 
+def chosen_platform(held: Sequence[str], asked: str) -> str | None:
+    """Which of an index's platforms containers tools pull where ``os/architecture[/variant]`` runs.
+
+    As containers/image chooses (`internal/manifest/oci_index.go`, `pkg/platform`): a variant or
+    what it can run in its place, without one the image that names none first; then what names no
+    platform at all, which is the empty text.
+
+    >>> chosen_platform(["linux/arm/v6", "linux/arm/v7"], "linux/arm/v8")
+    'linux/arm/v7'
+    """
+    return next((one for one in (*_in_order(asked), "") if one in held), None)
+
+
 @dataclass(frozen=True, slots=True)
 class ManifestContent:
     """The children of an index; or an image's configuration (None for another artifact), layers.
@@ -103,15 +117,10 @@ class ManifestContent:
     def child_for(self, platform: str) -> Child | None:
         """What containers tools pull of an index on ``os/architecture[/variant]``.
 
-        As containers/image chooses (`internal/manifest/oci_index.go`, `pkg/platform`): a variant
-        or what it can run in its place, without one the image that names none first; then what
-        names no platform at all.
+        See `chosen_platform`.
         """
-        for wanted in _in_order(platform):
-            for child in self.children:
-                if child.platform == wanted:
-                    return child
-        return next((child for child in self.children if not child.platform), None)
+        chosen = chosen_platform([child.platform for child in self.children], platform)
+        return next((child for child in self.children if child.platform == chosen), None)
 
     @property
     def is_attestation(self) -> bool:

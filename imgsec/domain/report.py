@@ -50,6 +50,13 @@ class SignedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class PushedImage:
+    """A digest that this run brought to its repository, and did not sign."""
+
+    image: ImageReference
+
+
+@dataclass(frozen=True, slots=True)
 class VerifiedImage:
     """A digest whose signature counts. signed_at is in UTC and the signer's own claim."""
 
@@ -66,7 +73,7 @@ class UncheckedImage:
     image: ImageReference
 
 
-Finding = ResolvedImage | ScannedImage | SignedImage | VerifiedImage | UncheckedImage
+Finding = ResolvedImage | ScannedImage | SignedImage | PushedImage | VerifiedImage | UncheckedImage
 
 
 @dataclass(frozen=True, slots=True)

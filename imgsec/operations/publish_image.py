@@ -1,125 +1,197 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bring an image to where it is deployed from, and sign it there: no tag names it unsigned.
+"""Bring an image to where it is deployed from, and sign it there.
 
-The image goes to its new repository by digest, gets its signatures, and only then its tag.
+A copy goes to its new repository by digest, gets its signatures, and only then its tag, so that no
+tag ever names it unsigned. What buildah pushes has its tag first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.manifest import ManifestContent
-from imgsec.domain.reference import Digest, ImageReference
-from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.domain.report import ImageReport, PushedImage, SignedImage
 from imgsec.domain.signature import stored_signature
-from imgsec.domain.verdict import passed
+from imgsec.domain.verdict import Note, because, passed
 from imgsec.errors import ImageNotFound, ImgsecError
-from imgsec.operations.resolve import require_same_digest, wanted_children
-from imgsec.operations.sign_image import SigningPlan, sign_manifest
-from imgsec.ports import Clock, ImageCopier, ImagePusher, Keyring, Manifest, PublishingRegistry
+from imgsec.operations.resolve import require_platforms, require_same_digest
+from imgsec.operations.sign_image import (
+    SigningPlan,
+    digests_to_sign,
+    require_flat,
+    require_room,
+    require_signing,
+    sign_digests,
+)
+from imgsec.ports import Clock, ImageCopier, ImagePusher, Keyring, PublishingRegistry
 from imgsec.reasons import DIGEST_DRIFT, PUSHED_UNSIGNED, SIGNATURE_STORE_MISSING, Reason
 
-Say = Callable[[str], None]
+_Signatures = dict[Digest, tuple[bytes, ...]]
 
 
-def copy_and_sign(
-    source: ImageReference,
-    target: ImageReference,
-    signer: Fingerprint,
-    plan: SigningPlan,
-    *,
-    keeps_signatures: bool,
-    registry: PublishingRegistry,
-    copier: ImageCopier,
-    keyring: Keyring,
-    clock: Clock,
-    say: Say,
-) -> ImageReport:
-    """Copy what the source names now to the target, sign it there, and let the tag name it.
+@dataclass(slots=True)
+class Publication:
+    """One image on its way to its target, which has a tag. Good for one `copy` or `push`.
 
-    All that an index lists goes along; blobs of the same registry are not moved. Whatever could be
-    wrong with the key or the place for signatures is found before anything is copied.
-    keeps_signatures: those that the source carries go along. Raises `ImgsecError` (tag-required,
-    platform-missing, digest-drift, signature-store-missing, pushed-unsigned) and what the ports
-    raise.
+    Whatever could be wrong with the key or the place for signatures is found before anything moves.
+    say: told what takes long.
     """
-    _ = plan.names(target), target.tagged_name
-    registry.require_signature_store(target, writable=True)
-    for image in (source, target):
-        registry.require_own_token_service(image)
-    if source.is_canonical:
-        require_same_digest(source, registry)
-    manifest = registry.fetch_manifest(source)
-    origin = source.at(manifest.digest)
-    landed = target.at(manifest.digest)
-    content = ManifestContent.parse(manifest.content, manifest.media_type)
-    _ = wanted_children(origin, content, plan.platforms, registry)
-    before = _tagged(target, registry)
-    is_new = not _is_there(landed, registry)
-    if is_new:
-        if source.registry == target.registry:
-            _mount(origin, landed, content, registry)
-        say(f"copying {origin.canonical_name} to {target.name}")
-        copier.copy(origin, replace(landed, tag=None))
-    try:
-        if keeps_signatures:
-            _bring_signatures(origin, landed, content, registry)
-        signed = sign_manifest(
-            landed, manifest, signer, plan, registry=registry, keyring=keyring, clock=clock
-        )
-    except ImgsecError as error:
-        told = f"{landed.canonical_name} was pushed, and no tag names it"
+
+    target: ImageReference
+    signer: Fingerprint
+    plan: SigningPlan
+    registry: PublishingRegistry
+    keyring: Keyring
+    clock: Clock
+    say: Callable[[str], None]
+    _unsigned: str = field(default="", init=False)  # what stands there without its signature
+    _pushed: ImageReference | None = field(default=None, init=False)
+
+    def copy(
+        self, source: ImageReference, copier: ImageCopier, *, keeps_signatures: bool
+    ) -> ImageReport:
+        """Copy what the source names now, sign it, and let the target's tag name it.
+
+        All that an index lists goes along; blobs of the same registry are not moved.
+        keeps_signatures: those that the source carries go along. Raises `ImgsecError`
+        (tag-required, platform-missing, digest-drift, signature-store-missing) and what the ports
+        raise; what fails once it is there is reported as pushed-unsigned.
+        """
+        registry, target = self.registry, self.target
+        self._prepare()
+        registry.require_own_token_service(source)
+        if source.is_canonical:
+            require_same_digest(source, registry)
+        manifest = registry.fetch_manifest(source)
+        origin, landed = source.at(manifest.digest), target.at(manifest.digest)
+        content = ManifestContent.parse(manifest.content, manifest.media_type)
+        digests = digests_to_sign(origin, manifest, self.plan, registry)
+        require_flat(origin, content.children)
+        before = _tagged(target, registry)
+        parts = tuple(dict.fromkeys([manifest.digest, *(one.digest for one in content.children)]))
+        is_new = not all(_is_there(landed.at(digest), registry) for digest in parts)
+        brought, notes = self._signatures_of(origin, parts) if keeps_signatures else ({}, ())
+
+        def carried(image: ImageReference) -> tuple[bytes, ...]:
+            held = () if is_new else registry.fetch_signatures(image)
+            return (*held, *_added(brought, image, held))
+
+        require_room(landed, digests, self.signer, self.plan, carried=carried, keyring=self.keyring)
+        require_signing(self.signer, self.keyring)
+        if is_new:
+            if source.registry == target.registry:
+                _mount(origin, landed, content, registry)
+            self.say(f"copying {origin.canonical_name} to {target.name}")
+            copier.copy(origin, replace(landed, tag=None))
+            self._pushed = landed
+        self._unsigned = f"{landed.canonical_name} was pushed, and no tag names it"
         if before == landed.digest:
-            told = f"{landed} is not signed as it should be"
-        raise ImgsecError(_unsigned(error.reason, told)) from error
-    require_same_digest(origin, registry)
-    now = _tagged(target, registry)
-    if now != landed.digest:
-        if now != before:
-            text = f"{target.tagged_name} was moved to {now} meanwhile, and stays there"
-            raise ImgsecError(DIGEST_DRIFT(text))
-        copier.copy(replace(landed, tag=None), target)
-        is_new = True
-    require_same_digest(landed, registry)
-    return ImageReport(target, passed(), replace(signed, is_pushed=is_new))
+            self._unsigned = f"{landed} is not signed as it should be"
+        try:
+            for digest in parts:
+                there = landed.at(digest)
+                for signature in _added(brought, there, registry.fetch_signatures(there)):
+                    registry.store_signature(there, signature)
+            signed = self._sign(landed, digests)
+        except ImgsecError as error:
+            return self.unsigned(error.reason)
+        self._unsigned = ""
+        require_same_digest(origin, registry)
+        now = _tagged(target, registry)
+        if now != landed.digest:
+            if now != before:
+                text = f"{target.tagged_name} was moved to {now} meanwhile, and stays there"
+                raise ImgsecError(DIGEST_DRIFT(text))
+            copier.copy(replace(landed, tag=None), target)
+            is_new = True
+        require_same_digest(landed, registry)
+        return ImageReport(target, passed(*notes), replace(signed, is_pushed=is_new))
 
+    def push(self, name: str, pusher: ImagePusher) -> ImageReport:
+        """Push an image, or a list of images, from local storage; sign the digest that it got.
 
-def push_and_sign(
-    name: str,
-    target: ImageReference,
-    signer: Fingerprint,
-    plan: SigningPlan,
-    *,
-    registry: PublishingRegistry,
-    pusher: ImagePusher,
-    keyring: Keyring,
-    clock: Clock,
-    say: Say,
-) -> ImageReport:
-    """Push an image from local storage, and sign the digest that it got.
+        Raises `ImgsecError` (tag-required, image-not-found, platform-missing, digest-drift,
+        signature-store-missing) and what the ports raise; what fails once it is there is reported
+        as pushed-unsigned.
+        """
+        registry, target = self.registry, self.target
+        self._prepare()
+        held = pusher.inspect(name)
+        if self.plan.platforms:
+            require_platforms(
+                shown(name), held.platforms, self.plan.platforms, is_index=held.is_list
+            )
+        require_signing(self.signer, self.keyring)
+        self.say(f"pushing to {target.tagged_name}")
+        self._unsigned = f"{target.tagged_name} may have been pushed, and is not signed"
+        landed = target.at(pusher.push(held, target))
+        self._pushed = landed
+        self._unsigned = f"{target.tagged_name} was pushed as {landed.digest}, and is not signed"
+        try:
+            manifest = registry.fetch_manifest(replace(landed, tag=None))
+            signed = self._sign(landed, digests_to_sign(landed, manifest, self.plan, registry))
+        except ImgsecError as error:
+            return self.unsigned(error.reason)
+        self._unsigned = ""
+        require_same_digest(landed, registry)
+        return ImageReport(target, passed(), replace(signed, is_pushed=True))
 
-    Raises `ImgsecError` (tag-required, digest-drift, signature-store-missing, pushed-unsigned) and
-    what the ports raise.
-    """
-    _ = plan.names(target), target.tagged_name
-    registry.require_signature_store(target, writable=True)
-    registry.require_own_token_service(target)
-    say(f"pushing to {target.tagged_name}")
-    digest = pusher.push(name, target)
-    landed = target.at(digest)
-    try:
-        manifest: Manifest = registry.fetch_manifest(replace(landed, tag=None))
-        signed: SignedImage = sign_manifest(
-            landed, manifest, signer, plan, registry=registry, keyring=keyring, clock=clock
+    def unsigned(self, why: Reason) -> ImageReport:
+        """What there is to report when the run ends here because of this: that, or more than that.
+
+        Of an image that stands there without its signature the reason is pushed-unsigned.
+        """
+        reason = why
+        if self._unsigned:
+            hint = why.hint
+            if why.code != PUSHED_UNSIGNED.code:
+                hint = f"{hint} Then run the command again; it signs what is missing."
+            reason = PUSHED_UNSIGNED(f"{self._unsigned}: {why.text}", hint=hint)
+        found = PushedImage(self._pushed) if self._pushed and self._unsigned else None
+        return ImageReport(self.target, because(reason), found)
+
+    def _prepare(self) -> None:
+        _ = self.plan.names(self.target), self.target.tagged_name
+        self.registry.require_signature_store(self.target, writable=True)
+        self.registry.require_own_token_service(self.target)
+
+    def _sign(self, landed: ImageReference, digests: tuple[Digest, ...]) -> SignedImage:
+        return sign_digests(
+            landed,
+            digests,
+            self.signer,
+            self.plan,
+            registry=self.registry,
+            keyring=self.keyring,
+            clock=self.clock,
         )
-    except ImgsecError as error:
-        told = f"{target.tagged_name} was pushed as {digest}, and is not signed"
-        raise ImgsecError(_unsigned(error.reason, told)) from error
-    require_same_digest(landed, registry)
-    return ImageReport(target, passed(), replace(signed, is_pushed=True))
+
+    def _signatures_of(
+        self, origin: ImageReference, parts: tuple[Digest, ...]
+    ) -> tuple[_Signatures, tuple[Note, ...]]:
+        """What the source carries, and what must be said where nobody could look."""
+        try:
+            self.registry.require_signature_store(origin)
+        except ImgsecError as error:
+            if error.reason.code != SIGNATURE_STORE_MISSING.code:
+                raise
+            text = f"{origin.registry} keeps no signatures: if the image has any elsewhere,"
+            return {}, (Note("signatures-left-behind", f"{text} they did not come along"),)
+        found = {part: self.registry.fetch_signatures(origin.at(part)) for part in parts}
+        return {part: tuple(filter(_may_be_stored, some)) for part, some in found.items()}, ()
+
+
+def _added(brought: _Signatures, image: ImageReference, held: tuple[bytes, ...]) -> Iterator[bytes]:
+    """Of the signatures that are brought for a digest, those that it does not have, each once."""
+    there = set(held)
+    for one in brought.get(image.digest, ()) if image.digest else ():
+        if one not in there:
+            there.add(one)
+            yield one
 
 
 def _may_be_stored(signature: bytes) -> bool:
@@ -128,10 +200,6 @@ def _may_be_stored(signature: bytes) -> bool:
         return stored_signature(signature, "a signature") is not None
     except ImgsecError:
         return False
-
-
-def _unsigned(why: Reason, told: str) -> Reason:
-    return PUSHED_UNSIGNED(f"{told}: {why.text}")
 
 
 def _is_there(image: ImageReference, registry: PublishingRegistry) -> bool:
@@ -168,27 +236,3 @@ def _mount(
     with suppress(ImgsecError):
         for blob in blobs:
             registry.mount_blob(origin, landed, blob)
-
-
-def _bring_signatures(
-    origin: ImageReference,
-    landed: ImageReference,
-    content: ManifestContent,
-    registry: PublishingRegistry,
-) -> None:
-    """Store what the source carries beside what the target has already, each once.
-
-    Where the source's registry keeps no signatures, there are none.
-    """
-    try:
-        registry.require_signature_store(origin)
-    except ImgsecError as error:
-        if error.reason.code != SIGNATURE_STORE_MISSING.code:
-            raise
-        return
-    digests = [origin.digest, *(child.digest for child in content.children)]
-    for digest in dict.fromkeys(digest for digest in digests if digest is not None):
-        held = set(registry.fetch_signatures(landed.at(digest)))
-        for signature in registry.fetch_signatures(origin.at(digest)):
-            if signature not in held and _may_be_stored(signature):
-                registry.store_signature(landed.at(digest), signature)

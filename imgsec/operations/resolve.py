@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from imgsec.domain import strict_json
-from imgsec.domain.manifest import Child, ManifestContent, is_same_platform
+from imgsec.domain.manifest import Child, ManifestContent, chosen_platform, is_same_platform
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ResolvedImage
 from imgsec.errors import ImgsecError
@@ -61,21 +61,31 @@ def wanted_children(
     if not platforms:
         return content.children
     held = (
-        [child.platform for child in content.children]
+        tuple(child.platform for child in content.children)
         if content.is_index
         else own_platform(image, content, registry)
     )
-    for platform in platforms:
-        chosen = content.child_for(platform)
-        if chosen is None and not any(is_same_platform(one, platform) for one in held):
-            raise platform_missing(image, held, platform)
+    require_platforms(str(image), held, platforms, is_index=content.is_index)
     pulled = [content.child_for(platform) for platform in platforms]
     return tuple(
         one for one in content.children if one in pulled or any(map(one.is_for, platforms))
     )
 
 
-def platform_missing(image: ImageReference, held: Iterable[str], platform: str) -> ImgsecError:
+def require_platforms(
+    image: str, held: Sequence[str], platforms: Iterable[str], *, is_index: bool
+) -> None:
+    """Raises `ImgsecError` (platform-missing) for a platform that none of those held serves.
+
+    is_index: containers tools choose among them.
+    """
+    for platform in platforms:
+        chosen = chosen_platform(held, platform) if is_index else None
+        if chosen is None and not any(is_same_platform(one, platform) for one in held):
+            raise platform_missing(image, held, platform)
+
+
+def platform_missing(image: str, held: Iterable[str], platform: str) -> ImgsecError:
     """The error (platform-missing) for a platform that an image is not there for."""
     text = f"{image} is there for {', '.join(held) or 'no platform'}"
     return ImgsecError(PLATFORM_MISSING(f"{text}, and not for {shown(platform)}"))

@@ -36,7 +36,7 @@ from imgsec.operations.published_keys import (
     take_back_revoked,
 )
 from imgsec.operations.setup_signing_keys import Wanted, store_signing_key
-from imgsec.operations.sign_image import sign_manifest
+from imgsec.operations.sign_image import SigningPlan, digests_to_sign, sign_digests
 from imgsec.operations.signing_key import (
     find_or_none,
     load_public_half,
@@ -530,9 +530,10 @@ def _signed_again(run: _Run, view: _View) -> tuple[ImageReport, ...]:
             report = verify_digest(image, keys, registry, site.keyring, now=site.clock.now())
             if isinstance(report.found, VerifiedImage):
                 canonical = _as_it_was_signed(report.found)
-                signed = sign_manifest(
+                manifest = registry.fetch_manifest(canonical)
+                signed = sign_digests(
                     canonical,
-                    registry.fetch_manifest(canonical),
+                    digests_to_sign(canonical, manifest, SigningPlan(), registry),
                     new.fingerprint,
                     registry=registry,
                     keyring=site.keyring,

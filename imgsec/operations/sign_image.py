@@ -14,7 +14,7 @@ from itertools import groupby
 from imgsec import __version__
 from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.keys import Fingerprint
-from imgsec.domain.manifest import ManifestContent
+from imgsec.domain.manifest import Child, ManifestContent
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import ImageReport, SignedImage
 from imgsec.domain.signature import SIGNATURES_MAX, OpenPGPMessage, SimpleSigningPayload
@@ -24,7 +24,9 @@ from imgsec.operations.resolve import require_same_digest, wanted_children
 from imgsec.operations.verify_digest import judge_opened, open_signature
 from imgsec.ports import Clock, Keyring, Manifest, Registry, SigningRegistry
 from imgsec.reasons import (
+    ANSWER_MALFORMED,
     INVALID_OPTION,
+    KEY_UNUSABLE,
     PUSHED_UNSIGNED,
     TOO_MANY_SIGNATURES,
     Reason,
@@ -63,6 +65,7 @@ class SigningPlan:
 
 _PLAIN = SigningPlan()
 Alone = Callable[[Iterable[str]], AbstractContextManager[None]]
+Carried = Callable[[ImageReference], Sequence[bytes]]  # the signatures of a digest
 
 
 def sign_image(
@@ -89,9 +92,9 @@ def sign_image(
         require_same_digest(image, registry)
     manifest = registry.fetch_manifest(image)
     canonical = image.at(manifest.digest)
-    signed = sign_manifest(
+    signed = sign_digests(
         canonical,
-        manifest,
+        digests_to_sign(canonical, manifest, plan, registry),
         signer,
         plan,
         registry=registry,
@@ -103,9 +106,55 @@ def sign_image(
     return ImageReport(image, passed(), signed)
 
 
-def sign_manifest(
+def digests_to_sign(
+    canonical: ImageReference, manifest: Manifest, plan: SigningPlan, registry: Registry
+) -> tuple[Digest, ...]:
+    """The manifest's own, and of an index those that are for one of the plan's platforms.
+
+    Raises `ImgsecError` (platform-missing; answer-malformed for an index that lists an index, whose
+    images nobody could verify).
+    """
+    content = ManifestContent.parse(manifest.content, manifest.media_type)
+    children = wanted_children(canonical, content, plan.platforms, registry)
+    require_flat(canonical, children)
+    return tuple(dict.fromkeys([manifest.digest, *(child.digest for child in children)]))
+
+
+def require_flat(index: ImageReference, children: Iterable[Child]) -> None:
+    """Raises `ImgsecError` (answer-malformed) for an index that lists an index."""
+    for child in children:
+        if child.is_index:
+            text = f"{index} lists the index {child.digest}, which containers tools do not follow"
+            hint = "List the images themselves in one index."
+            raise ImgsecError(ANSWER_MALFORMED(text, hint=hint))
+
+
+def require_room(
     canonical: ImageReference,
-    manifest: Manifest,
+    digests: Sequence[Digest],
+    signer: Fingerprint,
+    plan: SigningPlan,
+    *,
+    carried: Carried,
+    keyring: Keyring,
+) -> None:
+    """Raises `ImgsecError` (too-many-signatures) where a digest could not take all of its names.
+
+    carried: what a digest will carry before it is signed.
+    """
+    _ = _unsigned(_claims(canonical, digests, plan), signer, carried, keyring)
+
+
+def require_signing(signer: Fingerprint, keyring: Keyring) -> None:
+    """Prove by a signature that the key signs. Raises `ImgsecError` (key-unusable)."""
+    opened = open_signature(keyring.sign_message(b"imgsec test", signer), keyring, [signer])
+    if isinstance(opened, Reason):
+        raise ImgsecError(KEY_UNUSABLE(f"what key {signer} signs is no signature: {opened.text}"))
+
+
+def sign_digests(
+    canonical: ImageReference,
+    digests: Sequence[Digest],
     signer: Fingerprint,
     plan: SigningPlan = _PLAIN,
     *,
@@ -114,27 +163,24 @@ def sign_manifest(
     clock: Clock,
     alone: Alone = lambda _: nullcontext(),
 ) -> SignedImage:
-    """Sign a manifest that was read, and what it lists, whatever its tag names now.
+    """Sign digests of one repository under the plan's names, whatever the tag names now.
 
-    canonical: with the tag as which it is signed. alone: keeps others of this run away from the
+    canonical: with the tag as which they are signed. alone: keeps others of this run away from the
     digests meanwhile, for whom there would be room, or something missing, else. Raises
-    `ImgsecError` (tag-required, platform-missing, too-many-signatures, pushed-unsigned) and what
-    the ports raise.
+    `ImgsecError` (tag-required, too-many-signatures, pushed-unsigned) and what the ports raise.
     """
-    names = plan.names(canonical)
-    digests = _digests(canonical, manifest, plan.platforms, registry)
-    claims = [_Claim(canonical.at(digest), name) for digest in digests for name in names]
+    claims = _claims(canonical, digests, plan)
     with alone([claim.where.lookaside_path for claim in claims]):
-        missing = _unsigned(claims, signer, registry, keyring)
+        missing = _unsigned(claims, signer, registry.fetch_signatures, keyring)
         for claim in missing:
             registry.store_signature(claim.where, claim.sign(signer, keyring, clock))
     if missing:
-        still = _unsigned(missing, signer, registry, keyring)
+        still = _unsigned(missing, signer, registry.fetch_signatures, keyring)
         for seconds in READ_BACK_WAITS:
             if not still:
                 break
             clock.sleep(seconds)
-            still = _unsigned(still, signer, registry, keyring)
+            still = _unsigned(still, signer, registry.fetch_signatures, keyring)
         if still:
             claim, verdict = next(iter(still.items()))
             raise ImgsecError(
@@ -143,9 +189,8 @@ def sign_manifest(
                     f" back: {verdict.reasons[0].text}"
                 )
             )
-    return SignedImage(
-        canonical, signer, bool(missing), digests, tuple(name.tagged_name for name in names)
-    )
+    names = tuple(name.tagged_name for name in plan.names(canonical))
+    return SignedImage(canonical, signer, bool(missing), tuple(digests), names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +215,11 @@ class _Claim:
         return found if isinstance(found, Verdict) else None
 
 
-def _digests(
-    canonical: ImageReference,
-    manifest: Manifest,
-    platforms: tuple[str, ...],
-    registry: Registry,
-) -> tuple[Digest, ...]:
-    """What is signed: the manifest, and of an index those that are for one of the platforms."""
-    content = ManifestContent.parse(manifest.content, manifest.media_type)
-    children = wanted_children(canonical, content, platforms, registry)
-    return tuple(dict.fromkeys([manifest.digest, *(child.digest for child in children)]))
+def _claims(
+    canonical: ImageReference, digests: Sequence[Digest], plan: SigningPlan
+) -> list[_Claim]:
+    names = plan.names(canonical)
+    return [_Claim(canonical.at(digest), name) for digest in digests for name in names]
 
 
 def _with_other_host(name: ImageReference) -> ImageReference:
@@ -191,7 +231,7 @@ def _with_other_host(name: ImageReference) -> ImageReference:
 
 
 def _unsigned(
-    claims: Iterable[_Claim], signer: Fingerprint, registry: Registry, keyring: Keyring
+    claims: Iterable[_Claim], signer: Fingerprint, carried: Carried, keyring: Keyring
 ) -> dict[_Claim, Verdict]:
     """Those without a signature that counts, each with the verdict that says why.
 
@@ -199,7 +239,7 @@ def _unsigned(
     """
     found: dict[_Claim, Verdict] = {}
     for where, group in groupby(claims, key=lambda claim: claim.where):
-        signatures = registry.fetch_signatures(where)
+        signatures = carried(where)
         opened = [open_signature(one, keyring, [signer]) for one in signatures]
         missing = {claim: verdict for claim in group if (verdict := claim.check(opened))}
         if len(signatures) + len(missing) > SIGNATURES_MAX:

@@ -137,7 +137,7 @@ def _pulled(
         chosen = content.child_for(platform)
         if chosen is None:
             held = [child.platform for child in content.children]
-            raise platform_missing(canonical, held, platform)
+            raise platform_missing(str(canonical), held, platform)
         found.append((chosen, True))
     return found
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from imgsec.domain.report import (
     ImageReport,
     KeyEntry,
+    PushedImage,
     Report,
     ResolvedImage,
     ScannedImage,
@@ -165,6 +166,7 @@ def _subject(part: ImageReport) -> str:
         ScannedImage: _scanned,
         SignedImage: _signed,
         VerifiedImage: _verified,
+        PushedImage: lambda _: "(pushed, and not signed)",
         UncheckedImage: lambda _: "(let through unchecked)",
     }[type(found)](found)  # type: ignore[operator]
     return f"{found.image} {said}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,36 @@ def test_image_is_copied_whole_and_signed_under_its_new_name(
     again = bench.imgsec(*run).expect(0)
     assert (signature(again.json)["pushed"], signature(again.json)["new"]) == (False, False)
     assert len(bench.signatures(target, digest)) == count
+
+
+def test_registry_that_gives_out_tokens_gets_one_for_each_repository(
+    bench: Bench, key: SigningKey, storage: dict[str, str]
+) -> None:
+    source, _ = bench.push(bench.repository(), platforms=("amd64", "arm64"))
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    bench.fault("registry", "bearer")
+    before = len(bench.log("registry"))
+    run = ("sign-image", source, "--to", target, "--key", key.location)
+    bench.imgsec(*run).expect(0)
+    asked = [(line["method"], line["path"]) for line in bench.log("registry")[before:]]
+    assert not [path for method, path in asked if method in ("PATCH", "PUT") and "/blobs/" in path]
+    local = f"{bench.sandbox.registry}/{bench.repository()}:1"
+    pushed = ("sign-image", local, "--from-storage", "localhost/app", "--key", key.location)
+    bench.imgsec(*pushed, env=place(storage)).expect(0)
+    bench.imgsec("verify-image", local, target, "--key", key.location).expect(0)
+
+
+def test_patience_of_a_registry_that_is_busy_is_enough(bench: Bench, key: SigningKey) -> None:
+    source, _ = bench.push(bench.repository(), platforms=("amd64", "arm64"))
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    bench.fault("registry", "429", every=3, count=6, retry_after=0)
+    before = len(bench.log("registry"))
+    run = ("sign-image", source, "--to", target, "--key", key.location)
+    bench.imgsec(*run).expect(0)
+    asked = [(line["method"], line["path"]) for line in bench.log("registry")[before:]]
+    assert not [path for method, path in asked if method == "PATCH"]
+    bench.clear_faults()
+    bench.imgsec("verify-image", target, "--key", key.location).expect(0)
 
 
 def test_tag_names_the_image_only_when_it_is_signed(bench: Bench, key: SigningKey) -> None:
@@ -175,12 +206,17 @@ def buildah(*words: str, env: dict[str, str]) -> bytes:
     return done.stdout
 
 
+def place(storage: dict[str, str]) -> dict[str, str]:
+    """Where the storage is, as a user's environment says it."""
+    names = ("CONTAINERS_STORAGE_CONF", "HOME", "XDG_RUNTIME_DIR")
+    return {name: storage[name] for name in names}
+
+
 def test_image_of_local_storage_is_pushed_and_signed(
     bench: Bench, key: SigningKey, storage: dict[str, str]
 ) -> None:
     target = f"{bench.sandbox.registry}/{bench.repository()}:1"
-    names = ("CONTAINERS_STORAGE_CONF", "HOME", "XDG_RUNTIME_DIR")
-    environment = {name: storage[name] for name in names}
+    environment = place(storage)
     run = ("sign-image", target, "--from-storage", "localhost/app", "--key", key.location)
     done = bench.imgsec(*run, "--storage-driver", "vfs", env=environment).expect(0)
     assert signature(done.json)["pushed"] is True
@@ -191,11 +227,19 @@ def test_image_of_local_storage_is_pushed_and_signed(
     assert signature(again.json)["new"] is False
     missing = (*run[:3], "localhost/none", *run[4:])
     bench.imgsec(*missing, env=environment).expect(3, "image-not-found")
+    absent = bench.imgsec(*run, "--platform", "linux/s390x", env=environment)
+    absent.expect(1, "platform-missing")
     bench.fault("registry", "signatures-500", method="PUT")
     other = (run[0], f"{target}2", *run[2:])
-    bench.imgsec(*other, "--sign-identity", "r.example/x:1", env=environment).expect(
-        3, "pushed-unsigned"
-    )
+    done = bench.imgsec(*other, "--sign-identity", "r.example/x:1", env=environment)
+    done.expect(3, "pushed-unsigned")
+    assert done.json["images"][0]["digest"] == digest
+    bench.clear_faults()
+    bench.fault("registry", "hang", path="/extensions/")
+    late = (run[0], f"{target}3", *run[2:], "--timeout", "8")
+    done = bench.imgsec(*late, env=environment).expect(3, "pushed-unsigned")
+    assert done.json["images"][0]["digest"] == digest
+    assert sorted(tags_of(bench, target)) == ["1", "12", "13"]
 
 
 def test_list_of_local_storage_is_pushed_whole(
@@ -203,12 +247,11 @@ def test_list_of_local_storage_is_pushed_whole(
 ) -> None:
     buildah("manifest", "create", "localhost/list", "localhost/app", env=storage)
     target = f"{bench.sandbox.registry}/{bench.repository()}:1"
-    environment = {
-        name: storage[name] for name in ("CONTAINERS_STORAGE_CONF", "HOME", "XDG_RUNTIME_DIR")
-    }
     run = ("sign-image", target, "--from-storage", "localhost/list", "--key", key.location)
-    done = bench.imgsec(*run, env=environment).expect(0)
+    done = bench.imgsec(*run, "--platform", "linux/amd64", env=place(storage)).expect(0)
     assert len(signature(done.json)["digests"]) == 2
+    absent = bench.imgsec(*run, "--platform", "linux/s390x", env=place(storage))
+    absent.expect(1, "platform-missing")
     bench.imgsec("verify-image", target, "--key", key.location).expect(0)
 
 
@@ -220,10 +263,28 @@ def test_copy_that_hangs_ends_at_the_deadline_and_leaves_no_skopeo(
     bench.fault("registry", "hang", method="PUT")
     run = ("sign-image", source, "--to", target, "--key", key.location, "--timeout", "4")
     bench.imgsec(*run).expect(3, "timeout")
-    assert not [line for line in running_commands() if target in line]
+    repository = target.rpartition(":")[0]
+    assert not [line for line in running_commands() if repository in line]
+    killed = bench.imgsec.start(*run[:-2])
+    await_until(lambda: any(map(is_skopeo_for(repository), running_commands())))
+    killed.kill()
+    killed.communicate()
+    await_until(lambda: not any(map(is_skopeo_for(repository), running_commands())))
     bench.clear_faults()
     assert tags_of(bench, target) == []
     bench.imgsec(*run[:-2]).expect(0)
+
+
+def is_skopeo_for(repository: str) -> Callable[[str], bool]:
+    return lambda line: line.startswith("/") and "skopeo\0" in line and repository in line
+
+
+def await_until(is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that")
 
 
 def running_commands() -> list[str]:

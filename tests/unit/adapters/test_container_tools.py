@@ -15,11 +15,13 @@ from imgsec.adapters.private_dir import PrivateDir
 from imgsec.adapters.registry_auth import AuthFile, Credential
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.reference import Digest, ImageReference
+from imgsec.ports import LocalImage
 from tests.unit.refusals import refused
 
 DIGEST = Digest.of(b"x")
 SOURCE = ImageReference.parse(f"one.example/team/app@{DIGEST}")
 TARGET = ImageReference.parse("two.example/team/app:1")
+LOCAL = LocalImage("localhost/app", is_list=False, platforms=("linux/amd64",))
 # It writes down how it was called and with which variables; then does as it is told.
 TOOL = """#!/bin/sh
 printf '%s\\n' "$@" > {folder}/words
@@ -113,8 +115,7 @@ def test_buildah_sees_the_storage_of_the_user_and_no_secret(
 ) -> None:
     monkeypatch.setenv("STORAGE_DRIVER", "vfs")
     body = f'while [ "$1" != --digestfile ]; do shift || exit 1; done; printf {DIGEST} > "$2"'
-    # `buildah manifest exists` is asked first: it has no such option, so the script says no.
-    assert stage.tools(body, driver="overlay").push("localhost/app", TARGET) == DIGEST
+    assert stage.tools(body, driver="overlay").push(LOCAL, TARGET) == DIGEST
     assert stage.words[:3] == ["--storage-driver", "overlay", "push"]
     assert stage.words[-2:] == ["localhost/app", "docker://two.example/team/app:1"]
     variables = stage.variables
@@ -123,15 +124,18 @@ def test_buildah_sees_the_storage_of_the_user_and_no_secret(
     assert "never-to-be-seen" not in str(variables)
 
 
-def test_own_certificate_authority_is_for_both_sides(stage: Stage) -> None:
-    authority = stage.folder / "ca.pem"
-    authority.write_text("certificate")
-    stage.tools(ca_file=str(authority)).copy(SOURCE, TARGET)
+@pytest.mark.parametrize("given", [True, False])
+def test_own_certificate_authority_is_the_only_one(stage: Stage, given: bool) -> None:
+    authority = str(stage.folder / "ca.pem")
+    stage.tools(ca_file=authority if given else None).copy(SOURCE, TARGET)
     folder = f"{stage.run}/tools/certs"
     words = stage.words
     for option in ("--src-cert-dir", "--dest-cert-dir"):
         assert words[words.index(option) + 1] == folder
-    assert Path(folder, "ca.crt").read_text() == "certificate"
+    assert list(Path(folder).iterdir()) == []
+    variables = stage.variables
+    found = [variables.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR")]
+    assert found == ([authority, folder] if given else [None, None])
 
 
 @pytest.mark.parametrize(
@@ -140,6 +144,8 @@ def test_own_certificate_authority_is_for_both_sides(stage: Stage) -> None:
         ("reading manifest 1 in r.example/app: manifest unknown", "image-not-found"),
         ("unauthorized: authentication required", "credential-rejected"),
         ("denied: requested access to the resource is denied", "credential-rejected"),
+        ("toomanyrequests: retry-after: 1ms", "rate-limited"),
+        ("open /x/unauthorized: permission denied", "tool-failed"),
         ("dial tcp 127.0.0.1:1: connect: connection refused", "service-unreachable"),
         ("lookup r.invalid: no such host", "service-unreachable"),
         ("open /x: permission denied", "tool-failed"),
@@ -156,7 +162,49 @@ def test_words_of_the_tools_have_their_meaning(stage: Stage, said: str, code: st
 
 def test_push_without_a_digest_is_no_push(stage: Stage) -> None:
     body = 'while [ "$1" != --digestfile ]; do shift || exit 1; done; echo junk > "$2"'
-    with refused("answer-malformed"):
-        stage.tools(body).push("localhost/app", TARGET)
-    with refused("input-unreadable"):
-        stage.tools('[ "$1" = push ]').push("localhost/app", TARGET)
+    with refused("pushed-unsigned"):
+        stage.tools(body).push(LOCAL, TARGET)
+    with refused("pushed-unsigned"):
+        stage.tools('[ "$1" = push ]').push(LOCAL, TARGET)
+
+
+LISTED = {
+    "mediaType": "application/vnd.oci.image.index.v1+json",
+    "manifests": [
+        {"digest": str(DIGEST), "platform": {"os": "linux", "architecture": one}}
+        for one in ("amd64", "arm64")
+    ],
+}
+DESCRIBED = {"OCIv1": {"os": "linux", "architecture": "arm", "variant": "v7"}}
+NO_LIST = "echo 'Error: localhost/app:latest: image is not a manifest list' >&2; exit 125"
+
+
+@pytest.mark.parametrize(
+    ("exists", "described", "expected"),
+    [
+        ("exit 0", LISTED, LocalImage("app", True, ("linux/amd64", "linux/arm64"))),
+        ("exit 1", DESCRIBED, LocalImage("app", False, ("linux/arm/v7",))),
+        (NO_LIST, DESCRIBED, LocalImage("app", False, ("linux/arm/v7",))),
+    ],
+)
+def test_what_local_storage_has_is_looked_at(
+    stage: Stage, exists: str, described: object, expected: LocalImage
+) -> None:
+    body = f"if [ \"$2\" = exists ]; then {exists}; fi; echo '{json.dumps(described)}'"
+    assert stage.tools(body).inspect("app") == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("exit 125", "tool-failed"),
+        ("[ $2 != exists ] || exit 1; echo 'Error: app: image not known' >&2; exit 125", None),
+        ("[ $2 != exists ] || exit 1; echo '{}'", "answer-malformed"),
+        ("[ $2 != exists ] || exit 0; echo '{\"manifests\": 1}'", "answer-malformed"),
+    ],
+)
+def test_local_storage_that_says_something_else_is_no_image(
+    stage: Stage, body: str, code: str | None
+) -> None:
+    with refused(code or "image-not-found"):
+        stage.tools(body).inspect("app")

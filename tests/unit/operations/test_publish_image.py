@@ -8,17 +8,37 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from imgsec.domain.keys import Fingerprint
+from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.reference import Digest, ImageReference
-from imgsec.domain.report import ImageReport, SignedImage
+from imgsec.domain.report import ImageReport, PushedImage, SignedImage
 from imgsec.errors import ImgsecError
-from imgsec.operations.publish_image import copy_and_sign
+from imgsec.operations.publish_image import Publication
 from imgsec.operations.sign_image import SigningPlan
-from imgsec.reasons import PERMISSION_DENIED, SIGNATURE_STORE_MISSING
-from tests.unit.operations.fakes import SIGNER, FakeClock, FakeKeyring, FakeRegistry, message
+from imgsec.ports import LocalImage
+from imgsec.reasons import PERMISSION_DENIED, SIGNATURE_STORE_MISSING, TIMEOUT
+from tests.unit.operations.fakes import (
+    CONFIG,
+    INDEX,
+    OCI,
+    SIGNER,
+    FakeClock,
+    FakeKeyring,
+    FakeRegistry,
+    message,
+)
 from tests.unit.refusals import refused
 
 SOURCE = "plain.example/team/app:1"
 TARGET = ImageReference.parse("r.example/team/app:release")
+
+
+CONFIG_BLOB = {"mediaType": CONFIG, "digest": f"sha256:{'1a' * 32}"}
+LATE = TIMEOUT("time is up")
+
+
+class OutOfTime(BaseException):
+    """As the deadline comes: no error, and nobody catches it on its way."""
 
 
 @dataclass
@@ -28,6 +48,7 @@ class World(FakeRegistry):
     mounted: list[str] = field(default_factory=list)
     may_mount: bool = True
     copied: list[str] = field(default_factory=list)
+    time_is_up_after: int = 0  # how many copies
 
     def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
         if image.registry == "plain.example":
@@ -48,21 +69,59 @@ class World(FakeRegistry):
         name = target.canonical_name if target.is_canonical else target.tagged_name
         self.names[name] = content
         self.copied.append(name)
+        kind = self.fetch_manifest(source).media_type
+        for child in ManifestContent.parse(content, kind).children:
+            self.names[target.at(child.digest).canonical_name] = self.names[
+                source.at(child.digest).canonical_name
+            ]
+        if self.time_is_up_after == len(self.copied):
+            raise OutOfTime
+
+    def inspect(self, name: str) -> LocalImage:
+        return LocalImage(name, is_list=False, platforms=("linux/amd64",))
+
+    def push_local(self, image: LocalImage, target: ImageReference) -> Digest:
+        found = self.push(target.tagged_name, json.dumps({"config": CONFIG_BLOB}).encode())
+        self.copied.append(image.name)
+        if self.time_is_up_after == len(self.copied):
+            raise OutOfTime
+        assert found.digest is not None
+        return found.digest
 
 
-def bring(world: World, source: str = SOURCE, *, keeps: bool = True) -> ImageReport:
-    return copy_and_sign(
-        ImageReference.parse(source),
+def publication(
+    world: World, plan: SigningPlan | None = None, keyring: FakeKeyring | None = None
+) -> Publication:
+    return Publication(
         TARGET,
         SIGNER,
-        SigningPlan(),
-        keeps_signatures=keeps,
+        plan or SigningPlan(),
         registry=world,
-        copier=world,
-        keyring=FakeKeyring(),
+        keyring=keyring or FakeKeyring(),
         clock=FakeClock(),
         say=lambda _: None,
     )
+
+
+def bring(
+    world: World, source: str = SOURCE, *, keeps: bool = True, plan: SigningPlan | None = None
+) -> ImageReport:
+    return publication(world, plan).copy(
+        ImageReference.parse(source), world, keeps_signatures=keeps
+    )
+
+
+def index(world: World, name: str, *children: str, kind: str = OCI) -> ImageReference:
+    """Push an index of these children, each for a platform of its own."""
+    listed = [
+        {
+            "mediaType": kind,
+            "digest": str(world.push(f"{name}-{number}", content.encode()).digest),
+            "platform": {"os": "linux", "architecture": f"a{number}"},
+        }
+        for number, content in enumerate(children)
+    ]
+    return world.push(name, json.dumps({"mediaType": INDEX, "manifests": listed}).encode())
 
 
 @pytest.mark.parametrize("keeps", [True, False])
@@ -70,6 +129,7 @@ def test_registry_that_keeps_no_signatures_has_none_to_bring(keeps: bool) -> Non
     world = World()
     image = world.push(SOURCE)
     report = bring(world, keeps=keeps)
+    assert [note.code for note in report.verdict.notes] == ["signatures-left-behind"] * keeps
     assert isinstance(report.found, SignedImage)
     assert report.found.is_pushed
     landed = f"r.example/team/app@{image.digest}"
@@ -104,9 +164,13 @@ def test_blobs_are_linked_where_the_registry_does_that(may_mount: bool) -> None:
 def test_tag_stays_where_it_was_when_signing_fails() -> None:
     world = World(forgets=True)
     world.push(SOURCE)
-    with refused("pushed-unsigned") as reasons:
-        bring(world)
-    assert "no tag names it" in reasons[0].text
+    report = bring(world)
+    (reason,) = report.verdict.reasons
+    assert reason.code == "pushed-unsigned"
+    assert "no tag names it" in reason.text
+    assert report.asked == TARGET
+    assert isinstance(report.found, PushedImage)
+    assert report.found.image.canonical_name == world.copied[0]
     assert TARGET.tagged_name not in world.names
 
 
@@ -131,3 +195,124 @@ def test_push_of_somebody_else_meanwhile_is_not_reverted(moved: str) -> None:
     assert (TARGET.tagged_name in world.names) is (moved == "target")
     if moved == "target":
         assert b"application/z" in world.names[TARGET.tagged_name]
+
+
+def test_part_of_an_index_that_is_gone_at_the_target_is_copied_again() -> None:
+    world = World()
+    children = [json.dumps({"config": {"mediaType": "application/x"}, "n": n}) for n in (1, 2)]
+    made = index(world, "r.example/build/app:1", *children)
+    bring(world, "r.example/build/app:1")
+    assert len(world.copied) == 2
+    (child, *_) = ManifestContent.parse(world.names[made.canonical_name], INDEX).children
+    there = TARGET.at(child.digest).canonical_name
+    del world.names[there]
+    report = bring(world, "r.example/build/app:1")
+    assert there in world.names
+    assert isinstance(report.found, SignedImage)
+    assert report.found.is_pushed
+    assert len(world.copied) == 3  # the tag was right
+    report = bring(world, "r.example/build/app:1")
+    assert isinstance(report.found, SignedImage)
+    assert (report.found.is_pushed, report.found.is_new) == (False, False)
+
+
+@pytest.mark.parametrize("plan", [SigningPlan(), SigningPlan(platforms=("linux/a1",))])
+def test_index_of_an_index_is_not_copied(plan: SigningPlan) -> None:
+    world = World()
+    index(world, "r.example/build/app:1", '{"manifests": []}', kind=INDEX)
+    with refused("answer-malformed", "platform-missing"):
+        bring(world, "r.example/build/app:1", plan=plan)
+    assert world.copied == []
+
+
+@pytest.mark.parametrize(("count", "fits"), [(127, True), (128, False)])
+def test_more_signatures_than_verifiers_read_are_not_brought(count: int, fits: bool) -> None:
+    world = World()
+    image = world.push("r.example/build/app:1")
+    assert image.digest is not None
+    many = [b"\x90" + message(f"r.example/b{n}:1", image.digest) for n in range(count)]
+    world.signatures[image.canonical_name] = many
+    if fits:
+        assert bring(world, "r.example/build/app:1").verdict.passed
+        assert len(world.signatures[f"r.example/team/app@{image.digest}"]) == 128
+        return
+    with refused("too-many-signatures"):
+        bring(world, "r.example/build/app:1")
+    assert world.copied == []
+
+
+def test_key_that_does_not_sign_moves_nothing() -> None:
+    class Broken(FakeKeyring):
+        def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
+            return content if signer else b""
+
+    world = World()
+    world.push(SOURCE)
+    for way in (
+        lambda it: it.copy(ImageReference.parse(SOURCE), world, keeps_signatures=True),
+        lambda it: it.push("localhost/app", Pusher(world)),
+    ):
+        with refused("key-unusable"):
+            way(publication(world, keyring=Broken()))
+    assert world.copied == []
+
+
+@dataclass
+class Pusher:
+    """Pushes from a local storage that has everything."""
+
+    world: World
+
+    def inspect(self, name: str) -> LocalImage:
+        return self.world.inspect(name)
+
+    def push(self, image: LocalImage, target: ImageReference) -> Digest:
+        return self.world.push_local(image, target)
+
+
+def test_platform_that_local_storage_lacks_is_not_pushed() -> None:
+    world = World()
+    with refused("platform-missing"):
+        publication(world, SigningPlan(platforms=("linux/s390x",))).push(
+            "localhost/app", Pusher(world)
+        )
+    assert world.copied == []
+
+
+def test_time_that_is_up_does_not_hide_what_was_pushed() -> None:
+    world = World(time_is_up_after=1)
+    it = publication(world)
+    with pytest.raises(OutOfTime):
+        it.push("localhost/app", Pusher(world))
+    (reason,) = it.unsigned(LATE).verdict.reasons
+    assert reason.code == "pushed-unsigned"
+    assert "may have been pushed" in reason.text
+
+    world = World()
+    it = publication(world)
+    world.on_store = out_of_time
+    with pytest.raises(OutOfTime):
+        it.push("localhost/app", Pusher(world))
+    report = it.unsigned(LATE)
+    assert isinstance(report.found, PushedImage)
+    assert report.verdict.reasons[0].code == "pushed-unsigned"
+    assert "Then run the command again" in report.verdict.reasons[0].hint
+
+
+def test_time_that_is_up_before_or_after_is_no_more_than_that() -> None:
+    world = World(time_is_up_after=1)
+    world.push(SOURCE)
+    assert publication(world).unsigned(LATE).verdict.reasons == (LATE,)
+    for copies in (1, 2):  # the image, by its digest; and, when it is signed, its tag
+        world.time_is_up_after = copies
+        world.copied.clear()
+        it = publication(world)
+        with pytest.raises(OutOfTime):
+            it.copy(ImageReference.parse(SOURCE), world, keeps_signatures=False)
+        assert it.unsigned(LATE).verdict.reasons == (LATE,)
+        assert it.unsigned(LATE).found is None
+        del world.names[world.copied[0]]
+
+
+def out_of_time() -> None:
+    raise OutOfTime
