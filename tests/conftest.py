@@ -61,6 +61,23 @@ class Bench:
         assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
         return done.stdout
 
+    def skopeo_takes(self, name: str, policy: Any, *words: str) -> bool:
+        """Whether skopeo copies an image under this policy. words: further global options."""
+        path = self.folder / "skopeo-policy.json"
+        path.write_text(json.dumps(policy))
+        done = subprocess.run(
+            [
+                *("skopeo", "--policy", path, *words),
+                *("copy", f"docker://{name}", f"dir:{self.folder}/copy"),
+            ],
+            env=self.environment,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0 or b"ource image rejected" in done.stderr, done.stderr
+        return done.returncode == 0
+
     def repository(self) -> str:
         """A repository that no other test uses."""
         return f"t{os.getpid()}/n{next(_COUNTER)}"

@@ -108,6 +108,18 @@ def _path(folder: Path, digest: str, number: int) -> Path:
     return folder / (f"signature-{number}" if digest == top else f"{digest}.signature-{number}")
 
 
+def configure(folder: Path, host: str, case: str, registry: str) -> list[str]:
+    """Write what leads a containers tool to a case, for its ``registry``; the two places of it."""
+    conf, places = folder / "registries.conf", folder / "registries.d"
+    conf.write_text(
+        f'[[registry]]\nprefix = "{registry}"\nlocation = "{host}/{case}"\ninsecure = true\n'
+    )
+    places.mkdir()
+    store = {"default-docker": {"lookaside": f"http://{host}/lookaside/{case}"}}
+    (places / "default.yaml").write_text(json.dumps(store))
+    return [str(conf), str(places)]
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     extension = False

@@ -35,7 +35,7 @@ from imgsec.errors import ImgsecError
 from imgsec.operations.trusted_keys import load_requirements
 from imgsec.operations.verify_image import verify_image
 from imgsec.ports import Keyring, Registry
-from tests.corpus.server import CASES, served
+from tests.corpus.server import CASES, configure, served
 from tests.support import ROOT, plain_environment, short_folder
 
 pytestmark = pytest.mark.once
@@ -177,17 +177,9 @@ def test_imgsec_says_what_each_consumer_would(
 def test_skopeo_agrees(name: str, hosts: dict[bool, str], tmp_path: Path) -> None:
     """For each platform that is pulled, since a consumer pulls one."""
     case = case_of(name)
-    host = hosts[case.has_extension]
-    conf, places = tmp_path / "registries.conf", tmp_path / "registries.d"
-    conf.write_text(
-        f'[[registry]]\nprefix = "{case.image.registry}"\n'
-        f'location = "{host}/{name}"\ninsecure = true\n'
-    )
-    places.mkdir()
+    conf, places = configure(tmp_path, hosts[case.has_extension], name, case.image.registry)
     no_login = tmp_path / "auth.json"
     no_login.write_text("{}")
-    store = {"default-docker": {"lookaside": f"http://{host}/lookaside/{name}"}}
-    (places / "default.yaml").write_text(json.dumps(store))
     accepted = []
     for platform in case.platforms or pulled_of(case):
         system, architecture, variant = [*platform.split("/"), ""][:3]

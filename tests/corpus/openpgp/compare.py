@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.corpus.server import CASES, served
+from tests.corpus.server import CASES, configure, served
 
 # README.md, "Where imgsec and Go's OpenPGP differ".
 DIFFERENT = {
@@ -25,16 +25,9 @@ DIFFERENT = {
 
 def accepted(verifier: str, folder: Path, host: str, image: str) -> bool:
     with tempfile.TemporaryDirectory() as name:
-        conf, places = Path(name, "registries.conf"), Path(name, "registries.d")
-        conf.write_text(
-            f'[[registry]]\nprefix = "{image.partition("/")[0]}"\n'
-            f'location = "{host}/{folder.name}"\ninsecure = true\n'
-        )
-        places.mkdir()
-        store = {"default-docker": {"lookaside": f"http://{host}/lookaside/{folder.name}"}}
-        (places / "default.yaml").write_text(json.dumps(store))
+        places = configure(Path(name), host, folder.name, image.partition("/")[0])
         done = subprocess.run(
-            [verifier, "policy.json", conf, places, image],
+            [verifier, "policy.json", *places, image],
             cwd=folder,
             env={"HOME": name, "PATH": "/usr/bin:/bin"},
             capture_output=True,
