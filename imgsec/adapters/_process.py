@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,6 +182,20 @@ def _end(process: subprocess.Popen[bytes] | None) -> None:
             if stream is not None:
                 stream.close()
     process.wait()
+
+
+def await_ends(pids: Iterable[int], seconds: float) -> None:
+    """Wait until these processes have ended, children of ours or not, but no longer than that."""
+    until = time.monotonic() + seconds
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        try:
+            select.select([handle], [], [], max(0.0, until - time.monotonic()))
+        finally:
+            os.close(handle)
 
 
 def proxy_variables() -> dict[str, str]:
