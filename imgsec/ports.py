@@ -166,7 +166,22 @@ class AliasMover(KeyWriter, Protocol):
         """Take the alias from this key; gone already is gone. It is free minutes later."""
 
 
-class Keyring(Protocol):
+class MessageKeyring(Protocol):
+    """Signs and verifies with keys that are there already."""
+
+    def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
+        """The content in an OpenPGP message, binary, signed by this primary key alone.
+
+        Raises (key-unusable).
+        """
+
+    def open_message(
+        self, message: bytes, signers: Sequence[Fingerprint]
+    ) -> OpenPGPMessage | Reason:
+        """What was signed by one of these primary keys, else why it counts for nobody."""
+
+
+class Keyring(MessageKeyring, Protocol):
     """A private OpenPGP keyring for the life of one run."""
 
     def generate_key(self, request: KeyRequest) -> PublicKey:
@@ -208,17 +223,6 @@ class Keyring(Protocol):
 
     def export_block(self, fingerprints: Sequence[Fingerprint]) -> bytes:
         """These public keys in one armoured block: Portieris reads the first block only."""
-
-    def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
-        """The content in an OpenPGP message, binary, signed by this primary key alone.
-
-        Raises (key-unusable).
-        """
-
-    def open_message(
-        self, message: bytes, signers: Sequence[Fingerprint]
-    ) -> OpenPGPMessage | Reason:
-        """What was signed by one of these primary keys, else why it counts for nobody."""
 
 
 class Scanner(Protocol):

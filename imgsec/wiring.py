@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
     from imgsec.adapters.registry_auth import AuthFile
+    from imgsec.adapters.sequoia import SequoiaKeyring
 
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
@@ -250,6 +251,12 @@ class World:
 
         with twin_keyrings(self.keyring, self._directory, signer, count) as twins:
             yield twins
+
+    def in_process_keyring(self, signer: Fingerprint) -> SequoiaKeyring:
+        """A key that the keyring has, to sign with in this process."""
+        from imgsec.adapters.sequoia import SequoiaKeyring
+
+        return SequoiaKeyring(self.keyring, signer, passphrase=self._passphrase)
 
     def folder_sink(self, folder: Path) -> FolderSink:
         from imgsec.adapters.manifest_folder import FolderSink

@@ -176,20 +176,22 @@ def all_many(imgsec: str, folder: Path, run: Run, shell_sign: str) -> Iterator[B
         words = ["--key", f"kms://{key.alias}", "--images-file", shelf.listed(names), *more]
         run([imgsec, "sign-image", *words])
 
-    def against_skopeo(algorithm: str, target: float) -> Bench:
+    def against_skopeo(algorithm: str, target: float, backend: str = "") -> Bench:
+        more = ("--backend", backend) if backend else ()
         return _pair(
             shelf,
-            f"many-{algorithm}",
-            f"sign-image of {MANY} small images, {algorithm}",
+            f"many-{backend or algorithm}",
+            f"sign-image of {MANY} small images, {' '.join((algorithm, *more))}",
             "a loop of skopeo copy --sign-by",
             1 / target,
             MANY,
-            lambda names: sign_many(signer(algorithm), names),
+            lambda names: sign_many(signer(algorithm), names, *more),
             lambda names: skopeo_loop(run, signer(algorithm), names),
         )
 
     for algorithm, target in (("rsa4096", 3.5), ("rsa3072", 4.0), ("nistp256", 6.0)):
         yield against_skopeo(algorithm, target)
+    yield against_skopeo("rsa4096", 7.0, "sequoia")
 
     def measured(names: Sequence[str]) -> None:
         key = signer("nistp256")

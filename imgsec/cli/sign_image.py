@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 from imgsec.cli.options import (
@@ -25,17 +26,26 @@ from imgsec.cli.output import Answer, Outputs, progress
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.registry import RegistryClient
+    from imgsec.adapters.sequoia import SequoiaKeyring
     from imgsec.domain.keys import Fingerprint
     from imgsec.domain.reference import Digest, ImageReference
     from imgsec.domain.report import ImageReport
     from imgsec.domain.verdict import Note
     from imgsec.operations.publish_image import Publication
     from imgsec.operations.sign_image import SigningPlan
+    from imgsec.ports import MessageKeyring
     from imgsec.wiring import World
 
 _BRINGING = "Bringing the image there"
+
+
+class Backend(StrEnum):
+    """What makes the signatures; gpg checks them in any case."""
+
+    GPG = "gpg"
+    SEQUOIA = "sequoia"
+
 
 KeyOpt = Annotated[
     str,
@@ -134,6 +144,14 @@ StorageDriverOpt = Annotated[
     ),
 ]
 
+BackendOpt = Annotated[
+    Backend,
+    own(
+        "sign-image",
+        "--backend",
+        help="What signs: gpg, or sequoia, which is faster for many images (needs pysequoia).",
+    ),
+]
 WorkersOpt = Annotated[int | None, workers_option("sign-image")]
 ImagesFileOpt = Annotated[str | None, images_file_option("sign-image")]
 
@@ -166,6 +184,7 @@ def sign_image(
     from_storage: FromStorageOpt = None,
     storage_driver: StorageDriverOpt = None,
     workers: WorkersOpt = None,
+    backend: BackendOpt = Backend.GPG,
     settings: Settings,
     outputs: Outputs,
 ) -> Answer:
@@ -212,7 +231,10 @@ def sign_image(
             expected=expected,
             now=world.clock.now(),
         )
-        run = _Run(world, signer.fingerprint, plan, notes, progress(outputs))
+        in_process = None
+        if backend is Backend.SEQUOIA:
+            in_process = world.in_process_keyring(signer.fingerprint)
+        run = _Run(world, signer.fingerprint, plan, in_process, notes, progress(outputs))
         if target is not None:
             answer = run.copy(references[0], target, keeps_signatures=not remove_signatures)
         elif from_storage is not None:
@@ -224,17 +246,21 @@ def sign_image(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """What every way to a signature needs. notes: what is to be recorded about the key."""
+    """What every way to a signature needs. notes: what is to be recorded about the key.
+
+    in_process: what signs in place of gpg.
+    """
 
     world: World
     signer: Fingerprint
     plan: SigningPlan
+    in_process: SequoiaKeyring | None
     notes: tuple[Note, ...]
     say: Callable[[str], None]
 
     def sign(self, references: Sequence[ImageReference], workers: int | None) -> Answer:
         """Sign images where they are, by several processes if there are several."""
-        from contextlib import nullcontext
+        from contextlib import ExitStack, nullcontext
         from functools import partial
 
         from imgsec.cli.images import Judge, judge_each, workers_for
@@ -242,7 +268,9 @@ class _Run:
 
         world = self.world
 
-        def judge(registry: RegistryClient, keyring: GpgKeyring, alone: operation.Alone) -> Judge:
+        def judge(
+            registry: RegistryClient, keyring: MessageKeyring, alone: operation.Alone
+        ) -> Judge:
             return lambda image: operation.sign_image(
                 *(image, self.signer, self.plan),
                 registry=registry,
@@ -251,12 +279,18 @@ class _Run:
                 alone=alone,
             )
 
-        def worker(twin: GpgKeyring) -> Judge:
+        def worker(twin: MessageKeyring) -> Judge:
             return judge(world.separate_registry(), twin, world.alone_with)
 
-        mine = judge(world.registry, world.keyring, lambda _: nullcontext())
+        mine = judge(world.registry, self._keyring, lambda _: nullcontext())
         count = workers_for(references, workers)
-        with world.twin_keyrings(self.signer, count if count > 1 else 0) as twins:
+        count = count if count > 1 else 0
+        with ExitStack() as stack:
+            twins: Sequence[MessageKeyring] = (
+                [self.in_process] * count  # a fork has it, too
+                if self.in_process
+                else stack.enter_context(world.twin_keyrings(self.signer, count))
+            )
             makers = [partial(worker, twin) for twin in twins]
             return judge_each("sign-image", references, makers or mine, self._notes, self.say)
 
@@ -284,7 +318,7 @@ class _Run:
             self.signer,
             self.plan,
             registry=world.registry,
-            keyring=world.keyring,
+            keyring=self._keyring,
             clock=world.clock,
             say=self.say,
         )
@@ -292,6 +326,10 @@ class _Run:
             *("sign-image", [target], lambda _: bring(publication), self._notes, self.say),
             late=lambda _, reason: publication.unsigned(reason),
         )
+
+    @property
+    def _keyring(self) -> MessageKeyring:
+        return self.in_process or self.world.keyring
 
     def _notes(self) -> tuple[Note, ...]:
         return (*self.notes, *self.world.notes())

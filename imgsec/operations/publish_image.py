@@ -27,7 +27,7 @@ from imgsec.operations.sign_image import (
     require_signing,
     sign_digests,
 )
-from imgsec.ports import Clock, ImageCopier, ImagePusher, Keyring, PublishingRegistry
+from imgsec.ports import Clock, ImageCopier, ImagePusher, MessageKeyring, PublishingRegistry
 from imgsec.reasons import DIGEST_DRIFT, PUSHED_UNSIGNED, SIGNATURE_STORE_MISSING, Reason
 
 _Signatures = dict[Digest, tuple[bytes, ...]]
@@ -45,7 +45,7 @@ class Publication:
     signer: Fingerprint
     plan: SigningPlan
     registry: PublishingRegistry
-    keyring: Keyring
+    keyring: MessageKeyring
     clock: Clock
     say: Callable[[str], None]
     _unsigned: str = field(default="", init=False)  # what stands there without its signature

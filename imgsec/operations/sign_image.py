@@ -22,7 +22,7 @@ from imgsec.domain.verdict import Verdict, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import require_same_digest, wanted_children
 from imgsec.operations.verify_digest import judge_opened, open_signature
-from imgsec.ports import Clock, Keyring, Manifest, Registry, SigningRegistry
+from imgsec.ports import Clock, Manifest, MessageKeyring, Registry, SigningRegistry
 from imgsec.reasons import (
     ANSWER_MALFORMED,
     INVALID_OPTION,
@@ -74,7 +74,7 @@ def sign_image(
     plan: SigningPlan = _PLAIN,
     *,
     registry: SigningRegistry,
-    keyring: Keyring,
+    keyring: MessageKeyring,
     clock: Clock,
     alone: Alone = lambda _: nullcontext(),
 ) -> ImageReport:
@@ -136,7 +136,7 @@ def require_room(
     plan: SigningPlan,
     *,
     carried: Carried,
-    keyring: Keyring,
+    keyring: MessageKeyring,
 ) -> None:
     """Raises `ImgsecError` (too-many-signatures) where a digest could not take all of its names.
 
@@ -145,7 +145,7 @@ def require_room(
     _ = _unsigned(_claims(canonical, digests, plan), signer, carried, keyring)
 
 
-def require_signing(signer: Fingerprint, keyring: Keyring) -> None:
+def require_signing(signer: Fingerprint, keyring: MessageKeyring) -> None:
     """Prove by a signature that the key signs. Raises `ImgsecError` (key-unusable)."""
     opened = open_signature(keyring.sign_message(b"imgsec test", signer), keyring, [signer])
     if isinstance(opened, Reason):
@@ -159,7 +159,7 @@ def sign_digests(
     plan: SigningPlan = _PLAIN,
     *,
     registry: SigningRegistry,
-    keyring: Keyring,
+    keyring: MessageKeyring,
     clock: Clock,
     alone: Alone = lambda _: nullcontext(),
 ) -> SignedImage:
@@ -200,7 +200,7 @@ class _Claim:
     where: ImageReference
     name: ImageReference
 
-    def sign(self, signer: Fingerprint, keyring: Keyring, clock: Clock) -> bytes:
+    def sign(self, signer: Fingerprint, keyring: MessageKeyring, clock: Clock) -> bytes:
         if self.where.digest is None:
             raise ValueError(f"{self.where} has no digest")
         made = int(clock.now().timestamp())
@@ -231,7 +231,7 @@ def _with_other_host(name: ImageReference) -> ImageReference:
 
 
 def _unsigned(
-    claims: Iterable[_Claim], signer: Fingerprint, carried: Carried, keyring: Keyring
+    claims: Iterable[_Claim], signer: Fingerprint, carried: Carried, keyring: MessageKeyring
 ) -> dict[_Claim, Verdict]:
     """Those without a signature that counts, each with the verdict that says why.
 

@@ -16,7 +16,7 @@ from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.verdict import Verdict, because, passed
 from imgsec.domain.verifiers import Verifier, message_flaws, spent
 from imgsec.errors import ImgsecError
-from imgsec.ports import Keyring, Registry
+from imgsec.ports import MessageKeyring, Registry
 from imgsec.reasons import SIGNATURE_MISSING, Reason
 
 
@@ -24,7 +24,7 @@ def verify_digest(
     image: ImageReference,
     keys: Sequence[PublicKey],
     registry: Registry,
-    keyring: Keyring,
+    keyring: MessageKeyring,
     *,
     now: datetime,
 ) -> ImageReport:
@@ -47,7 +47,10 @@ def verify_digest(
 
 
 def check_signatures(
-    image: ImageReference, signatures: Iterable[bytes], keyring: Keyring, *signers: Fingerprint
+    image: ImageReference,
+    signatures: Iterable[bytes],
+    keyring: MessageKeyring,
+    *signers: Fingerprint,
 ) -> VerifiedImage | Verdict:
     """The first signature that counts for a canonical image, or the verdict why none does.
 
@@ -80,7 +83,7 @@ def judge_opened(
 
 
 def open_signature(
-    signature: bytes, keyring: Keyring, signers: Sequence[Fingerprint]
+    signature: bytes, keyring: MessageKeyring, signers: Sequence[Fingerprint]
 ) -> OpenPGPMessage | Reason:
     """The message of one of these keys, if every verifier would believe it; else why not."""
     message = keyring.open_message(signature, signers)

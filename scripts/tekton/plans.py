@@ -87,6 +87,7 @@ LEFT_OUT = {
     "vpc-metadata-url": "goes with vpc-instance",
     "workers": "goes with images-file",
     "images-file": "a task is about one image",
+    "backend": "one image gains nothing by it",
     "image-dir": "a task asks the registry",
     "from-storage": "local storage does not outlive the task that built the image",
     "storage-driver": "goes with from-storage",

@@ -251,9 +251,10 @@ def test_images_of_a_file_are_gated_signed_and_verified_each_by_itself(
     bench.imgsec(*run, "--images-file", "/nonexistent").expect(2, "input-unreadable")
 
 
+@pytest.mark.parametrize("backend", ["gpg", "sequoia"])
 @pytest.mark.parametrize("protected", [False, True])
 def test_several_workers_sign_each_image_once(
-    bench: Bench, key: SigningKey, protected: bool
+    bench: Bench, key: SigningKey, protected: bool, backend: str
 ) -> None:
     names = [bench.push(bench.repository()) for _ in range(6)]
     listed = bench.folder / "images.txt"
@@ -268,7 +269,7 @@ def test_several_workers_sign_each_image_once(
         ).expect(0)
         run[1] = f"kms://{alias}"
         run += ["--passphrase-file", passphrase]
-    done = bench.imgsec("sign-image", *run).expect(0)
+    done = bench.imgsec("sign-image", *run, "--backend", backend).expect(0)
     assert [one["image"] for one in done.json["images"]] == [name for name, _ in names]
     assert all(one["signature"]["new"] for one in done.json["images"])
     assert done.stderr.count(" of 6)") == 6
@@ -276,7 +277,22 @@ def test_several_workers_sign_each_image_once(
     assert [len(bench.signatures(name, digest)) for name, digest in names] == [1] * 6
     if not protected:
         bench.imgsec("verify-image", *run).expect(0)
+        assert all(skopeo_accepts(bench, key, name, name) for name, _ in names)
     assert bench.leftovers() == []
+    assert bench.processes() == []
+
+
+def test_sequoia_signs_one_image_where_it_is_or_on_its_way(bench: Bench, key: SigningKey) -> None:
+    name, digest = bench.push(bench.repository(), platforms=("amd64", "arm64"))
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    run = ("sign-image", name, "--key", key.location, "--backend", "sequoia")
+    for words, signed in (((), name), (("--to", target), target)):
+        done = bench.imgsec(*run, *words).expect(0)
+        assert len(done.json["images"][0]["signature"]["digests"]) == 3
+        assert skopeo_accepts(bench, key, signed, signed)
+    assert len(bench.signatures(target, digest)) == 2
+    bench.imgsec(*run[:-1], "openssl").expect(2, "invalid-option")
+    bench.imgsec(*run, "--key", "kms://nothing-here").expect(3, "key-not-found")
     assert bench.processes() == []
 
 
