@@ -77,6 +77,9 @@ class PublishingRegistry(SigningRegistry, Protocol):
     def require_own_token_service(self, image: ImageReference) -> None:
         """Before a tool is given the credential. Raises (auth-realm-refused)."""
 
+    def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
+        """Let the image's tag name a manifest whose parts are in the repository already."""
+
     def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
         """Link a blob into the target's repository; False where the registry does not do that."""
 
@@ -84,11 +87,11 @@ class PublishingRegistry(SigningRegistry, Protocol):
 class ImageCopier(Protocol):
     """Copies images between repositories."""
 
-    def copy(self, source: ImageReference, target: ImageReference) -> None:
-        """Copy a canonical image with all that it lists and no signature.
+    def require_copying(self) -> None:
+        """Raises (tool-missing)."""
 
-        target: by the same digest, or by a tag.
-        """
+    def copy(self, source: ImageReference, target: ImageReference) -> None:
+        """Copy a canonical image with all that it lists and no signature, by the same digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,9 @@ class LocalImage:
 
 class ImagePusher(Protocol):
     """Pushes images from local storage."""
+
+    def require_pushing(self) -> None:
+        """Raises (tool-missing)."""
 
     def inspect(self, name: str) -> LocalImage:
         """What there is under this name. Raises `ImageNotFound`."""

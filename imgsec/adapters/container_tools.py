@@ -8,12 +8,15 @@ place for signatures, since skopeo would write over those of other signers.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from imgsec.adapters._http import waits
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.files import read_file
 from imgsec.adapters.private_dir import PrivateDir
@@ -35,7 +38,7 @@ from imgsec.reasons import (
 )
 
 COPY_SECONDS = 6 * 3600.0  # the command's own time limit comes first
-_RETRIES = 3
+_ATTEMPTS = 5
 LOOK_SECONDS = 30.0
 _NO_LIST = "is not a manifest list"  # what buildah says of an image, with another exit code than 1
 _DIGEST_MAX_BYTES = 200
@@ -52,15 +55,18 @@ _MEANINGS: tuple[tuple[str, ReasonKind], ...] = (
     ("image not known", IMAGE_NOT_FOUND),
     ("unable to find", IMAGE_NOT_FOUND),
     ("authentication required", CREDENTIAL_REJECTED),
-    (r"(?:^|: )unauthorized: ", CREDENTIAL_REJECTED),
-    (r"(?:^|: )denied: ", CREDENTIAL_REJECTED),
-    (r"(?:^|: )toomanyrequests: ", RATE_LIMITED),
+    (r"(?:^|: |\s)unauthorized(?:: |\s|$)", CREDENTIAL_REJECTED),
+    (r"(?:^|: |\s)denied: ", CREDENTIAL_REJECTED),
+    (r"(?:^|: |\s)toomanyrequests: ", RATE_LIMITED),
     ("too many requests to registry", RATE_LIMITED),
-    ("connection refused", SERVICE_UNREACHABLE),
+    ("connection re(?:fused|set)", SERVICE_UNREACHABLE),
     ("no such host", SERVICE_UNREACHABLE),
-    ("unexpected EOF", SERVICE_UNREACHABLE),
-    (r"\b50[234] \([A-Z]", SERVICE_UNREACHABLE),
+    (r"\bEOF\b", SERVICE_UNREACHABLE),
+    (r"\b50[0234] \(?[A-Z]", SERVICE_UNREACHABLE),
 )
+
+# skopeo's last line; what buildah says, which may have several, and warnings behind them.
+_ENDS = re.compile(r'level=fatal msg="((?:.|\n)*?)"$|^Error: ((?:(?!time=).*\n?)*)', re.MULTILINE)
 
 
 class ContainerTools:
@@ -81,31 +87,44 @@ class ContainerTools:
         self._ca_file = ca_file
         self._storage_driver = storage_driver
 
+    def require_copying(self) -> None:
+        """See `imgsec.ports.ImageCopier`."""
+        _ = self._tools.find("skopeo")
+
+    def require_pushing(self) -> None:
+        """See `imgsec.ports.ImagePusher`."""
+        _ = self._tools.find("buildah")
+
     def copy(self, source: ImageReference, target: ImageReference) -> None:
         """Copy an image by its digest, with everything that it lists and without signatures.
 
-        target: by the same digest, or by a tag, which names the image afterwards. Raises
-        `ImgsecError` (tool-missing, tool-failed, credential-rejected, service-unreachable) and
-        `ImageNotFound`.
+        Raises `ImgsecError` (tool-missing, tool-failed, credential-rejected, permission-denied,
+        rate-limited, service-unreachable) and `ImageNotFound`.
         """
         conf = self._configured(source, target)
-        to = target.canonical_name if target.is_canonical else target.tagged_name
-        completed = run(
-            [
-                *(str(self._tools.find("skopeo")), "--policy", str(conf / "policy.json")),
-                *("--registries-conf", str(conf / "registries.conf")),
-                *("--registries.d", str(conf / "registries.d")),
-                *("copy", "--quiet", "--all", "--preserve-digests", "--remove-signatures"),
-                *("--retry-times", str(_RETRIES)),
-                *("--authfile", str(conf / "auth.json")),
-                *("--src-cert-dir", str(conf / "certs"), "--dest-cert-dir", str(conf / "certs")),
-                *(f"docker://{source.canonical_name}", f"docker://{to}"),
-            ],
-            environment=self._environment(conf),
-            timeout=COPY_SECONDS,
-            ends_with_us=True,
+        to = target.canonical_name
+        _patiently(
+            lambda: run(
+                [
+                    *(str(self._tools.find("skopeo")), "--policy", str(conf / "policy.json")),
+                    *("--registries-conf", str(conf / "registries.conf")),
+                    *("--registries.d", str(conf / "registries.d")),
+                    *("copy", "--quiet", "--all", "--preserve-digests", "--remove-signatures"),
+                    *("--authfile", str(conf / "auth.json")),
+                    *(
+                        "--src-cert-dir",
+                        str(conf / "certs"),
+                        "--dest-cert-dir",
+                        str(conf / "certs"),
+                    ),
+                    *(f"docker://{source.canonical_name}", f"docker://{to}"),
+                ],
+                environment=self._environment(conf),
+                timeout=COPY_SECONDS,
+                ends_with_us=True,
+            ),
+            f"copying {source.canonical_name} to {to}",
         )
-        _require(completed, f"copying {source.canonical_name} to {to}")
 
     def inspect(self, name: str) -> LocalImage:
         """See `imgsec.ports.ImagePusher`.
@@ -133,14 +152,16 @@ class ContainerTools:
         digest_file = conf / "digest"
         digest_file.unlink(missing_ok=True)
         words = ("manifest", "push", "--all") if image.is_list else ("push",)
-        completed = self._buildah(
-            *(conf, *words, "--quiet", "--remove-signatures"),
-            *("--signature-policy", str(conf / "policy.json")),
-            *("--authfile", str(conf / "auth.json"), "--cert-dir", str(conf / "certs")),
-            *("--digestfile", str(digest_file), image.name, f"docker://{target.tagged_name}"),
-            timeout=COPY_SECONDS,
+        _patiently(
+            lambda: self._buildah(
+                *(conf, *words, "--quiet", "--remove-signatures"),
+                *("--signature-policy", str(conf / "policy.json")),
+                *("--authfile", str(conf / "auth.json"), "--cert-dir", str(conf / "certs")),
+                *("--digestfile", str(digest_file), image.name, f"docker://{target.tagged_name}"),
+                timeout=COPY_SECONDS,
+            ),
+            f"pushing {shown(image.name)} to {target.tagged_name}",
         )
-        _require(completed, f"pushing {shown(image.name)} to {target.tagged_name}")
         try:
             told = read_file(str(digest_file), max_bytes=_DIGEST_MAX_BYTES)
             return Digest.parse(told.decode("ascii", "replace").strip())
@@ -227,20 +248,38 @@ def _platforms(told: bytes, *, is_list: bool) -> tuple[str, ...]:
     return ("/".join(name for name in names if name),)
 
 
+def _patiently(attempt: Callable[[], Completed], doing: str) -> None:
+    """Run it again where a registry was busy or away: what is there already is not sent twice."""
+    for wait in itertools.islice(waits(), _ATTEMPTS - 1):
+        completed = attempt()
+        if completed.exit_code == 0 or not _meaning(_last_words(completed.message)).retryable:
+            break
+        time.sleep(wait)
+    else:
+        completed = attempt()
+    _require(completed, doing)
+
+
 def _require(completed: Completed, doing: str) -> None:
     if completed.exit_code == 0:
         return
     said = _last_words(completed.message)
-    kind = next((kind for pattern, kind in _MEANINGS if re.search(pattern, said)), TOOL_FAILED)
+    kind = _meaning(said)
     error = ImageNotFound if kind is IMAGE_NOT_FOUND else ImgsecError
     raise error(kind(f"{doing}: {completed.tool} ended with {completed.exit_code}: {said}"))
 
 
+def _meaning(said: str) -> ReasonKind:
+    return next((kind for pattern, kind in _MEANINGS if re.search(pattern, said)), TOOL_FAILED)
+
+
 def _last_words(message: str) -> str:
-    """The error that ended it, without the warnings before it and the log's own frame."""
-    last = message.rpartition("\n")[2]
-    framed = re.search(r'level=fatal msg="(.*)"$', last)
-    return framed[1].replace('\\"', '"') if framed else last
+    """The error that ended it, without the warnings around it and the log's own frame."""
+    found = list(_ENDS.finditer(message))
+    if not found:
+        return message.rpartition("\n")[2]
+    said = found[-1][1] or found[-1][2]
+    return " ".join(said.replace(r"\n", "\n").replace(r"\"", '"').split("\n")).strip()
 
 
 def _write(path: Path, document: object) -> None:

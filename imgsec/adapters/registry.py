@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A registry's manifests and simple signatures: never a layer, and no manifest is written.
+"""A registry's manifests and simple signatures: never a layer, and no new manifest.
 
 Distribution API v2, and the signature extension ``X-Registry-Supports-Signatures`` (containers/
 image, `docs/signature-protocols.md`; OpenShift and icr.io have it). Whatever a registry sends is
@@ -197,7 +197,7 @@ class RegistryClient:
             raise ImgsecError(_unsigned(image, error.reason.text)) from error
         if answer.status in (_CREATED, _CONFLICT):
             return
-        why = self._failure(image, answer)
+        why = self._failure(image, answer, _PUSH)
         denied = answer.status in (_UNAUTHORIZED, _FORBIDDEN)
         raise ImgsecError(_unsigned(image, why.text, hint=_MAY_PUSH if denied else None))
 
@@ -210,6 +210,19 @@ class RegistryClient:
         challenge = Challenge.parse(self._ping(image).challenge)
         if challenge.scheme == "bearer" and self.credential_for(image) is not None:
             challenge.require_realm(_api_host(image), self._realms)
+
+    def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
+        """See `imgsec.ports.PublishingRegistry`. The bytes are sent as they came."""
+        answer = self._ask(
+            "PUT",
+            image,
+            f"/v2/{image.repository}/manifests/{image.tag}",
+            headers={"Content-Type": manifest.media_type},
+            max_bytes=MANIFEST_MAX_BYTES,
+            body=manifest.content,
+        )
+        if answer.status != _CREATED:
+            raise ImgsecError(self._failure(image, answer, _PUSH))
 
     def mount_blob(self, source: ImageReference, target: ImageReference, blob: Digest) -> bool:
         """See `imgsec.ports.PublishingRegistry`.
@@ -246,14 +259,15 @@ class RegistryClient:
         """The credential that the auth file has for the image's repository."""
         return self._auth_file.credential_for(image) if self._auth_file else None
 
-    def _failure(self, image: ImageReference, answer: Answer) -> Reason:
-        """The reason for an unsuccessful answer about an image."""
+    def _failure(self, image: ImageReference, answer: Answer, actions: str = _PULL) -> Reason:
+        """The reason for an unsuccessful answer about an image. actions: what was wanted."""
         if answer.status == _UNAUTHORIZED and self.credential_for(image) is None:
             return MISSING_CREDENTIAL(
                 f"{image.registry} wants a credential for {image.name}, and there is none",
                 hint="Log in to the registry, or name the file of a login with --authfile.",
             )
-        needs = f"a credential that may pull {image.name} (at icr.io, the role Reader)"
+        verb, role = ("pull", "Reader") if actions == _PULL else ("push to", "Writer")
+        needs = f"a credential that may {verb} {image.name} (at icr.io, the role {role})"
         return answer.failure(_said(answer), needs=needs)
 
     def _get(

@@ -107,11 +107,16 @@ def doctor(
     from imgsec.domain.policy import KeySecret, Namespace, ObjectName
     from imgsec.domain.reference import ImageReference
     from imgsec.domain.report import Report
+    from imgsec.errors import ImgsecError
     from imgsec.operations.examine import examine
+    from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
     wanted = tuple(dict.fromkeys(purpose or _USUAL))
     reference = ImageReference.parse(image).require_version() if image else None
+    serves = {Purpose.SIGN, Purpose.GATE, Purpose.SCAN} & set(wanted)
+    if reference is not None and not serves:
+        raise ImgsecError(INVALID_OPTION("an image is tried for sign, gate or scan"))
     name = None
     if key:
         location = key if key.startswith("kms:") else f"kms://{key}"
@@ -119,7 +124,7 @@ def doctor(
     secret = KeySecret(ObjectName.parse(key_secret), Namespace.parse(key_secret_namespace))
     with wire(settings) as world:
         looks = [*_looks_at_tools(world, wanted)]
-        if {Purpose.SIGN, Purpose.GATE, Purpose.SCAN} & set(wanted):
+        if serves:
             looks += _looks_at_services(world, wanted, name, reference)
         if {Purpose.PUBLISH, Purpose.SCAN} & set(wanted):
             publishes = secret if Purpose.PUBLISH in wanted else None

@@ -274,7 +274,7 @@ ToolsDirOpt = Annotated[
     shared(
         "--tools-dir",
         metavar="DIR",
-        help="Where gpg and kubectl are looked for first; PATH is never searched.",
+        help="Where gpg, kubectl, skopeo and buildah are looked for first; PATH is never searched.",
     ),
 ]
 TOOLS: dict[str, Option] = {"tools_dir": (ToolsDirOpt, None)}

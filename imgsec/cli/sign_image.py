@@ -190,12 +190,12 @@ def sign_image(
 ) -> Answer:
     """Sign IMAGE in its registry: the digest, under the tag's name, with a key from the KMS.
 
-    The tag is resolved once, and the digest is signed, of an index every manifest that it lists; no
-    tag is ever moved. What is signed already is left alone. Every signature is read back and
-    checked before the command says that it exists.
+    The tag is resolved once, and the digest is signed, of an index every manifest that it lists.
+    What is signed already is left alone. Every signature is read back and checked before the
+    command says that it exists.
 
-    With --to or --from-storage it is brought there first; what copies and pushes is skopeo and
-    buildah.
+    No tag is moved but that of --to, once its image is signed, and of --from-storage. What copies
+    and pushes is skopeo and buildah.
 
     Example: imgsec sign-image --key kms://release us.icr.io/team/app:1.0
     """
@@ -322,8 +322,17 @@ class _Run:
             clock=world.clock,
             say=self.say,
         )
+
+        def judge(_: ImageReference) -> ImageReport:
+            try:
+                return bring(publication)
+            except BaseException as end:
+                if left := publication.told():  # no report says so where a signal ends the run
+                    self.say(left)
+                raise end
+
         return judge_each(
-            *("sign-image", [target], lambda _: bring(publication), self._notes, self.say),
+            *("sign-image", [target], judge, self._notes, self.say),
             late=lambda _, reason: publication.unsigned(reason),
         )
 

@@ -13,24 +13,40 @@ from dataclasses import dataclass, field, replace
 
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.manifest import ManifestContent
+from imgsec.domain.openpgp import shape_of
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.report import ImageReport, PushedImage, SignedImage
-from imgsec.domain.signature import stored_signature
+from imgsec.domain.signature import MessageForm, stored_signature
 from imgsec.domain.verdict import Note, because, passed
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.operations.resolve import require_platforms, require_same_digest
 from imgsec.operations.sign_image import (
     SigningPlan,
     digests_to_sign,
-    require_flat,
     require_room,
     require_signing,
     sign_digests,
 )
-from imgsec.ports import Clock, ImageCopier, ImagePusher, MessageKeyring, PublishingRegistry
-from imgsec.reasons import DIGEST_DRIFT, PUSHED_UNSIGNED, SIGNATURE_STORE_MISSING, Reason
+from imgsec.ports import (
+    Clock,
+    ImageCopier,
+    ImagePusher,
+    Manifest,
+    MessageKeyring,
+    PublishingRegistry,
+)
+from imgsec.reasons import (
+    DIGEST_DRIFT,
+    PUSHED_UNSIGNED,
+    SIGNATURE_STORE_MISSING,
+    TOO_MANY_SIGNATURES,
+    Reason,
+)
 
 _Signatures = dict[Digest, tuple[bytes, ...]]
+# A registry lists at most 4 MiB (containers/image, internal/iolimits), in base64 and with names.
+_BROUGHT_MAX_BYTES = 2 * 2**20
+_NO_IMAGE = Digest.of(b"")
 
 
 @dataclass(slots=True)
@@ -62,6 +78,8 @@ class Publication:
         raise; what fails once it is there is reported as pushed-unsigned.
         """
         registry, target = self.registry, self.target
+        _ = source.require_version()
+        copier.require_copying()
         self._prepare()
         registry.require_own_token_service(source)
         if source.is_canonical:
@@ -70,17 +88,11 @@ class Publication:
         origin, landed = source.at(manifest.digest), target.at(manifest.digest)
         content = ManifestContent.parse(manifest.content, manifest.media_type)
         digests = digests_to_sign(origin, manifest, self.plan, registry)
-        require_flat(origin, content.children)
         before = _tagged(target, registry)
         parts = tuple(dict.fromkeys([manifest.digest, *(one.digest for one in content.children)]))
         is_new = not all(_is_there(landed.at(digest), registry) for digest in parts)
         brought, notes = self._signatures_of(origin, parts) if keeps_signatures else ({}, ())
-
-        def carried(image: ImageReference) -> tuple[bytes, ...]:
-            held = () if is_new else registry.fetch_signatures(image)
-            return (*held, *_added(brought, image, held))
-
-        require_room(landed, digests, self.signer, self.plan, carried=carried, keyring=self.keyring)
+        self._require_room(landed, digests, brought)
         require_signing(self.signer, self.keyring)
         if is_new:
             if source.registry == target.registry:
@@ -88,15 +100,15 @@ class Publication:
             self.say(f"copying {origin.canonical_name} to {target.name}")
             copier.copy(origin, replace(landed, tag=None))
             self._pushed = landed
-        self._unsigned = f"{landed.canonical_name} was pushed, and no tag names it"
+        self._unsigned = f"{landed.canonical_name} is there, and {target.tag} does not name it"
         if before == landed.digest:
             self._unsigned = f"{landed} is not signed as it should be"
         try:
-            for digest in parts:
+            signed = self._sign(landed, digests)
+            for digest in parts:  # after ours: whatever they are, they take no room from it
                 there = landed.at(digest)
                 for signature in _added(brought, there, registry.fetch_signatures(there)):
                     registry.store_signature(there, signature)
-            signed = self._sign(landed, digests)
         except ImgsecError as error:
             return self.unsigned(error.reason)
         self._unsigned = ""
@@ -106,7 +118,7 @@ class Publication:
             if now != before:
                 text = f"{target.tagged_name} was moved to {now} meanwhile, and stays there"
                 raise ImgsecError(DIGEST_DRIFT(text))
-            copier.copy(replace(landed, tag=None), target)
+            self._let_tag_name(landed, manifest)
             is_new = True
         require_same_digest(landed, registry)
         return ImageReport(target, passed(*notes), replace(signed, is_pushed=is_new))
@@ -119,6 +131,7 @@ class Publication:
         as pushed-unsigned.
         """
         registry, target = self.registry, self.target
+        pusher.require_pushing()
         self._prepare()
         held = pusher.inspect(name)
         if self.plan.platforms:
@@ -126,9 +139,14 @@ class Publication:
                 shown(name), held.platforms, self.plan.platforms, is_index=held.is_list
             )
         require_signing(self.signer, self.keyring)
+        _ = registry.fetch_signatures(target.at(_NO_IMAGE))  # does the place answer?
+        before = _tagged(target, registry)
         self.say(f"pushing to {target.tagged_name}")
         self._unsigned = f"{target.tagged_name} may have been pushed, and is not signed"
-        landed = target.at(pusher.push(held, target))
+        try:
+            landed = target.at(pusher.push(held, target))
+        except ImgsecError as error:
+            return self._after_failed_push(before, error)
         self._pushed = landed
         self._unsigned = f"{target.tagged_name} was pushed as {landed.digest}, and is not signed"
         try:
@@ -139,6 +157,30 @@ class Publication:
         self._unsigned = ""
         require_same_digest(landed, registry)
         return ImageReport(target, passed(), replace(signed, is_pushed=True))
+
+    def _after_failed_push(self, before: Digest | None, error: ImgsecError) -> ImageReport:
+        """A push that failed at its end may have moved the tag."""
+        try:
+            now = _tagged(self.target, self.registry)
+        except ImgsecError:  # who knows
+            return self.unsigned(error.reason)
+        if error.reason.code != PUSHED_UNSIGNED.code and now == before:
+            raise error
+        if now is not None:
+            self._pushed = self.target.at(now)
+            self._unsigned = f"{self.target.tagged_name} was pushed as {now}, and is not signed"
+        return self.unsigned(error.reason)
+
+    def _let_tag_name(self, landed: ImageReference, manifest: Manifest) -> None:
+        try:
+            self.registry.tag_manifest(landed, manifest)
+        except ImgsecError:  # it may be done all the same
+            if _tagged(self.target, self.registry) != landed.digest:
+                raise
+
+    def told(self) -> str:
+        """What stands there without its signature now, in words; empty for nothing."""
+        return self._unsigned
 
     def unsigned(self, why: Reason) -> ImageReport:
         """What there is to report when the run ends here because of this: that, or more than that.
@@ -158,6 +200,29 @@ class Publication:
         _ = self.plan.names(self.target), self.target.tagged_name
         self.registry.require_signature_store(self.target, writable=True)
         self.registry.require_own_token_service(self.target)
+
+    def _require_room(
+        self, landed: ImageReference, digests: tuple[Digest, ...], brought: _Signatures
+    ) -> None:
+        """For our signatures and those that are brought. The target's place must answer for it."""
+
+        def carried(image: ImageReference) -> tuple[bytes, ...]:
+            held = self.registry.fetch_signatures(image)
+            both = (*held, *_added(brought, image, held))
+            if sum(map(len, both)) > _BROUGHT_MAX_BYTES:
+                text = f"the signatures for {image.canonical_name} are larger than any store takes"
+                raise ImgsecError(TOO_MANY_SIGNATURES(text))
+            return both
+
+        try:
+            require_room(
+                landed, digests, self.signer, self.plan, carried=carried, keyring=self.keyring
+            )
+        except ImgsecError as error:
+            if brought and error.reason.code == TOO_MANY_SIGNATURES.code:
+                hint = "Leave those of the source behind, with --remove-signatures."
+                raise ImgsecError(TOO_MANY_SIGNATURES(error.reason.text, hint=hint)) from None
+            raise
 
     def _sign(self, landed: ImageReference, digests: tuple[Digest, ...]) -> SignedImage:
         return sign_digests(
@@ -182,7 +247,12 @@ class Publication:
             text = f"{origin.registry} keeps no signatures: if the image has any elsewhere,"
             return {}, (Note("signatures-left-behind", f"{text} they did not come along"),)
         found = {part: self.registry.fetch_signatures(origin.at(part)) for part in parts}
-        return {part: tuple(filter(_may_be_stored, some)) for part, some in found.items()}, ()
+        kept = {part: tuple(filter(_may_be_stored, some)) for part, some in found.items()}
+        left = sum(map(len, found.values())) - sum(map(len, kept.values()))
+        if not left:
+            return kept, ()
+        text = f"{left} of what {origin.canonical_name} carries as signatures did not come along:"
+        return kept, (Note("signatures-left-behind", f"{text} not every store takes them"),)
 
 
 def _added(brought: _Signatures, image: ImageReference, held: tuple[bytes, ...]) -> Iterator[bytes]:
@@ -195,11 +265,14 @@ def _added(brought: _Signatures, image: ImageReference, held: tuple[bytes, ...])
 
 
 def _may_be_stored(signature: bytes) -> bool:
-    """Whether every store reads it: one that does not could never be signed again."""
+    """Whether it is a signature, and one that every store reads; an image with another is lost."""
     try:
-        return stored_signature(signature, "a signature") is not None
+        if stored_signature(signature, "a signature") != signature:
+            return False
     except ImgsecError:
         return False
+    shape = shape_of(signature)
+    return shape is not None and shape.form in (MessageForm.ONE_PASS, MessageForm.SIGNATURE_FIRST)
 
 
 def _is_there(image: ImageReference, registry: PublishingRegistry) -> bool:

@@ -27,6 +27,7 @@ from imgsec.reasons import (
     ANSWER_MALFORMED,
     INVALID_OPTION,
     KEY_UNUSABLE,
+    NOTHING_CHECKED,
     PUSHED_UNSIGNED,
     TOO_MANY_SIGNATURES,
     Reason,
@@ -86,7 +87,7 @@ def sign_image(
     digest-drift, platform-missing, signature-store-missing, pushed-unsigned) and what the ports
     raise.
     """
-    _ = plan.names(image)
+    _ = plan.names(image.require_version())
     registry.require_signature_store(image, writable=True)
     if image.is_canonical:  # first: a digest that the tag had once may be gone
         require_same_digest(image, registry)
@@ -111,16 +112,18 @@ def digests_to_sign(
 ) -> tuple[Digest, ...]:
     """The manifest's own, and of an index those that are for one of the plan's platforms.
 
-    Raises `ImgsecError` (platform-missing; answer-malformed for an index that lists an index, whose
-    images nobody could verify).
+    Raises `ImgsecError` (platform-missing; nothing-checked for an index of nothing;
+    answer-malformed for one that lists an index, whose images nobody could verify).
     """
     content = ManifestContent.parse(manifest.content, manifest.media_type)
+    if content.is_index and not content.children:
+        raise ImgsecError(NOTHING_CHECKED(f"{canonical} is an index that lists no image"))
+    _require_flat(canonical, content.children)
     children = wanted_children(canonical, content, plan.platforms, registry)
-    require_flat(canonical, children)
     return tuple(dict.fromkeys([manifest.digest, *(child.digest for child in children)]))
 
 
-def require_flat(index: ImageReference, children: Iterable[Child]) -> None:
+def _require_flat(index: ImageReference, children: Iterable[Child]) -> None:
     """Raises `ImgsecError` (answer-malformed) for an index that lists an index."""
     for child in children:
         if child.is_index:

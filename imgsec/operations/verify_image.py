@@ -177,7 +177,8 @@ def _judge(
     """
     if place.is_index:
         text = "what the index lists here is an index, which containers tools do not follow"
-        return dict.fromkeys(place.readers, because(ANSWER_MALFORMED(text)))
+        hint = "List the images themselves in one index."
+        return dict.fromkeys(place.readers, because(ANSWER_MALFORMED(text, hint=hint)))
     if requirement is Blanket.ACCEPT:
         return dict.fromkeys(place.readers, UncheckedImage(place.image))
     if not isinstance(requirement, TrustedKeys):

@@ -242,9 +242,10 @@ TASKS = (
         params=(
             *("key", "fingerprint", "expect-digest", "sign-identity", "both-hosts", "platform"),
             *("to", "remove-signatures", "passphrase-file"),
-            *(*KMS, *IAM, *REGISTRY, "lookaside", *RUN),
+            *(*KMS, *IAM, *REGISTRY, *RUN),
         ),
         required=("key",),
+        without=("lookaside",),  # nothing would publish what a step writes
         workspaces=("dockerconfig", "ca", "reports"),
         secrets=(API_KEY, PASSPHRASE),
         introduction=(
@@ -296,7 +297,7 @@ STAGES = ("resolve", "scan-gate", "sign-image", "verify-image", "publish-policy"
 # A Task's params that the Pipeline leaves at their defaults, and the workspace that it leaves out.
 KEPT_DEFAULTS = frozenset(
     (
-        *("timeout", "output", "to", "remove-signatures"),
+        *("timeout", "output", "to", "remove-signatures", "lookaside"),
         *(PUBLIC_KEY.name_param, PUBLIC_KEY.key_param),  # its key is in the KMS
     )
 )

@@ -94,7 +94,7 @@ def test_tag_names_the_image_only_when_it_is_signed(bench: Bench, key: SigningKe
     bench.fault("registry", "signatures-500", method="PUT")
     done = bench.imgsec(*run)
     done.expect(3, "pushed-unsigned")
-    assert "no tag names it" in done.stderr
+    assert "release does not name it" in done.stderr
     assert tags_of(bench, target) == []
     bench.clear_faults()
     bench.imgsec(*run).expect(0)
@@ -235,11 +235,32 @@ def test_image_of_local_storage_is_pushed_and_signed(
     done.expect(3, "pushed-unsigned")
     assert done.json["images"][0]["digest"] == digest
     bench.clear_faults()
-    bench.fault("registry", "hang", path="/extensions/")
+    bench.fault("registry", "hang", path="/extensions/", method="PUT")
     late = (run[0], f"{target}3", *run[2:], "--timeout", "8")
     done = bench.imgsec(*late, env=environment).expect(3, "pushed-unsigned")
     assert done.json["images"][0]["digest"] == digest
-    assert sorted(tags_of(bench, target)) == ["1", "12", "13"]
+    ended = bench.imgsec.start(*run[:1], f"{target}4", *run[2:], env=environment)
+    await_until(lambda: "14" in tags_of(bench, target))
+    ended.terminate()
+    assert "was pushed as" in ended.communicate()[1]
+    assert ended.returncode == 143
+    assert sorted(tags_of(bench, target)) == ["1", "12", "13", "14"]
+
+
+def test_push_whose_end_goes_wrong_is_told_by_what_it_did(
+    bench: Bench, key: SigningKey, storage: dict[str, str]
+) -> None:
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1"
+    run = ("sign-image", target, "--from-storage", "localhost/app", "--key", key.location)
+    bench.fault("registry", "500", path="/extensions/")
+    bench.imgsec(*run, env=place(storage)).expect(3, "service-unreachable")
+    assert tags_of(bench, target) == []
+    bench.clear_faults()
+    bench.fault("registry", "500-after", method="PUT", path="/manifests/")
+    done = bench.imgsec(*run, env=place(storage)).expect(3, "pushed-unsigned")
+    bench.clear_faults()
+    digest = bench.imgsec("resolve", target).expect(0).json["images"][0]["digest"]
+    assert done.json["images"][0]["digest"] == digest
 
 
 def test_list_of_local_storage_is_pushed_whole(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tests.unit.refusals import refused
 DIGEST = Digest.of(b"x")
 SOURCE = ImageReference.parse(f"one.example/team/app@{DIGEST}")
 TARGET = ImageReference.parse("two.example/team/app:1")
+LANDED = TARGET.at(DIGEST)
 LOCAL = LocalImage("localhost/app", is_list=False, platforms=("linux/amd64",))
 # It writes down how it was called and with which variables; then does as it is told.
 TOOL = """#!/bin/sh
@@ -74,7 +76,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 
 def test_skopeo_copies_by_digest_and_never_touches_signatures(stage: Stage) -> None:
-    stage.tools().copy(SOURCE, TARGET.at(DIGEST))
+    stage.tools().copy(SOURCE, LANDED)
     words = stage.words
     assert words[-2:] == [
         f"docker://one.example/team/app@{DIGEST}",
@@ -83,15 +85,13 @@ def test_skopeo_copies_by_digest_and_never_touches_signatures(stage: Stage) -> N
     assert {"--all", "--preserve-digests", "--remove-signatures"} <= set(words)
     places = json.loads((stage.run / "tools/registries.d/default.yaml").read_text())
     assert places["default-docker"]["lookaside"] == f"file://{stage.run}/tools/none"
-    stage.tools().copy(SOURCE, TARGET)
-    assert stage.words[-1] == "docker://two.example/team/app:1"
     own = stage.run / "tools/registries.conf"
     assert stage.words[stage.words.index("--registries-conf") + 1] == str(own)
     assert own.read_text().count("insecure = false") == 2
 
 
 def test_tools_see_two_logins_and_nothing_of_the_surroundings(stage: Stage) -> None:
-    stage.tools().copy(SOURCE, TARGET)
+    stage.tools().copy(SOURCE, LANDED)
     auth = stage.run / "tools/auth.json"
     assert auth.stat().st_mode & 0o777 == 0o600
     found = {
@@ -127,7 +127,7 @@ def test_buildah_sees_the_storage_of_the_user_and_no_secret(
 @pytest.mark.parametrize("given", [True, False])
 def test_own_certificate_authority_is_the_only_one(stage: Stage, given: bool) -> None:
     authority = str(stage.folder / "ca.pem")
-    stage.tools(ca_file=authority if given else None).copy(SOURCE, TARGET)
+    stage.tools(ca_file=authority if given else None).copy(SOURCE, LANDED)
     folder = f"{stage.run}/tools/certs"
     words = stage.words
     for option in ("--src-cert-dir", "--dest-cert-dir"):
@@ -146,18 +146,49 @@ def test_own_certificate_authority_is_the_only_one(stage: Stage, given: bool) ->
         ("denied: requested access to the resource is denied", "credential-rejected"),
         ("toomanyrequests: retry-after: 1ms", "rate-limited"),
         ("open /x/unauthorized: permission denied", "tool-failed"),
+        ("errors:\\ndenied: requested access to\\nunauthorized\\n", "credential-rejected"),
+        ("received unexpected HTTP status: 403 Forbidden", "tool-failed"),
         ("dial tcp 127.0.0.1:1: connect: connection refused", "service-unreachable"),
         ("lookup r.invalid: no such host", "service-unreachable"),
         ("open /x: permission denied", "tool-failed"),
         ("something new", "tool-failed"),
     ],
 )
-def test_words_of_the_tools_have_their_meaning(stage: Stage, said: str, code: str) -> None:
+def test_words_of_the_tools_have_their_meaning(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, said: str, code: str
+) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     tools = stage.tools(f"echo 'level=fatal msg=\"{said}\"' >&2; exit 1")
     with refused(code) as reasons:
-        tools.copy(SOURCE, TARGET)
-    assert said in reasons[0].text
+        tools.copy(SOURCE, LANDED)
+    assert " ".join(said.split(r"\n")).strip() in reasons[0].text
     assert "copying" in reasons[0].text
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Error: writing manifest: received unexpected HTTP status: 503 X", "service-unreachable"),
+        ('Error: pinging container registry: Get "https://x/v2/": EOF', "service-unreachable"),
+        ('level=fatal msg="can\'t talk: 503 (Service Unavailable)"', "service-unreachable"),
+        ("Error: x: errors:\ndenied: requested access to it\nunauthorized", "credential-rejected"),
+        ("Error: unauthorized", "credential-rejected"),
+        ('Error: no such driver\ntime=1 level=warning msg="EOF"', "tool-failed"),
+    ],
+)
+def test_error_is_told_from_the_warnings_around_it(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, said: str, code: str
+) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    (stage.folder / "said").write_text(f'time=1 level=warning msg="toomanyrequests: "\n{said}\n')
+    tools = stage.tools(f"echo x >> {stage.folder}/runs; cat {stage.folder}/said >&2; exit 1")
+    with refused(code) as reasons:
+        tools.push(LOCAL, TARGET)
+    runs = len((stage.folder / "runs").read_text().split())
+    assert runs == (5 if reasons[0].retryable else 1)
+    assert len(waited) == runs - 1
+    assert "warning" not in reasons[0].text
 
 
 def test_push_without_a_digest_is_no_push(stage: Stage) -> None:

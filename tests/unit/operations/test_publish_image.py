@@ -15,8 +15,13 @@ from imgsec.domain.report import ImageReport, PushedImage, SignedImage
 from imgsec.errors import ImgsecError
 from imgsec.operations.publish_image import Publication
 from imgsec.operations.sign_image import SigningPlan
-from imgsec.ports import LocalImage
-from imgsec.reasons import PERMISSION_DENIED, SIGNATURE_STORE_MISSING, TIMEOUT
+from imgsec.ports import LocalImage, Manifest
+from imgsec.reasons import (
+    PERMISSION_DENIED,
+    SERVICE_UNREACHABLE,
+    SIGNATURE_STORE_MISSING,
+    TIMEOUT,
+)
 from tests.unit.operations.fakes import (
     CONFIG,
     INDEX,
@@ -25,7 +30,6 @@ from tests.unit.operations.fakes import (
     FakeClock,
     FakeKeyring,
     FakeRegistry,
-    message,
 )
 from tests.unit.refusals import refused
 
@@ -49,6 +53,7 @@ class World(FakeRegistry):
     may_mount: bool = True
     copied: list[str] = field(default_factory=list)
     time_is_up_after: int = 0  # how many copies
+    answers_wrongly: bool = False  # with an error, after the work
 
     def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
         if image.registry == "plain.example":
@@ -64,9 +69,20 @@ class World(FakeRegistry):
         self.mounted.append(str(blob))
         return True
 
+    def require_copying(self) -> None:
+        """It is installed."""
+
+    def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
+        self.names[image.tagged_name] = manifest.content
+        self.copied.append(image.tagged_name)
+        if self.time_is_up_after == len(self.copied):
+            raise OutOfTime
+        if self.answers_wrongly:
+            raise ImgsecError(SERVICE_UNREACHABLE("500"))
+
     def copy(self, source: ImageReference, target: ImageReference) -> None:
         content = self.names[source.canonical_name]
-        name = target.canonical_name if target.is_canonical else target.tagged_name
+        name = target.canonical_name
         self.names[name] = content
         self.copied.append(name)
         kind = self.fetch_manifest(source).media_type
@@ -85,6 +101,8 @@ class World(FakeRegistry):
         self.copied.append(image.name)
         if self.time_is_up_after == len(self.copied):
             raise OutOfTime
+        if self.answers_wrongly:
+            raise ImgsecError(SERVICE_UNREACHABLE("500"))
         assert found.digest is not None
         return found.digest
 
@@ -142,10 +160,13 @@ def test_signatures_come_along_once() -> None:
     world = World()
     image = world.push("r.example/build/app:1")
     assert image.digest is not None
-    theirs = b"\x90" + message("r.example/build/app:1", image.digest)
-    world.signatures[image.canonical_name] = [theirs, b"-----BEGIN PGP MESSAGE-----", b"junk"]
+    theirs = foreign(b"theirs")
+    odd = [b"-----BEGIN PGP MESSAGE-----", b"junk", b"\xa3" + bytes(99), theirs + b"\xcb\x01x"]
+    world.signatures[image.canonical_name] = [theirs, *odd]
     for _ in range(2):
-        bring(world, "r.example/build/app:1")
+        report = bring(world, "r.example/build/app:1")
+        (note,) = report.verdict.notes
+        assert note.text.startswith("4 of what")
     found = world.signatures[f"r.example/team/app@{image.digest}"]
     assert len(found) == 2
     assert found.count(theirs) == 1
@@ -167,7 +188,7 @@ def test_tag_stays_where_it_was_when_signing_fails() -> None:
     report = bring(world)
     (reason,) = report.verdict.reasons
     assert reason.code == "pushed-unsigned"
-    assert "no tag names it" in reason.text
+    assert "release does not name it" in reason.text
     assert report.asked == TARGET
     assert isinstance(report.found, PushedImage)
     assert report.found.image.canonical_name == world.copied[0]
@@ -230,13 +251,66 @@ def test_more_signatures_than_verifiers_read_are_not_brought(count: int, fits: b
     world = World()
     image = world.push("r.example/build/app:1")
     assert image.digest is not None
-    many = [b"\x90" + message(f"r.example/b{n}:1", image.digest) for n in range(count)]
+    many = [foreign(b"%d" % number) for number in range(count)]
     world.signatures[image.canonical_name] = many
     if fits:
         assert bring(world, "r.example/build/app:1").verdict.passed
         assert len(world.signatures[f"r.example/team/app@{image.digest}"]) == 128
         return
+    with refused("too-many-signatures") as reasons:
+        bring(world, "r.example/build/app:1")
+    assert "--remove-signatures" in reasons[0].hint
+    assert world.copied == []
+    assert bring(world, "r.example/build/app:1", keeps=False).verdict.passed
+
+
+def test_signatures_that_fill_a_store_are_not_brought() -> None:
+    world = World()
+    image = world.push("r.example/build/app:1")
+    world.signatures[image.canonical_name] = [foreign(bytes([n]) * 2**18) for n in range(9)]
     with refused("too-many-signatures"):
+        bring(world, "r.example/build/app:1")
+    assert world.copied == []
+
+
+def test_own_signature_comes_before_those_that_are_brought() -> None:
+    world = World()
+    image = world.push("r.example/build/app:1")
+    world.signatures[image.canonical_name] = [foreign(b"theirs")]
+    bring(world, "r.example/build/app:1")
+    found = world.signatures[f"r.example/team/app@{image.digest}"]
+    assert [one == foreign(b"theirs") for one in found] == [False, True]
+
+
+def test_tag_that_was_set_in_spite_of_an_error_is_set() -> None:
+    world = World(answers_wrongly=True)
+    world.push(SOURCE)
+    report = bring(world)
+    assert isinstance(report.found, SignedImage)
+    assert report.found.is_pushed
+
+
+def test_push_that_failed_at_its_end_is_told_as_what_it_did() -> None:
+    world = World(answers_wrongly=True)
+    report = publication(world).push("localhost/app", Pusher(world))
+    assert [reason.code for reason in report.verdict.reasons] == ["pushed-unsigned"]
+    assert isinstance(report.found, PushedImage)
+    with refused("service-unreachable"):  # the tag names what it named before
+        publication(world).push("localhost/app", Pusher(world))
+
+
+@pytest.mark.parametrize("name", ["r.example/build/app", "r.example/build/none"])
+def test_name_without_a_tag_is_no_image(name: str) -> None:
+    world = World()
+    world.push("r.example/build/app:None")
+    with refused("tag-required"):
+        bring(world, name)
+
+
+def test_index_of_nothing_is_not_brought() -> None:
+    world = World()
+    index(world, "r.example/build/app:1")
+    with refused("nothing-checked"):
         bring(world, "r.example/build/app:1")
     assert world.copied == []
 
@@ -262,6 +336,9 @@ class Pusher:
     """Pushes from a local storage that has everything."""
 
     world: World
+
+    def require_pushing(self) -> None:
+        """It is installed."""
 
     def inspect(self, name: str) -> LocalImage:
         return self.world.inspect(name)
@@ -312,6 +389,12 @@ def test_time_that_is_up_before_or_after_is_no_more_than_that() -> None:
         assert it.unsigned(LATE).verdict.reasons == (LATE,)
         assert it.unsigned(LATE).found is None
         del world.names[world.copied[0]]
+
+
+def foreign(content: bytes) -> bytes:
+    """The packets of a signed message: one-pass, literal, signature."""
+    length = b"\xff" + len(content).to_bytes(4, "big")
+    return b"\xc4\x01\x03" + b"\xcb" + length + content + b"\xc2\x01\x03"
 
 
 def out_of_time() -> None:
