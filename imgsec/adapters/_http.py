@@ -126,15 +126,15 @@ class Http:
         body: bytes | None = None,
         max_bytes: int = BODY_MAX_BYTES,
         follow_abroad: bool = False,
-        repeats: bool = False,
+        repeats: bool | None = None,
     ) -> Answer:
         """One request and its answer, whatever its status.
 
         follow_abroad: follow a redirect to another origin too, over TLS and without any header of
-        this request. repeats: a POST may be repeated. Raises `ImgsecError` (service-unreachable,
-        timeout, answer-too-large, redirect-refused).
+        this request. repeats: whether it may be repeated; by default all but a POST. Raises
+        `ImgsecError` (service-unreachable, timeout, answer-too-large, redirect-refused).
         """
-        repeats = repeats or method != "POST"
+        repeats = method != "POST" if repeats is None else repeats
         sent = dict(headers or {})
         for _ in range(_REDIRECTS_MAX + 1):
             request = requests.Request(method, url, headers=sent, data=body)

@@ -56,12 +56,14 @@ _MEANINGS: tuple[tuple[str, ReasonKind], ...] = (
     ("unable to find", IMAGE_NOT_FOUND),
     ("authentication required", CREDENTIAL_REJECTED),
     (r"(?:^|: |\s)unauthorized(?:: |\s|$)", CREDENTIAL_REJECTED),
-    (r"(?:^|: |\s)denied: ", CREDENTIAL_REJECTED),
+    (r"(?:^|: |\s)(?<!permission )denied: ", CREDENTIAL_REJECTED),
     (r"(?:^|: |\s)toomanyrequests: ", RATE_LIMITED),
+    (r"\b429 \(?Too Many", RATE_LIMITED),
     ("too many requests to registry", RATE_LIMITED),
     ("connection re(?:fused|set)", SERVICE_UNREACHABLE),
     ("no such host", SERVICE_UNREACHABLE),
     (r"\bEOF\b", SERVICE_UNREACHABLE),
+    ("TLS handshake timeout|i/o timeout", SERVICE_UNREACHABLE),
     (r"\b50[0234] \(?[A-Z]", SERVICE_UNREACHABLE),
 )
 
@@ -152,16 +154,14 @@ class ContainerTools:
         digest_file = conf / "digest"
         digest_file.unlink(missing_ok=True)
         words = ("manifest", "push", "--all") if image.is_list else ("push",)
-        _patiently(
-            lambda: self._buildah(
-                *(conf, *words, "--quiet", "--remove-signatures"),
-                *("--signature-policy", str(conf / "policy.json")),
-                *("--authfile", str(conf / "auth.json"), "--cert-dir", str(conf / "certs")),
-                *("--digestfile", str(digest_file), image.name, f"docker://{target.tagged_name}"),
-                timeout=COPY_SECONDS,
-            ),
-            f"pushing {shown(image.name)} to {target.tagged_name}",
+        completed = self._buildah(
+            *(conf, *words, "--quiet", "--remove-signatures"),
+            *("--signature-policy", str(conf / "policy.json")),
+            *("--authfile", str(conf / "auth.json"), "--cert-dir", str(conf / "certs")),
+            *("--digestfile", str(digest_file), image.name, f"docker://{target.tagged_name}"),
+            timeout=COPY_SECONDS,
         )
+        _require(completed, f"pushing {shown(image.name)} to {target.tagged_name}")
         try:
             told = read_file(str(digest_file), max_bytes=_DIGEST_MAX_BYTES)
             return Digest.parse(told.decode("ascii", "replace").strip())
@@ -278,7 +278,7 @@ def _last_words(message: str) -> str:
     found = list(_ENDS.finditer(message))
     if not found:
         return message.rpartition("\n")[2]
-    said = found[-1][1] or found[-1][2]
+    said = found[-1][1] or found[-1][2] or ""
     return " ".join(said.replace(r"\n", "\n").replace(r"\"", '"').split("\n")).strip()
 
 

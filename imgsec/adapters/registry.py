@@ -12,6 +12,7 @@ import base64
 import json
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin
@@ -148,7 +149,8 @@ class RegistryClient:
             max_bytes=SIGNATURE_LIST_MAX_BYTES,
         )
         if answer.status == _NOT_FOUND:
-            if not _said(answer):  # a proxy's page, or another service's: nobody said "none"
+            # OpenShift says nothing, in JSON. A proxy's page, or another service's, is no "none".
+            if not _said(answer) and (answer.body or answer.media_type != "application/json"):
                 raise ImgsecError(answer.malformed("neither signatures nor a registry's error"))
             return ()
         if answer.status != _OK:
@@ -212,7 +214,7 @@ class RegistryClient:
             challenge.require_realm(_api_host(image), self._realms)
 
     def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
-        """See `imgsec.ports.PublishingRegistry`. The bytes are sent as they came."""
+        """See `imgsec.ports.PublishingRegistry`. The bytes are sent as they came, and once."""
         answer = self._ask(
             "PUT",
             image,
@@ -220,6 +222,7 @@ class RegistryClient:
             headers={"Content-Type": manifest.media_type},
             max_bytes=MANIFEST_MAX_BYTES,
             body=manifest.content,
+            once=True,
         )
         if answer.status != _CREATED:
             raise ImgsecError(self._failure(image, answer, _PUSH))
@@ -247,12 +250,13 @@ class RegistryClient:
                 place = ""
             if place.startswith(f"{_base(target)}/v2/"):
                 path = place.removeprefix(_base(target))
-                self._ask(
-                    *("DELETE", target, path),
-                    headers={},
-                    max_bytes=CONFIG_MAX_BYTES,
-                    actions=f"{_PUSH},delete",
-                )
+                with suppress(ImgsecError):  # the registry forgets it by itself, later
+                    self._ask(
+                        *("DELETE", target, path),
+                        headers={},
+                        max_bytes=CONFIG_MAX_BYTES,
+                        actions=f"{_PUSH},delete",
+                    )
         return answer.status == _CREATED
 
     def credential_for(self, image: ImageReference) -> Credential | None:
@@ -294,12 +298,13 @@ class RegistryClient:
         body: bytes | None = None,
         follow_abroad: bool = False,
         actions: str | None = None,
+        once: bool = False,
     ) -> Answer:
         """A request that answers one challenge; a token that has aged is asked for anew.
 
         What the registry asked for before is answered before it asks again, as containers tools do.
         actions: what a token must allow, if not reading for a GET and pushing else; further scopes
-        behind a space.
+        behind a space. once: another attempt is the caller's to decide.
         """
         url = f"{_base(image)}{path}"
         actions = actions or (_PULL if method == "GET" else _PUSH)
@@ -312,7 +317,7 @@ class RegistryClient:
                 body=body,
                 max_bytes=max_bytes,
                 follow_abroad=follow_abroad,
-                repeats=True,
+                repeats=not once,
             )
 
         known = self._authorization.get((image.name, actions))

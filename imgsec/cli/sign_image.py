@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -310,6 +312,7 @@ class _Run:
 
     def _bring(self, target: ImageReference, bring: Callable[[Publication], ImageReport]) -> Answer:
         from imgsec.cli.images import judge_each
+        from imgsec.cli.lifetime import Terminated
         from imgsec.operations.publish_image import Publication
 
         world = self.world
@@ -326,10 +329,11 @@ class _Run:
         def judge(_: ImageReference) -> ImageReport:
             try:
                 return bring(publication)
-            except BaseException as end:
-                if left := publication.told():  # no report says so where a signal ends the run
-                    self.say(left)
-                raise end
+            except Terminated:  # there will be no report to say so
+                if left := publication.told():
+                    with suppress(OSError):
+                        sys.stderr.write(f"imgsec: {left}\n")
+                raise
 
         return judge_each(
             *("sign-image", [target], judge, self._notes, self.say),

@@ -16,14 +16,14 @@ from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.openpgp import shape_of
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.report import ImageReport, PushedImage, SignedImage
-from imgsec.domain.signature import MessageForm, stored_signature
+from imgsec.domain.signature import SIGNATURES_MAX, MessageForm, stored_signature
 from imgsec.domain.verdict import Note, because, passed
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.operations.resolve import require_platforms, require_same_digest
 from imgsec.operations.sign_image import (
     SigningPlan,
+    count_missing,
     digests_to_sign,
-    require_room,
     require_signing,
     sign_digests,
 )
@@ -31,6 +31,7 @@ from imgsec.ports import (
     Clock,
     ImageCopier,
     ImagePusher,
+    LocalImage,
     Manifest,
     MessageKeyring,
     PublishingRegistry,
@@ -47,6 +48,7 @@ _Signatures = dict[Digest, tuple[bytes, ...]]
 # A registry lists at most 4 MiB (containers/image, internal/iolimits), in base64 and with names.
 _BROUGHT_MAX_BYTES = 2 * 2**20
 _NO_IMAGE = Digest.of(b"")
+TAG_WAITS = (0.5, 1.0, 2.0, 4.0)  # seconds between attempts to push or to set a tag
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ class Publication:
         parts = tuple(dict.fromkeys([manifest.digest, *(one.digest for one in content.children)]))
         is_new = not all(_is_there(landed.at(digest), registry) for digest in parts)
         brought, notes = self._signatures_of(origin, parts) if keeps_signatures else ({}, ())
-        self._require_room(landed, digests, brought)
+        self._require_room(landed, parts, digests, brought)
         require_signing(self.signer, self.keyring)
         if is_new:
             if source.registry == target.registry:
@@ -113,13 +115,7 @@ class Publication:
             return self.unsigned(error.reason)
         self._unsigned = ""
         require_same_digest(origin, registry)
-        now = _tagged(target, registry)
-        if now != landed.digest:
-            if now != before:
-                text = f"{target.tagged_name} was moved to {now} meanwhile, and stays there"
-                raise ImgsecError(DIGEST_DRIFT(text))
-            self._let_tag_name(landed, manifest)
-            is_new = True
+        is_new |= self._let_tag_name(landed, manifest, before)
         require_same_digest(landed, registry)
         return ImageReport(target, passed(*notes), replace(signed, is_pushed=is_new))
 
@@ -140,13 +136,11 @@ class Publication:
             )
         require_signing(self.signer, self.keyring)
         _ = registry.fetch_signatures(target.at(_NO_IMAGE))  # does the place answer?
-        before = _tagged(target, registry)
         self.say(f"pushing to {target.tagged_name}")
-        self._unsigned = f"{target.tagged_name} may have been pushed, and is not signed"
         try:
-            landed = target.at(pusher.push(held, target))
+            landed = target.at(self._pushed_patiently(held, pusher))
         except ImgsecError as error:
-            return self._after_failed_push(before, error)
+            return self.unsigned(error.reason)
         self._pushed = landed
         self._unsigned = f"{target.tagged_name} was pushed as {landed.digest}, and is not signed"
         try:
@@ -158,25 +152,59 @@ class Publication:
         require_same_digest(landed, registry)
         return ImageReport(target, passed(), replace(signed, is_pushed=True))
 
-    def _after_failed_push(self, before: Digest | None, error: ImgsecError) -> ImageReport:
-        """A push that failed at its end may have moved the tag."""
-        try:
-            now = _tagged(self.target, self.registry)
-        except ImgsecError:  # who knows
-            return self.unsigned(error.reason)
-        if error.reason.code != PUSHED_UNSIGNED.code and now == before:
-            raise error
-        if now is not None:
-            self._pushed = self.target.at(now)
-            self._unsigned = f"{self.target.tagged_name} was pushed as {now}, and is not signed"
-        return self.unsigned(error.reason)
+    def _pushed_patiently(self, image: LocalImage, pusher: ImagePusher) -> Digest:
+        """Push it, and again where the registry was busy or away, as long as the tag has not moved.
 
-    def _let_tag_name(self, landed: ImageReference, manifest: Manifest) -> None:
-        try:
-            self.registry.tag_manifest(landed, manifest)
-        except ImgsecError:  # it may be done all the same
-            if _tagged(self.target, self.registry) != landed.digest:
-                raise
+        Raises `ImgsecError` (pushed-unsigned) if it has: by a push that failed at its end, or by
+        somebody else's.
+        """
+        before = _tagged(self.target, self.registry)
+        waits = iter(TAG_WAITS)
+        while True:
+            self._unsigned = f"{self.target.tagged_name} may have been pushed, and is not signed"
+            try:
+                return pusher.push(image, self.target)
+            except ImgsecError as error:
+                failure = error
+            now = _tagged(self.target, self.registry)
+            if failure.reason.code == PUSHED_UNSIGNED.code or now != before:
+                self._unsigned += f" (it names {now} now)"
+                raise failure
+            self._unsigned = ""
+            wait = next(waits, None)
+            if wait is None or not failure.reason.retryable:
+                raise failure
+            self.clock.sleep(wait)
+
+    def _let_tag_name(
+        self, landed: ImageReference, manifest: Manifest, before: Digest | None
+    ) -> bool:
+        """Set the tag, unless somebody else has; whether there was a need to.
+
+        A look before each request: one that failed may be done, and others push meanwhile. Raises
+        `ImgsecError` (digest-drift).
+        """
+        failure: ImgsecError | None = None
+        for wait in (0.0, *TAG_WAITS):
+            if failure is not None:
+                self.clock.sleep(wait)
+            now = _tagged(self.target, self.registry)
+            if now == landed.digest:
+                return failure is not None
+            if now != before:
+                text = f"{self.target.tagged_name} was moved to {now} meanwhile, and stays there"
+                raise ImgsecError(DIGEST_DRIFT(text))
+            try:
+                self.registry.tag_manifest(landed, manifest)
+            except ImgsecError as error:
+                failure = error
+                if not error.reason.retryable:
+                    break
+            else:
+                return True
+        if _tagged(self.target, self.registry) == landed.digest:
+            return True
+        raise failure or ValueError("it was tried")
 
     def told(self) -> str:
         """What stands there without its signature now, in words; empty for nothing."""
@@ -202,27 +230,27 @@ class Publication:
         self.registry.require_own_token_service(self.target)
 
     def _require_room(
-        self, landed: ImageReference, digests: tuple[Digest, ...], brought: _Signatures
+        self,
+        landed: ImageReference,
+        parts: tuple[Digest, ...],
+        digests: tuple[Digest, ...],
+        brought: _Signatures,
     ) -> None:
-        """For our signatures and those that are brought. The target's place must answer for it."""
+        """For our signatures and those that are brought. The target's place must answer for it.
 
-        def carried(image: ImageReference) -> tuple[bytes, ...]:
-            held = self.registry.fetch_signatures(image)
-            both = (*held, *_added(brought, image, held))
-            if sum(map(len, both)) > _BROUGHT_MAX_BYTES:
-                text = f"the signatures for {image.canonical_name} are larger than any store takes"
-                raise ImgsecError(TOO_MANY_SIGNATURES(text))
-            return both
-
-        try:
-            require_room(
-                landed, digests, self.signer, self.plan, carried=carried, keyring=self.keyring
-            )
-        except ImgsecError as error:
-            if brought and error.reason.code == TOO_MANY_SIGNATURES.code:
-                hint = "Leave those of the source behind, with --remove-signatures."
-                raise ImgsecError(TOO_MANY_SIGNATURES(error.reason.text, hint=hint)) from None
-            raise
+        parts: what is copied; digests: what of it is signed.
+        """
+        hint = "Leave those of the source behind, with --remove-signatures." if brought else None
+        for part in parts:
+            there = landed.at(part)
+            held = self.registry.fetch_signatures(there)
+            both = (*held, *_added(brought, there, held))
+            count = len(both)
+            if part in digests:
+                count += count_missing(there, self.signer, self.plan, held, self.keyring)
+            if count > SIGNATURES_MAX or sum(map(len, both)) > _BROUGHT_MAX_BYTES:
+                text = f"{there.canonical_name} would carry {count} signatures, or too large ones"
+                raise ImgsecError(TOO_MANY_SIGNATURES(text, hint=hint))
 
     def _sign(self, landed: ImageReference, digests: tuple[Digest, ...]) -> SignedImage:
         return sign_digests(

@@ -132,20 +132,21 @@ def _require_flat(index: ImageReference, children: Iterable[Child]) -> None:
             raise ImgsecError(ANSWER_MALFORMED(text, hint=hint))
 
 
-def require_room(
+def count_missing(
     canonical: ImageReference,
-    digests: Sequence[Digest],
     signer: Fingerprint,
     plan: SigningPlan,
-    *,
-    carried: Carried,
+    held: Sequence[bytes],
     keyring: MessageKeyring,
-) -> None:
-    """Raises `ImgsecError` (too-many-signatures) where a digest could not take all of its names.
+) -> int:
+    """How many signatures a digest that holds these would get.
 
-    carried: what a digest will carry before it is signed.
+    Raises `ImgsecError` (too-many-signatures) where it has no room for them.
     """
-    _ = _unsigned(_claims(canonical, digests, plan), signer, carried, keyring)
+    if canonical.digest is None:
+        raise ValueError(f"{canonical} has no digest")
+    claims = _claims(canonical, [canonical.digest], plan)
+    return len(_unsigned(claims, signer, lambda _: held, keyring))
 
 
 def require_signing(signer: Fingerprint, keyring: MessageKeyring) -> None:

@@ -245,6 +245,7 @@ TASKS = (
             *(*KMS, *IAM, *REGISTRY, *RUN),
         ),
         required=("key",),
+        step_timeout="1h0m0s",  # a copy may take long
         without=("lookaside",),  # nothing would publish what a step writes
         workspaces=("dockerconfig", "ca", "reports"),
         secrets=(API_KEY, PASSPHRASE),

@@ -78,7 +78,7 @@ _KEPT = (
     *("--namespace", "--for", "--public", "--binary", "--file", "--manifests"),
     *("--switch", "--retire", "--status", "--cancel", "--until"),
     *("--resign-from", "--check-from", "--images-from"),
-    *("--platform", "--images-file", "--workers"),
+    *("--platform", "--images-file", "--workers", "--backend"),
     *("--tools-dir", "--kubeconfig", "--context"),
 )
 

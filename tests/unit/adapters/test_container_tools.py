@@ -173,6 +173,10 @@ def test_words_of_the_tools_have_their_meaning(
         ('level=fatal msg="can\'t talk: 503 (Service Unavailable)"', "service-unreachable"),
         ("Error: x: errors:\ndenied: requested access to it\nunauthorized", "credential-rejected"),
         ("Error: unauthorized", "credential-rejected"),
+        ("Error: mkdir /x: permission denied: unknown", "tool-failed"),
+        ("Error: received unexpected HTTP status: 429 Too Many Requests", "rate-limited"),
+        ("Error: net/http: TLS handshake timeout", "service-unreachable"),
+        ('level=fatal msg=""', "tool-failed"),
         ('Error: no such driver\ntime=1 level=warning msg="EOF"', "tool-failed"),
     ],
 )
@@ -184,7 +188,7 @@ def test_error_is_told_from_the_warnings_around_it(
     (stage.folder / "said").write_text(f'time=1 level=warning msg="toomanyrequests: "\n{said}\n')
     tools = stage.tools(f"echo x >> {stage.folder}/runs; cat {stage.folder}/said >&2; exit 1")
     with refused(code) as reasons:
-        tools.push(LOCAL, TARGET)
+        tools.copy(SOURCE, LANDED)
     runs = len((stage.folder / "runs").read_text().split())
     assert runs == (5 if reasons[0].retryable else 1)
     assert len(waited) == runs - 1

@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import select
 import signal
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from imgsec.adapters._process import Completed, Tools, run, run_briefly
+from imgsec.adapters._process import Completed, Tools, await_ends, run, run_briefly
 from tests.unit.refusals import refused
 
 SH = "/bin/sh"
@@ -46,6 +48,24 @@ def await_end(pid: int) -> None:
         assert select.select([handle], [], [], 20)[0], f"process {pid} lives on"
     finally:
         os.close(handle)
+
+
+@pytest.mark.parametrize("pidfd", [True, False])
+def test_end_of_a_process_is_waited_for_with_and_without_the_kernels_help(
+    monkeypatch: pytest.MonkeyPatch, pidfd: bool
+) -> None:
+    if not pidfd:
+        monkeypatch.delattr(os, "pidfd_open")
+    with subprocess.Popen(["sleep", "60"]) as living, subprocess.Popen(["true"]) as ending:
+        begun = time.monotonic()
+        await_ends([ending.pid, 2**22 + 1], 20)  # the second is nobody's: above every limit
+        assert time.monotonic() - begun < 10
+        assert Path(f"/proc/{ending.pid}/cmdline").read_bytes() == b""
+        await_ends([living.pid], 0.1)
+        assert living.poll() is None
+        living.kill()
+        await_ends([living.pid], 20)
+        assert living.wait(timeout=1) == -signal.SIGKILL
 
 
 def test_both_outputs_and_the_exit_code_come_back(shell: Shell) -> None:

@@ -347,6 +347,8 @@ def test_nothing_there_is_unsigned_and_trouble_is_not() -> None:
     for page in (b"", b"<html>not here</html>", b"{}", b'{"signatures": []}'):
         with refused("answer-malformed"):
             signatures(status=404, body=page)
+    empty = {STORE: [answer(404, b"", content_type="application/json")]}  # OpenShift
+    assert client(FakeHttp({**OFFERED, **empty})).fetch_signatures(CANONICAL) == ()
     for status in (401, 403, 429, 500):
         with refused(
             "credential-rejected", "permission-denied", "rate-limited", "service-unreachable"

@@ -290,13 +290,70 @@ def test_tag_that_was_set_in_spite_of_an_error_is_set() -> None:
     assert report.found.is_pushed
 
 
-def test_push_that_failed_at_its_end_is_told_as_what_it_did() -> None:
+def test_push_that_failed_at_its_end_is_told_as_what_it_may_have_done() -> None:
     world = World(answers_wrongly=True)
     report = publication(world).push("localhost/app", Pusher(world))
-    assert [reason.code for reason in report.verdict.reasons] == ["pushed-unsigned"]
-    assert isinstance(report.found, PushedImage)
-    with refused("service-unreachable"):  # the tag names what it named before
-        publication(world).push("localhost/app", Pusher(world))
+    (reason,) = report.verdict.reasons
+    assert reason.code == "pushed-unsigned"
+    assert "may have been pushed" in reason.text
+    assert report.found is None  # it may be somebody else's
+    assert world.copied == ["localhost/app"]  # not again: the tag has moved
+    report = publication(world).push("localhost/app", Pusher(world))
+    assert [one.code for one in report.verdict.reasons] == ["service-unreachable"]
+    assert len(world.copied) == 1 + 5
+
+
+def test_push_that_reached_nothing_left_nothing() -> None:
+    class Away(Pusher):
+        def push(self, image: LocalImage, target: ImageReference) -> Digest:
+            raise ImgsecError(PERMISSION_DENIED(f"{image.name} to {target}"))
+
+    world = World()
+    it = publication(world)
+    report = it.push("localhost/app", Away(world))
+    assert [one.code for one in report.verdict.reasons] == ["permission-denied"]
+    assert it.told() == ""
+
+
+def test_tag_that_is_moved_while_a_request_failed_is_left_alone() -> None:
+    class Busy(World):
+        def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
+            self.names[image.tagged_name] = b'{"config": {"mediaType": "application/z"}}'
+            raise ImgsecError(SERVICE_UNREACHABLE(f"429 for {manifest.digest}"))
+
+    world = Busy()
+    world.push(SOURCE)
+    with refused("digest-drift"):
+        bring(world)
+    assert b"application/z" in world.names[TARGET.tagged_name]
+
+
+def test_tag_that_may_not_be_set_is_tried_once() -> None:
+    class Closed(World):
+        def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
+            self.mounted.append(f"{image} {manifest.digest}")
+            raise ImgsecError(PERMISSION_DENIED("no"))
+
+    world = Closed()
+    world.push(SOURCE)
+    with refused("permission-denied"):
+        bring(world)
+    assert len(world.mounted) == 1
+    assert TARGET.tagged_name not in world.names
+
+
+@pytest.mark.parametrize("platforms", [(), ("linux/a0",)])
+def test_parts_that_are_not_signed_have_no_room_without_end(platforms: tuple[str, ...]) -> None:
+    world = World()
+    children = [json.dumps({"config": {"mediaType": "application/x"}, "n": n}) for n in (1, 2)]
+    made = index(world, "r.example/build/app:1", *children)
+    (_, other) = ManifestContent.parse(world.names[made.canonical_name], INDEX).children
+    source, there = made.at(other.digest), TARGET.at(other.digest)
+    world.signatures[source.canonical_name] = [foreign(b"%d" % n) for n in range(100)]
+    world.signatures[there.canonical_name] = [foreign(b"x%d" % n) for n in range(100)]
+    with refused("too-many-signatures"):
+        bring(world, "r.example/build/app:1", plan=SigningPlan(platforms=platforms))
+    assert world.copied == []
 
 
 @pytest.mark.parametrize("name", ["r.example/build/app", "r.example/build/none"])
