@@ -100,11 +100,11 @@ class ContainerTools:
     def copy(self, source: ImageReference, target: ImageReference) -> None:
         """Copy an image by its digest, with everything that it lists and without signatures.
 
-        Raises `ImgsecError` (tool-missing, tool-failed, credential-rejected, permission-denied,
-        rate-limited, service-unreachable) and `ImageNotFound`.
+        Raises `ImgsecError` (tool-missing, tool-failed, credential-rejected, rate-limited,
+        service-unreachable) and `ImageNotFound`.
         """
         conf = self._configured(source, target)
-        to = target.canonical_name
+        certs, to = str(conf / "certs"), target.canonical_name
         _patiently(
             lambda: run(
                 [
@@ -113,12 +113,7 @@ class ContainerTools:
                     *("--registries.d", str(conf / "registries.d")),
                     *("copy", "--quiet", "--all", "--preserve-digests", "--remove-signatures"),
                     *("--authfile", str(conf / "auth.json")),
-                    *(
-                        "--src-cert-dir",
-                        str(conf / "certs"),
-                        "--dest-cert-dir",
-                        str(conf / "certs"),
-                    ),
+                    *("--src-cert-dir", certs, "--dest-cert-dir", certs),
                     *(f"docker://{source.canonical_name}", f"docker://{to}"),
                 ],
                 environment=self._environment(conf),

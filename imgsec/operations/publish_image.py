@@ -184,27 +184,23 @@ class Publication:
         A look before each request: one that failed may be done, and others push meanwhile. Raises
         `ImgsecError` (digest-drift).
         """
-        failure: ImgsecError | None = None
-        for wait in (0.0, *TAG_WAITS):
-            if failure is not None:
-                self.clock.sleep(wait)
-            now = _tagged(self.target, self.registry)
-            if now == landed.digest:
-                return failure is not None
+        waits, was_asked = iter(TAG_WAITS), False
+        while (now := _tagged(self.target, self.registry)) != landed.digest:
             if now != before:
                 text = f"{self.target.tagged_name} was moved to {now} meanwhile, and stays there"
                 raise ImgsecError(DIGEST_DRIFT(text))
+            was_asked = True
             try:
                 self.registry.tag_manifest(landed, manifest)
+                break
             except ImgsecError as error:
-                failure = error
-                if not error.reason.retryable:
-                    break
-            else:
-                return True
-        if _tagged(self.target, self.registry) == landed.digest:
-            return True
-        raise failure or ValueError("it was tried")
+                wait = next(waits, None) if error.reason.retryable else None
+                if wait is None:
+                    if _tagged(self.target, self.registry) == landed.digest:
+                        break
+                    raise
+            self.clock.sleep(wait)
+        return was_asked
 
     def told(self) -> str:
         """What stands there without its signature now, in words; empty for nothing."""
