@@ -50,7 +50,10 @@ class Tools:
             if candidate.is_file():
                 return candidate
         raise ImgsecError(
-            TOOL_MISSING(f"{name} is not installed", hint=f"Install {name}, then try again.")
+            TOOL_MISSING(
+                f"{name} is not installed",
+                hint=f"Install {name} in a folder of the system, or name its own: --tools-dir.",
+            )
         )
 
 
@@ -90,16 +93,19 @@ def run(
     stdin: bytes = b"",
     pass_fds: Sequence[int] = (),
     ends_with_us: bool = False,
+    name: str | None = None,
+    folder: Path | None = None,
 ) -> Completed:
     """Run a program to its end; nothing of it outlives this call.
 
     argv: the absolute path and the arguments. timeout: seconds. pass_fds: descriptors that it
     inherits besides the three standard ones. ends_with_us: the kernel ends it if this process is
-    killed, for one that takes long. Raises `ImgsecError` (tool-missing, timeout).
+    killed, for one that takes long. name: what messages call it, where its path does not say.
+    folder: its working directory. Raises `ImgsecError` (tool-missing, timeout).
     """
     import sh
 
-    tool = Path(argv[0]).name
+    tool = name or Path(argv[0]).name
     overdue = threading.Event()
     process: Any = None
     limit: threading.Timer | None = None
@@ -110,6 +116,7 @@ def run(
                 _in=stdin,
                 _env=dict(environment),
                 _pass_fds=set(pass_fds),
+                _cwd=None if folder is None else str(folder),
                 _ok_code=list(_ANY_EXIT_CODE),
                 _tty_out=False,
                 _new_session=True,

@@ -31,3 +31,13 @@ class StrictLoader(yaml.SafeLoader):
         if len(names) != len({str(name) for name in names}):
             raise yaml.YAMLError("a key stands twice in one mapping")
         return super().construct_mapping(node, deep)
+
+
+class UndatedLoader(StrictLoader):
+    """Leaves dates as texts: an impossible one is an entry's flaw, and not the whole file's."""
+
+
+UndatedLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in StrictLoader.yaml_implicit_resolvers.items()
+}

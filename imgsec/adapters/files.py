@@ -204,22 +204,26 @@ class KeyFiles:
             ) from None
 
 
-def load_yaml(content: bytes, name: str) -> Any:
-    """One YAML document, without aliases, tags or repeated keys. Raises (input-malformed)."""
-    documents = load_yaml_stream(content, name)
+def load_yaml(content: bytes, name: str, *, keeps_dates: bool = False) -> Any:
+    """One YAML document, without aliases, tags or repeated keys. Raises (input-malformed).
+
+    keeps_dates: as the texts that they are.
+    """
+    documents = load_yaml_stream(content, name, keeps_dates=keeps_dates)
     if len(documents) > 1:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: several documents"))
     return documents[0] if documents else None
 
 
-def load_yaml_stream(content: bytes, name: str) -> list[Any]:
+def load_yaml_stream(content: bytes, name: str, *, keeps_dates: bool = False) -> list[Any]:
     """All YAML documents of a file, as `load_yaml` reads one. Raises (input-malformed)."""
     import yaml
 
-    from imgsec.adapters._yaml import StrictLoader
+    from imgsec.adapters._yaml import StrictLoader, UndatedLoader
 
+    loader = UndatedLoader if keeps_dates else StrictLoader
     try:
-        return list(yaml.load_all(content, Loader=StrictLoader))
+        return list(yaml.load_all(content, Loader=loader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: {why}")) from None

@@ -48,7 +48,7 @@ class Lookaside:
     def require(self, *, writable: bool) -> None:
         """Raises `ImgsecError` (signature-store-missing) for a place that is not there."""
         for place in filter(None, (self._read, self._staging)):
-            if place.folder is not None and not Path(place.folder).is_dir():
+            if place.folder is not None and not os.path.isdir(place.folder):
                 raise ImgsecError(
                     SIGNATURE_STORE_MISSING(
                         f"the signature store {shown(str(place))} is not a folder",

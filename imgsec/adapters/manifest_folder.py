@@ -39,7 +39,7 @@ class FolderSink:
         """See `imgsec.ports.ManifestSink`. Nothing stays: the folder may be still to be made."""
         folder = self._folder.absolute()
         present = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
-        if not present.is_dir():
+        if not os.path.isdir(present):
             raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} is not a folder"))
         if not os.access(present, os.W_OK | os.X_OK):
             raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(present))} cannot be written"))
@@ -79,13 +79,13 @@ class FolderSink:
 
     def _documents(self) -> list[tuple[Path, dict[str, Any]]]:
         """What the manifests of the folder hold. Raises (input-unreadable, input-malformed)."""
-        if not self._folder.is_dir():
+        if not os.path.isdir(self._folder):
             raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(self._folder))} is not a folder"))
         return [(path, held) for path in self._files() for held in _objects(path)]
 
     def _files(self) -> list[Path]:
         """What kubectl takes from a folder, in its order."""
-        if not self._folder.is_dir():
+        if not os.path.isdir(self._folder):
             return []
         return sorted(path for path in self._folder.iterdir() if path.suffix in _SUFFIXES)
 

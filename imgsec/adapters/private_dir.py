@@ -59,11 +59,17 @@ class PrivateDir:
 
 
 @contextlib.contextmanager
-def private_dir() -> Iterator[PrivateDir]:
-    """A private directory for the life of the block. Raises `ImgsecError` (storage-unavailable)."""
+def private_dir(*, roomy: bool = False) -> Iterator[PrivateDir]:
+    """A private directory for the life of the block. Raises `ImgsecError` (storage-unavailable).
+
+    roomy: on a disk where there is one, for what is large and no secret: memory-backed storage of
+    a container has 64 MiB as a rule.
+    """
     _forbid_dumps()
     usable = _usable()
-    base = _base(usable)
+    if roomy:
+        usable.sort(key=_is_memory)
+    base = usable[0] if roomy and usable else _base(usable)
     swept = sum(map(sweep, dict.fromkeys(usable)))
     try:
         unborn = Path(tempfile.mkdtemp(prefix=_UNBORN_PREFIX, dir=base))

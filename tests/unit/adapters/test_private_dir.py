@@ -223,3 +223,30 @@ def test_memory_is_told_from_disk(base: Path) -> None:
         on_memory = str(base).startswith("/dev/shm") and kinds.get("/dev/shm") == "tmpfs"
         if on_memory:
             assert opened.in_memory
+
+
+def test_roomy_directory_lies_on_a_disk_where_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    kinds: dict[Path, bool] = {}
+    monkeypatch.setattr("imgsec.adapters.private_dir._usable", lambda: list(kinds))
+    monkeypatch.setattr("imgsec.adapters.private_dir._is_memory", lambda path: kinds[path])
+    memory, disk = tmp_path / "memory", tmp_path / "disk"
+    memory.mkdir()
+    disk.mkdir()
+    for kinds_there, expected in (
+        ({memory: True, disk: False}, disk),
+        ({disk: False, memory: True}, disk),
+        ({memory: True}, memory),
+    ):
+        kinds.clear()
+        kinds.update(kinds_there)
+        with private_dir(roomy=True) as room:
+            assert room.path.parent == expected
+            assert room.in_memory is (expected == memory)
+            assert room.path.stat().st_mode & 0o777 == 0o700
+        assert not room.path.exists()
+    kinds.clear()
+    with refused("storage-unavailable"), private_dir(roomy=True):
+        pass

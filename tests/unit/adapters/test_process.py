@@ -187,3 +187,15 @@ def test_tool_is_never_looked_for_on_path(tmp_path: Path, monkeypatch: pytest.Mo
     assert "imgsec-test-tool" in reasons[0].hint
     assert Tools(tmp_path).find("imgsec-test-tool") == planted
     assert Tools(tmp_path).find("sh").is_absolute()
+
+
+def test_program_runs_in_the_folder_and_under_the_name_that_are_given(tmp_path: Path) -> None:
+    here = Path.cwd()
+    argv = [SH, "-c", "pwd; exit 3"]
+    done = run(argv, environment=ENV, timeout=30, name="scanner", folder=tmp_path)
+    assert (done.tool, done.stdout.decode().strip()) == ("scanner", str(tmp_path))
+    assert "scanner ended with 3" in done.failure().text
+    assert Path.cwd() == here
+    with refused("timeout") as reasons:
+        run([SH, "-c", "sleep 60"], environment=ENV, timeout=0.2, name="scanner")
+    assert reasons[0].text.startswith("scanner did not end")
