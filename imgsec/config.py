@@ -24,6 +24,35 @@ KEY_ALGORITHMS = (  # what every verifier reads
 
 
 @dataclass(frozen=True, slots=True)
+class GateSettings:
+    """The options of the scan gate, as given; texts are parsed where they are used.
+
+    Everything that judges has None for "as the gate file says, or the default".
+    """
+
+    reports: tuple[str, ...] = ()
+    scanner: str | None = None
+    scanner_sha256: str | None = None
+    scanner_cache: str | None = None
+    allow_unpinned_scanner: bool = False
+    no_advisor: bool = False
+    gate: str | None = None
+    exemptions: str | None = None
+    fail_on: str | None = None
+    unknown_severity: str | None = None
+    only_fixed: bool | None = None
+    grace: str | None = None
+    ledger_only: bool | None = None
+    unsupported: str | None = None
+    end_of_life: str | None = None
+    max_age: str | None = None
+    mode: str | None = None
+    baseline: str | None = None
+    effective_time: str | None = None
+    allow_past_effective_time: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """The options that commands share; texts are parsed where an adapter is made of them.
 

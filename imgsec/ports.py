@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # they stand in signatures only, and every command would load all of them
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from imgsec.domain.exemption import KeptExemption
+    from imgsec.domain.image_list import RegistryImage, ScanSummary
     from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
-    from imgsec.domain.reference import Digest, ImageReference
+    from imgsec.domain.reference import Digest, ImageReference, RegistryScope
     from imgsec.domain.report import Change
     from imgsec.domain.signature import OpenPGPMessage
-    from imgsec.domain.vulnerability import ScanReport
+    from imgsec.domain.vulnerability import ScanReport, ScanSubject
     from imgsec.reasons import Reason
 
 
@@ -71,11 +73,15 @@ class SigningRegistry(Registry, Protocol):
         """
 
 
-class PublishingRegistry(SigningRegistry, Protocol):
-    """Lets an image into another of its repositories without moving it."""
+class TokenServiceGuard(Protocol):
+    """Knows where a registry sends credentials."""
 
     def require_own_token_service(self, image: ImageReference) -> None:
         """Before a tool is given the credential. Raises (auth-realm-refused)."""
+
+
+class PublishingRegistry(SigningRegistry, TokenServiceGuard, Protocol):
+    """Lets an image into another of its repositories without moving it."""
 
     def tag_manifest(self, image: ImageReference, manifest: Manifest) -> None:
         """Let the image's tag name a manifest whose parts are in the repository already."""
@@ -187,6 +193,16 @@ class MessageKeyring(Protocol):
         """What was signed by one of these primary keys, else why it counts for nobody."""
 
 
+class DetachedSigner(Protocol):
+    """Signs files."""
+
+    def sign_detached(self, content: bytes, signer: Fingerprint) -> bytes:
+        """An armoured signature to lie beside the content, by this primary key alone.
+
+        Raises (key-unusable).
+        """
+
+
 class Keyring(MessageKeyring, Protocol):
     """A private OpenPGP keyring for the life of one run."""
 
@@ -232,13 +248,90 @@ class Keyring(MessageKeyring, Protocol):
 
 
 class Scanner(Protocol):
-    """Has images assessed."""
+    """Knows what is vulnerable in an image, or finds it out: an advisor, a report, a scanner."""
 
     def require_served(self, image: ImageReference) -> None:
         """Raises (not-assessed) for a registry that it does not serve, without asking anybody."""
 
-    def fetch_report(self, image: ImageReference) -> ScanReport:
-        """The state of the assessment now; an image not yet known is UNSCANNED."""
+    @property
+    def may_change(self) -> bool:
+        """Whether asking again, a little later, can give another answer."""
+
+    def fetch_reports(self, subject: ScanSubject) -> tuple[ScanReport | Reason, ...]:
+        """What it says of this manifest now; one that it has not assessed yet is UNSCANNED.
+
+        At least one report, or the reason why one cannot be used; several count as those of
+        several sources.
+        """
+
+
+class TagScanner(Scanner, Protocol):
+    """An advisor that assesses what a tag names, and so may not know a digest."""
+
+    def fetch_tag_report(self, image: ImageReference) -> ScanReport:
+        """What it says of the image that the tag names; whichever that is."""
+
+
+class ExemptionReader(Protocol):
+    """Looks at the exemptions that an advisor keeps for an account.
+
+    Raises (not-assessed) for a registry that it does not serve, and (permission-denied).
+    """
+
+    def list_exemptions(self, registry: str) -> tuple[KeptExemption, ...]:
+        """All of them."""
+
+    def list_types(self, registry: str) -> tuple[tuple[str, str], ...]:
+        """What can be exempt: a word, and what people call it."""
+
+
+class ExemptionWriter(ExemptionReader, Protocol):
+    """Changes them."""
+
+    def add_exemption(self, registry: str, exemption: KeptExemption) -> None:
+        """Keep one; one that is there already stays as it is."""
+
+    def remove_exemption(self, registry: str, exemption: KeptExemption) -> None:
+        """Take one away; gone already is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCatalogue:
+    """What a registry lists within a scope, in its own order.
+
+    unreadable: entries that are not as the API has them, by their numbers. foreign: names of
+    another registry, which nobody asked for.
+    """
+
+    images: tuple[RegistryImage, ...]
+    unreadable: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()
+
+
+class ImageLister(Protocol):
+    """Lists what an account has in a registry. ibm: IBM's public images as well."""
+
+    def require_served(self, registry: str) -> None:
+        """Raises (not-assessed) for a registry of somebody else's, without asking anybody."""
+
+    def list_images(self, scope: RegistryScope, *, ibm: bool) -> ImageCatalogue:
+        """Its images, one for each tag."""
+
+    def list_digests(self, scope: RegistryScope, *, ibm: bool) -> ImageCatalogue:
+        """Its images, one for each tag, and one for each digest without any."""
+
+    def list_namespaces(self, registry: str) -> frozenset[str]:
+        """The account's namespaces, with images or without."""
+
+
+class SummaryReader(Protocol):
+    """Knows in short what is vulnerable."""
+
+    def list_summaries(self, scope: RegistryScope, *, ibm: bool) -> Mapping[str, ScanSummary]:
+        """What it says of all images of the account within a scope, by `RegistryImage.name`."""
+
+    def fetch_summary(self, registry: str, image: RegistryImage) -> ScanSummary | None:
+        """What it says of one image, None for no record; registry: whose advisor is asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,12 @@ INPUT_MALFORMED = _kind(
     "A file that an option names is too large or not of the expected form.",
     "Check the file against the documentation of the option.",
 )
+SCANNER_UNPINNED = _kind(
+    "scanner-unpinned",
+    Outcome.USAGE,
+    "A scanner is to be run that nobody pinned, so it could be anybody's program.",
+    "Give --scanner-sha256, the digest of the binary you reviewed, or --allow-unpinned-scanner.",
+)
 INSECURE_ADDRESS = _kind(
     "insecure-address",
     Outcome.USAGE,
@@ -328,7 +334,14 @@ PUSHED_UNSIGNED = _kind(
 SCAN_INCOMPLETE = _kind(
     "scan-incomplete",
     Outcome.UNDECIDED,
-    "The scan did not finish before the deadline.",
+    "A scan has not finished.",
+    "Run the gate again later.",
+    retryable=True,
+)
+SCAN_TIMEOUT = _kind(
+    "scan-timeout",
+    Outcome.UNDECIDED,
+    "A scan did not finish before the time was up.",
     "Raise --timeout, or run the gate again later.",
     retryable=True,
 )
@@ -348,7 +361,49 @@ NOT_ASSESSED = _kind(
     "not-assessed",
     Outcome.UNDECIDED,
     "Nobody assessed the image: no supported distribution, or a registry without an advisor.",
-    "Use a base image that the advisor supports, or gate with another scanner.",
+    "Use a base image that the advisor supports, or add a source: --report FILE, --scanner trivy.",
+)
+DISTRIBUTION_END_OF_LIFE = _kind(
+    "distribution-end-of-life",
+    Outcome.UNDECIDED,
+    "The image's distribution gets no security updates any more, so a clean scan says nothing.",
+    "Build on a release that is supported, or say in the gate file what is to become of such ones.",
+)
+FOREIGN_REPORT = _kind(
+    "foreign-report",
+    Outcome.UNDECIDED,
+    "No report that was given is about this very digest.",
+    "Scan the image by its digest, and give the report of that run.",
+)
+STALE_REPORT = _kind(
+    "stale-report",
+    Outcome.UNDECIDED,
+    "A report, or the data behind it, is older than allowed, or does not say how old it is.",
+    "Scan again with fresh data; --max-age says how old a report may be.",
+)
+BASELINE_UNUSABLE = _kind(
+    "baseline-unusable",
+    Outcome.UNDECIDED,
+    "Nobody knows what the baseline has, so what is new cannot be told.",
+    "Name the image that was released before, and see that every source has scanned it.",
+)
+REPORT_MALFORMED = _kind(
+    "report-malformed",
+    Outcome.UNDECIDED,
+    "A report is empty, cut off, or of no form that imgsec reads.",
+    "Give the JSON of Trivy, Grype or Vulnerability Advisor, or SARIF, as the scanner wrote it.",
+)
+REPORT_PARTIAL = _kind(
+    "report-partial",
+    Outcome.UNDECIDED,
+    "A report leaves out a part of the image, so what it does not list may be there all the same.",
+    "Scan the whole image: operating-system packages and all others.",
+)
+SCANNER_MISMATCH = _kind(
+    "scanner-mismatch",
+    Outcome.UNDECIDED,
+    "The scanner on this machine is not the one that was pinned.",
+    "Find out who replaced it. If it was you, give its new --scanner-sha256.",
 )
 CLUSTER_UNREACHABLE = _kind(
     "cluster-unreachable",
@@ -515,6 +570,37 @@ FINDING_IN_FORCE = _kind(
     Outcome.REFUSED,
     "The scan lists a vulnerability that no exemption covers.",
     "Update the package that the finding names, rebuild and push.",
+)
+
+ASSESSMENT_REQUIRED = _kind(
+    "assessment-required",
+    Outcome.REFUSED,
+    "The gate refuses what nobody can assess: an unsupported distribution, or one past its end.",
+    "Use a base image that is supported and that the advisor or scanner knows.",
+)
+EXEMPTION_EXPIRED = _kind(
+    "exemption-expired",
+    Outcome.REFUSED,
+    "An exemption's last day is over.",
+    "Fix the finding, or have somebody take the risk anew, with a new end date.",
+)
+EXEMPTION_INVALID = _kind(
+    "exemption-invalid",
+    Outcome.REFUSED,
+    "An entry of the ledger is not whole, so it exempts nothing.",
+    "Give it an id, a scope, an owner, a reason and an end date such as 2026-12-31.",
+)
+EXEMPTION_TOO_WIDE = _kind(
+    "exemption-too-wide",
+    Outcome.REFUSED,
+    "An exemption holds for more images, or for longer, than anybody reviewed.",
+    "Narrow its scope to a repository, tag or digest, and let it end within a year.",
+)
+EXEMPTION_WITH_IMAGE = _kind(
+    "exemption-with-image",
+    Outcome.REFUSED,
+    "An exemption is added in the same change as the image that it frees.",
+    "Let somebody review the exemption in a change of its own.",
 )
 
 # --- A bug in imgsec, or a demo that did not go as promised ---------------------------------------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Vulnerability Advisor v4: the assessment of one digest.
+"""Vulnerability Advisor v4: the assessment of one digest, or of what a tag names; or many in short.
 
 The service's host is the image's own registry host, ports and ``private.`` included; a region table
 would not know them all.
@@ -8,153 +8,144 @@ would not know them all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
+from imgsec.adapters._account import AccountApi, is_plain_no, moment, said
 from imgsec.adapters._http import Answer, Http
-from imgsec.adapters.iam import IamTokens
-from imgsec.domain.hosts import may_have_iam_token
-from imgsec.domain.reference import ImageReference, shown
-from imgsec.domain.vulnerability import Finding, Fix, ScanReport, ScanStatus
+from imgsec.adapters.icr import LIST_MAX_BYTES
+from imgsec.adapters.scan_reports import MALFORMED
+from imgsec.adapters.scan_reports._parts import as_list, as_text, needed
+from imgsec.adapters.scan_reports.advisor import read_report
+from imgsec.domain.hosts import public_icr_host
+from imgsec.domain.image_list import RegistryImage, ScanSummary
+from imgsec.domain.reference import ImageReference, RegistryScope
+from imgsec.domain.vulnerability import ADVISOR, ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
-from imgsec.ports import Scanner
-from imgsec.reasons import NOT_ASSESSED
+from imgsec.ports import SummaryReader, TagScanner
 
-_OK, _UNAUTHORIZED, _NOT_FOUND = 200, 401, 404
-_WORD_MAX_CHARS = 40  # of a status that nobody knows; it goes into results and logs
+_OK = 200
+_COUNT_MAX = 2**31  # of issues; ours
+_WORD_MAX_CHARS = 40  # of a status that nobody knows
 
 
-class VulnerabilityAdvisor(Scanner):
-    """Asks for reports by digest. account: its id, or None to take it from the token."""
+class VulnerabilityAdvisor(TagScanner):
+    """Asks for reports."""
 
-    def __init__(
-        self,
-        http: Http,
-        tokens: IamTokens,
-        *,
-        account: str | None = None,
-        trusted: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, http: Http, account: AccountApi) -> None:
         self._http = http
-        self._tokens = tokens
         self._account = account
-        self._trusted = trusted
 
     def require_served(self, image: ImageReference) -> None:
         """See `imgsec.ports.Scanner`."""
-        if not may_have_iam_token(image.registry, self._trusted):
-            raise ImgsecError(
-                NOT_ASSESSED(f"{image.registry} is not served by Vulnerability Advisor")
-            )
+        self._account.require_served(image.registry)
 
-    def fetch_report(self, image: ImageReference) -> ScanReport:
+    @property
+    def may_change(self) -> bool:
         """See `imgsec.ports.Scanner`."""
-        self.require_served(image)
-        answer = self._ask(image)
-        if answer.status == _UNAUTHORIZED and self._tokens.forget():
-            answer = self._ask(image)
-        if answer.status == _NOT_FOUND and isinstance(answer.json(), dict):
-            return ScanReport(ScanStatus.UNSCANNED)
+        return True
+
+    def fetch_reports(self, subject: ScanSubject) -> tuple[ScanReport, ...]:
+        """See `imgsec.ports.Scanner`."""
+        return (self._fetch(subject.image, subject.image.canonical_name),)
+
+    def fetch_tag_report(self, image: ImageReference) -> ScanReport:
+        """See `imgsec.ports.TagScanner`."""
+        return self._fetch(image, image.tagged_name)
+
+    def _fetch(self, image: ImageReference, name: str) -> ScanReport:
+        url = f"https://{image.registry}/va/api/v4/report/image/{quote(name, safe='')}"
+        answer = self._account.ask(
+            image.registry, lambda headers: self._http.get(url, headers=headers)
+        )
+        if is_plain_no(answer):
+            return ScanReport(ADVISOR, ScanStatus.UNSCANNED)
         if answer.status != _OK:
-            needs = f"the role Reader for {image.name} at Container Registry"
-            raise ImgsecError(answer.failure(_said(answer), needs=needs))
+            raise ImgsecError(answer.failure(said(answer), needs=_needs(image.name)))
         return _report(answer)
 
-    def _ask(self, image: ImageReference) -> Answer:
-        name = quote(image.canonical_name, safe="")
-        headers = {**self._tokens.authorization(image.registry), "Accept": "application/json"}
-        account = self._account or self._tokens.account()
-        if account is not None:
-            headers["Account"] = account
-        return self._http.get(
-            f"https://{image.registry}/va/api/v4/report/image/{name}", headers=headers
-        )
+
+class AdvisorSummaries(SummaryReader):
+    """Asks what there is to say in short. Images are named by their registry's public host."""
+
+    def __init__(self, http: Http, account: AccountApi) -> None:
+        self._http = http
+        self._account = account
+
+    def list_summaries(self, scope: RegistryScope, *, ibm: bool) -> Mapping[str, ScanSummary]:
+        """See `imgsec.ports.SummaryReader`. What cannot be read, or is said twice, is left out."""
+        query = {"includeIBM": "true" if ibm else "false"}
+        if scope.repository is not None:
+            query["repository"] = f"{public_icr_host(scope.registry)}/{scope.repository}"
+        answer = self._ask(scope.registry, f"report/account/status?{urlencode(query)}")
+        if is_plain_no(answer):
+            return {}
+        document = self._document(answer, str(scope))
+        try:
+            entries = as_list(document["images"])
+        except MALFORMED:
+            raise ImgsecError(answer.malformed("no list of statuses")) from None
+        found: dict[str, set[ScanSummary]] = {}
+        for entry in entries:
+            with suppress(*MALFORMED, ImgsecError):
+                summary = _summary(entry)
+                image = RegistryImage(ImageReference.parse(as_text(entry["name"])))
+                found.setdefault(image.name, set()).add(summary)
+        return {name: only for name, (only, *more) in found.items() if not more}
+
+    def fetch_summary(self, registry: str, image: RegistryImage) -> ScanSummary | None:
+        """See `imgsec.ports.SummaryReader`."""
+        path = f"report/image/status/{quote(image.name, safe='')}"
+        answer = self._ask(registry, path)
+        if is_plain_no(answer):
+            return None
+        document = self._document(answer, image.image.name)
+        try:
+            return _summary(document)
+        except MALFORMED:
+            raise ImgsecError(answer.malformed("no status of an image")) from None
+
+    def _ask(self, registry: str, path: str) -> Answer:
+        def send(headers: Mapping[str, str]) -> Answer:
+            url = f"https://{registry}/va/api/v4/{path}"
+            return self._http.request("GET", url, headers=headers, max_bytes=LIST_MAX_BYTES)
+
+        return self._account.ask(registry, send)
+
+    def _document(self, answer: Answer, name: str) -> Any:
+        if answer.status != _OK:
+            raise ImgsecError(answer.failure(said(answer), needs=_needs(name)))
+        return answer.json()
 
 
-def _said(answer: Answer) -> str:
-    try:
-        body = answer.json()
-        return shown(f"{body['code']} {body['message']}")
-    except (ImgsecError, KeyError, TypeError):
-        return "no reason given"
+def _needs(name: str) -> str:
+    return f"the role Reader for {name} at Container Registry"
+
+
+def _summary(document: Any) -> ScanSummary:
+    """One summary; of a finished scan its counts must be there. Raises `MALFORMED`."""
+    word = needed(document["status"])
+    checked_at = moment(document.get("scan_time"))
+    if word not in ScanStatus.__members__:
+        return ScanSummary(word[:_WORD_MAX_CHARS], checked_at=checked_at)
+    status = ScanStatus(word)
+    if not status.is_finished or status is ScanStatus.UNSUPPORTED:
+        return ScanSummary(status, checked_at=checked_at)
+    issues, exempt = (_count(document[name]) for name in ("issue_count", "exempt_issue_count"))
+    return ScanSummary(status, issues, exempt, checked_at)
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _COUNT_MAX:
+        raise ValueError("no count of issues")
+    return value
 
 
 def _report(answer: Answer) -> ScanReport:
-    """The report in an answer; of a finished scan every member must be there, as IBM's model says.
-
-    Half an answer (``{"status": "OK"}`` is what many a health page says) finds nothing, and must
-    not pass for an image in which nothing was found.
-    """
+    """The report in an answer. Raises `ImgsecError` (answer-malformed)."""
     document = answer.json()
     try:
-        word = _text(document["status"])
-        if word not in ScanStatus.__members__:
-            return ScanReport(word[:_WORD_MAX_CHARS])
-        status = ScanStatus(word)
-        if not status.is_finished:
-            return ScanReport(status)
-        _text(document["id"])
-        distribution = document["os_distribution"]
-        findings = [_finding(item) for item in _list(document["vulnerabilities"])]
-        issues = [_configuration(item) for item in _list(document["configuration_issues"])]
-        return ScanReport(
-            status=status,
-            findings=(*findings, *issues),
-            distribution=" ".join(
-                _text(distribution[name])
-                for name in ("distribution_id", "version_id")
-                if distribution.get(name)
-            ),
-            checked_at=datetime.fromtimestamp(document["scan_time"], UTC),
-        )
-    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, OSError):
+        return read_report(document)
+    except MALFORMED:
         raise ImgsecError(answer.malformed("no vulnerability report")) from None
-
-
-def _finding(item: Mapping[str, Any]) -> Finding:
-    """One vulnerability; "exempt" counts only where its own details say the same."""
-    notices = _list(item["security_notices"])
-    words = {"active": False, "partial": False, "exempt": True}
-    notices_exempt = bool(notices) and all(notice["notice_exempt"] is True for notice in notices)
-    return Finding(
-        id=_text(item["cve_id"]),
-        summary=_text(item.get("summary") or ""),
-        exempt=words[_text(item["exempt_status"])]
-        and (item["cve_exempt"] is True or notices_exempt),
-        notices=tuple(_text(notice["notice_id"]) for notice in notices),
-        fixes=tuple(
-            Fix(
-                package=_text(package["package_name"]),
-                installed=_text(package.get("installed_version") or ""),
-                fixed=_text(package.get("fix_version") or ""),
-                action=_text(package.get("corrective_action") or ""),
-            )
-            for notice in notices
-            for package in _list(notice.get("vulnerable_packages") or [])
-        ),
-    )
-
-
-def _configuration(item: Mapping[str, Any]) -> Finding:
-    """A configuration issue; v4 lists none, so one that is there is taken seriously."""
-    action = _text(item.get("corrective_action") or "")
-    return Finding(
-        id=_text(item["type"]),
-        summary=_text(item.get("description") or ""),
-        exempt=item["exempt"] is True,
-        fixes=(Fix("configuration", "", "", action),) if action else (),
-    )
-
-
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"{type(value).__name__} instead of a list")
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{type(value).__name__} instead of a text")
-    value.encode()  # half a surrogate pair is JSON, and no text that could be written anywhere
-    return value

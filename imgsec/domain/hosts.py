@@ -74,10 +74,28 @@ def other_icr_host(authority: str) -> str | None:
     >>> other_icr_host("us.icr.io"), other_icr_host("private.us.icr.io")
     ('private.us.icr.io', 'us.icr.io')
     """
-    if authority != _ICR_DOMAIN and not authority.endswith("." + _ICR_DOMAIN):
+    if not is_icr_host(authority):
         return None
     bare = authority.removeprefix(_PRIVATE)
     return bare if bare != authority else _PRIVATE + authority
+
+
+def public_icr_host(authority: str) -> str:
+    """The host that a registry's images are named by, however it is reached.
+
+    >>> public_icr_host("private.us.icr.io"), public_icr_host("private.example.com")
+    ('us.icr.io', 'private.example.com')
+    """
+    return authority.removeprefix(_PRIVATE) if is_icr_host(authority) else authority
+
+
+def is_icr_host(authority: str) -> bool:
+    """Whether this is one of IBM Cloud's registries.
+
+    >>> is_icr_host("de.icr.io"), is_icr_host("xicr.io")
+    (True, False)
+    """
+    return authority == _ICR_DOMAIN or authority.endswith("." + _ICR_DOMAIN)
 
 
 @dataclass(frozen=True, slots=True)

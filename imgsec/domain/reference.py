@@ -13,7 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INVALID_DIGEST, INVALID_PATTERN, INVALID_REFERENCE, TAG_REQUIRED
+from imgsec.reasons import (
+    INVALID_DIGEST,
+    INVALID_OPTION,
+    INVALID_PATTERN,
+    INVALID_REFERENCE,
+    TAG_REQUIRED,
+)
 
 NAME_MAX_CHARS = 255  # distribution/reference: NameTotalLengthMax, host included
 _SHOWN_CHARS = 120
@@ -65,6 +71,14 @@ class Digest:
         return f"{self.algorithm}:{self.hex}"
 
 
+def parse_registry(text: str) -> str:
+    """A registry's ``host[:port]``. Raises `ImgsecError` (invalid-reference)."""
+    image = ImageReference.parse(f"{text}/any")
+    if image.repository != "any":
+        raise _refuse(text, "it is more than a registry host")
+    return image.registry
+
+
 @dataclass(frozen=True, slots=True)
 class ImageReference:
     """An image's name: registry, repository, and a tag, a digest or both.
@@ -89,7 +103,7 @@ class ImageReference:
         """Raises `ImgsecError` (invalid-reference, invalid-digest) for anything else."""
         rest, at, digest_text = text.partition("@")
         registry, slash, path = rest.partition("/")
-        if not slash or not ("." in registry or ":" in registry or registry == "localhost"):
+        if not slash or not _is_host(registry):
             raise _refuse(text, "it does not begin with a registry host and a slash")
         if not _REGISTRY.fullmatch(registry):
             raise _refuse(text, "its registry host is not lower-case letters, digits, dots, dashes")
@@ -159,8 +173,70 @@ class ImageReference:
         return f"{self.name}{tag}{digest}"
 
 
+def _is_host(text: str) -> bool:
+    """Whether the first part of a name is a registry's host, and no part of a path."""
+    return "." in text or ":" in text or text == "localhost"
+
+
 def _refuse(text: str, why: str) -> ImgsecError:
     return ImgsecError(INVALID_REFERENCE(f"{shown(text)} is not an image reference: {why}"))
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryScope:
+    """A registry, or the part of it below a namespace, or one repository of it.
+
+    A path of one part is a namespace, as at icr.io, where each repository is in one.
+
+    >>> RegistryScope.parse("us.icr.io/team").namespace
+    'team'
+    >>> str(RegistryScope.parse("localhost:5000/team/app"))
+    'localhost:5000/team/app'
+    """
+
+    registry: str
+    path: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ImgsecError` (invalid-option) for anything else, a tag or digest included."""
+        registry, slash, path = text.partition("/")
+        if not _is_host(registry) or not _REGISTRY.fullmatch(registry):
+            raise _refuse_scope(text, "it does not begin with a registry host")
+        if ":" in path or "@" in path:
+            raise _refuse_scope(text, "tags and digests do not narrow a list; leave them out")
+        if slash and not _PATH.fullmatch(path):
+            raise _refuse_scope(text, "its path has parts that no registry accepts")
+        if len(text) > NAME_MAX_CHARS:
+            raise _refuse_scope(text, f"it is longer than {NAME_MAX_CHARS} characters")
+        return cls(registry, path)
+
+    @property
+    def namespace(self) -> str | None:
+        return self.path.partition("/")[0] or None
+
+    @property
+    def repository(self) -> str | None:
+        """The path of the one repository; None for more than that."""
+        return self.path if "/" in self.path else None
+
+    def covers(self, repository: str) -> bool:
+        """Whether a repository of this registry is in the scope.
+
+        >>> RegistryScope.parse("us.icr.io/team").covers("teammates/app")
+        False
+        """
+        if self.repository is not None:
+            return repository == self.path
+        return not self.path or repository.partition("/")[0] == self.path
+
+    def __str__(self) -> str:
+        return f"{self.registry}/{self.path}" if self.path else self.registry
+
+
+def _refuse_scope(text: str, why: str) -> ImgsecError:
+    hint = "Write a registry host, and a namespace or repository to narrow it: us.icr.io/team/app"
+    return ImgsecError(INVALID_OPTION(f"{shown(text)} is no registry: {why}", hint=hint))
 
 
 _PATTERN_HOST = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]*[a-z0-9*])?(?::[0-9*]{1,5})?")

@@ -21,7 +21,7 @@ from imgsec.domain.keys import (
     unwrapped,
 )
 from imgsec.domain.policy import Namespace, ObjectName
-from imgsec.domain.reference import Digest, ImageReference, RepositoryPattern, shown
+from imgsec.domain.reference import Digest, ImageReference, RegistryScope, RepositoryPattern, shown
 from imgsec.domain.signature import SimpleSigningPayload
 from imgsec.errors import ImgsecError
 from imgsec.reasons import Outcome, Reason
@@ -56,6 +56,16 @@ def test_reference_is_what_was_written(text: str, digest: Digest | None) -> None
     assert ImageReference.parse(str(image)) == image
 
 
+@given(references)
+def test_scope_is_what_was_written_and_covers_its_own(text: str) -> None:
+    image = ImageReference.parse(text)
+    scope = RegistryScope.parse(image.name)
+    assert str(scope) == image.name
+    assert scope.covers(image.repository)
+    assert RegistryScope.parse(image.registry).covers(image.repository)
+    assert RegistryScope.parse(f"{image.registry}/{scope.namespace}").covers(image.repository)
+
+
 @given(patterns)
 def test_pattern_is_what_was_written(text: str) -> None:
     assert str(RepositoryPattern.parse(text)) == text
@@ -82,6 +92,7 @@ def test_location_is_what_was_written(text: str) -> None:
 GRAMMARS: tuple[Callable[[str], object], ...] = (
     Digest.parse,
     ImageReference.parse,
+    RegistryScope.parse,
     RepositoryPattern.parse,
     Fingerprint.parse,
     KeyAlias.parse,

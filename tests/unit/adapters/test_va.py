@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
+from imgsec.adapters._account import AccountApi
 from imgsec.adapters._http import Answer
 from imgsec.adapters.va import VulnerabilityAdvisor
 from imgsec.domain.reference import ImageReference
-from imgsec.domain.vulnerability import ScanReport, ScanStatus
+from imgsec.domain.vulnerability import PolicyStatus, ScanReport, ScanStatus, ScanSubject
 from tests.unit.refusals import refused
 
 DIGEST = "sha256:" + "1a" * 32
 IMAGE = ImageReference.parse(f"us.icr.io/team/app:1@{DIGEST}")
+SUBJECT = ScanSubject(IMAGE)
 
 
 @dataclass
@@ -51,11 +53,15 @@ class Tokens:
     def account(self) -> str:
         return "of-the-token"
 
+    def again(self) -> Tokens:
+        return self
+
 
 def fetch(body: Any, status: int = 200) -> ScanReport:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     http = FakeHttp(Answer(status, {"content-type": "application/json"}, content, "https://va"))
-    return VulnerabilityAdvisor(http, Tokens()).fetch_report(IMAGE)  # type: ignore[arg-type]
+    (found,) = VulnerabilityAdvisor(http, AccountApi(Tokens().again)).fetch_reports(SUBJECT)  # type: ignore[arg-type]
+    return found
 
 
 def report(**changes: Any) -> dict[str, Any]:
@@ -92,19 +98,28 @@ def vulnerability(**changes: Any) -> dict[str, Any]:
 
 def test_report_is_asked_for_by_digest_at_the_image_s_own_host() -> None:
     http = FakeHttp(Answer(200, {}, json.dumps(report()).encode(), "https://va"))
-    VulnerabilityAdvisor(http, Tokens(), account="mine").fetch_report(IMAGE)  # type: ignore[arg-type]
+    VulnerabilityAdvisor(http, AccountApi(Tokens().again, account="mine")).fetch_reports(SUBJECT)  # type: ignore[arg-type]
     ((url, headers),) = http.asked
     name = f"us.icr.io%2Fteam%2Fapp%40sha256%3A{'1a' * 32}"
     assert url == f"https://us.icr.io/va/api/v4/report/image/{name}"
     assert (headers["Account"], headers["Authorization"]) == ("mine", "Bearer t0")
 
 
+def test_report_of_a_tag_is_asked_for_by_the_tag() -> None:
+    http = FakeHttp(Answer(200, {}, json.dumps(report()).encode(), "https://va"))
+    advisor = VulnerabilityAdvisor(http, AccountApi(Tokens().again))  # type: ignore[arg-type]
+    assert advisor.fetch_tag_report(IMAGE).status is ScanStatus.FAIL
+    ((url, _),) = http.asked
+    assert url.endswith("/va/api/v4/report/image/us.icr.io%2Fteam%2Fapp%3A1")
+
+
 def test_findings_come_with_their_fixes() -> None:
     found = fetch(report())
-    assert (found.status, found.distribution) == (ScanStatus.FAIL, "debian 12")
+    assert (found.status, str(found.distribution)) == (ScanStatus.FAIL, "debian 12")
     (finding,) = found.findings
-    assert (finding.id, finding.exempt, finding.notices) == ("CVE-2026-1", False, ("DSA-1",))
-    assert finding.fixes[0].action == "Upgrade openssl"
+    assert (finding.id, finding.status) == ("CVE-2026-1", PolicyStatus.ACTIVE)
+    assert [notice.id for notice in finding.notices] == ["DSA-1"]
+    assert finding.packages[0].action == "Upgrade openssl"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +127,7 @@ def test_findings_come_with_their_fixes() -> None:
 )
 def test_only_wholly_exempt_findings_are_exempt(word: str, exempt: bool) -> None:
     found = fetch(report(vulnerabilities=[vulnerability(exempt_status=word, cve_exempt=True)]))
-    assert [finding.exempt for finding in found.findings] == [exempt]
+    assert [finding.status.is_exempt for finding in found.findings] == [exempt]
 
 
 @pytest.mark.parametrize("word", ["QUARANTINED", "ok", "", "BLOCK", "__members__", "name"])
@@ -198,7 +213,7 @@ def test_foreign_image_is_not_assessed_and_nobody_is_asked(host: str) -> None:
     http, tokens = FakeHttp(Answer(200, {}, b"{}", "https://va")), Tokens()
     image = ImageReference.parse(f"{host}/team/app@{DIGEST}")
     with refused("not-assessed"):
-        VulnerabilityAdvisor(http, tokens).fetch_report(image)  # type: ignore[arg-type]
+        VulnerabilityAdvisor(http, AccountApi(tokens.again)).fetch_reports(ScanSubject(image))  # type: ignore[arg-type]
     assert http.asked == []
     assert tokens.asked == 0
 
@@ -209,7 +224,7 @@ def test_exemption_that_its_own_details_deny_does_not_count() -> None:
         listed = [{"notice_id": "n", "notice_exempt": one} for one in notices]
         finding = vulnerability(exempt_status="exempt", security_notices=listed)
         (found,) = fetch(report(vulnerabilities=[finding])).findings
-        assert found.exempt is exempt
+        assert found.status.is_exempt is exempt
 
 
 def test_configuration_issue_is_a_finding() -> None:
@@ -227,7 +242,7 @@ def test_unknown_word_is_kept_short() -> None:
 def test_token_that_is_refused_is_replaced_once(refusals: int, is_enough: bool) -> None:
     body = json.dumps(report()).encode()
     http = FakeHttp(Answer(200, {"content-type": "application/json"}, body, "https://va"), refusals)
-    advisor = VulnerabilityAdvisor(http, Tokens())  # type: ignore[arg-type]
+    advisor = VulnerabilityAdvisor(http, AccountApi(Tokens().again))  # type: ignore[arg-type]
     with nullcontext() if is_enough else refused("credential-rejected"):
-        assert advisor.fetch_report(IMAGE).status is ScanStatus.FAIL
+        assert advisor.fetch_reports(SUBJECT)[0].status is ScanStatus.FAIL
     assert [sent["Authorization"] for _, sent in http.asked] == ["Bearer t0", "Bearer t1"]

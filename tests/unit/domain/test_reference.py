@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from imgsec.domain.reference import Digest, ImageReference, RepositoryPattern, shown
+from imgsec.domain.reference import Digest, ImageReference, RegistryScope, RepositoryPattern, shown
 from tests.unit.refusals import refused
 
 HEX = "0123456789abcdef" * 4
@@ -178,3 +178,62 @@ def test_meant_pattern_is_taken_as_it_is(text: str) -> None:
 def test_pattern_that_foreign_images_could_meet_is_refused(text: str) -> None:
     with refused("invalid-pattern"):
         RepositoryPattern.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "registry", "namespace", "repository"),
+    [
+        ("us.icr.io", "us.icr.io", None, None),
+        ("us.icr.io/team", "us.icr.io", "team", None),
+        ("private.de.icr.io/team/app", "private.de.icr.io", "team", "team/app"),
+        ("127.0.0.1:5000/a/b/c", "127.0.0.1:5000", "a", "a/b/c"),
+        ("localhost/a", "localhost", "a", None),
+    ],
+)
+def test_scope_is_a_registry_a_namespace_or_a_repository(
+    text: str, registry: str, namespace: str | None, repository: str | None
+) -> None:
+    scope = RegistryScope.parse(text)
+    assert (scope.registry, scope.namespace, scope.repository) == (registry, namespace, repository)
+    assert str(scope) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "/",
+        "team",
+        "team/app",
+        "us.icr.io/",
+        "us.icr.io/team/",
+        "us.icr.io//app",
+        "us.icr.io/team/app:1",
+        f"us.icr.io/team/app@{DIGEST}",
+        "us.icr.io/Team",
+        "US.icr.io/team",
+        "us.icr.io/..",
+        "us.icr.io/a b",
+        "us.icr.io/team\n",
+        "https://us.icr.io/team",
+        "user@us.icr.io/team",
+        "us.icr.io/team?x=1",
+        "us.icr.io/" + "a" * 250,
+    ],
+)
+def test_anything_else_is_no_scope(text: str) -> None:
+    with refused("invalid-option"):
+        RegistryScope.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("scope", "covered"),
+    [
+        ("r.io", {"team/app", "team/app/sub", "teammates/app", "team"}),
+        ("r.io/team", {"team/app", "team/app/sub", "team"}),
+        ("r.io/team/app", {"team/app"}),
+    ],
+)
+def test_scope_covers_whole_parts_of_a_path(scope: str, covered: set[str]) -> None:
+    names = {"team/app", "team/app/sub", "teammates/app", "team"}
+    assert {name for name in names if RegistryScope.parse(scope).covers(name)} == covered
