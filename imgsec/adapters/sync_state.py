@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What earlier runs of sync put into an advisor, which itself keeps no author: a file beside the
+ledger, to be kept from run to run. Without it an entry that left the ledger is nobody's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from imgsec.adapters.files import read_regular, write_file
+from imgsec.domain import strict_json
+from imgsec.domain.exemption import ExemptionScope, KeptExemption
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INPUT_MALFORMED
+
+_MAX_BYTES = 8 * 2**20  # ours; ten thousand entries
+
+
+def read_state(path: str, host: str) -> frozenset[KeptExemption]:
+    """What was put there by earlier runs; nothing where there is no file yet.
+
+    Raises `ImgsecError` (input-unreadable, input-malformed), also for the state of another host.
+    """
+    content = read_regular(Path(path), max_bytes=_MAX_BYTES)
+    if content is None:
+        return frozenset()
+    try:
+        document = strict_json.parse(content)
+        if document["version"] != 1 or document["host"] != host:
+            raise ValueError("another version, or another host")
+        return frozenset(_kept(item) for item in document["exemptions"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        text = f"{shown(path)} is no state of `exemptions sync` for {host}: {error}"
+        raise ImgsecError(INPUT_MALFORMED(text)) from None
+
+
+def write_state(path: str, host: str, exemptions: Iterable[KeptExemption]) -> None:
+    """Raises `ImgsecError` (output-unwritable)."""
+    document = {
+        "version": 1,
+        "host": host,
+        "exemptions": [
+            {"type": one.type, "id": one.issue, "scope": one.scope}
+            for one in sorted(exemptions, key=str)
+        ],
+    }
+    write_file(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def _kept(item: dict[str, str]) -> KeptExemption:
+    words = (item["type"], item["id"], item["scope"])
+    if not all(isinstance(word, str) and word for word in words):
+        raise ValueError("an exemption is not whole")
+    if item["scope"] != "*":
+        ExemptionScope.parse(item["scope"])
+    return KeptExemption(*words)

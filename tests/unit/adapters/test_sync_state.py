@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What earlier runs of sync put into an advisor, kept in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imgsec.adapters.sync_state import read_state, write_state
+from imgsec.domain.exemption import KeptExemption
+from tests.unit.refusals import refused
+
+MADE = frozenset(
+    {KeptExemption("cve", "CVE-2026-1", "team/app"), KeptExemption("sn", "DSA-1-1", "*")}
+)
+
+
+def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.json")
+    assert read_state(path, "us.icr.io") == frozenset()
+    write_state(path, "us.icr.io", MADE)
+    assert read_state(path, "us.icr.io") == MADE
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "null",
+        '{"version": 1}',
+        '{"version": 2, "host": "us.icr.io", "exemptions": []}',
+        '{"version": 1, "host": "de.icr.io", "exemptions": []}',
+        '{"version": 1, "host": "us.icr.io", "exemptions": [7]}',
+        '{"version": 1, "host": "us.icr.io", "exemptions":'
+        ' [{"type": "cve", "id": "", "scope": "*"}]}',
+        '{"version": 1, "host": "us.icr.io", "exemptions": [{"type": "cve", "id": "CVE-1"}]}',
+        '{"version": 1, "host": "us.icr.io", "exemptions":'
+        ' [{"type": "cve", "id": "CVE-1", "scope": "../../x"}]}',
+        '{"version": 1, "host": "us.icr.io", "host": "de.icr.io", "exemptions": []}',
+    ],
+)
+def test_state_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "state.json"
+    path.write_text(content)
+    with refused("input-malformed"):
+        read_state(str(path), "us.icr.io")
