@@ -1,57 +1,461 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The gate: from a scan's report to a verdict. Findings decide, not the status word."""
+"""The gate: from what the sources say of one manifest to a verdict. Findings decide, not a status.
+
+Everything that was found stays in sight, each finding with the mark that says whether it is gated
+and why not. What loosens the gate is on record in every verdict.
+"""
 
 from __future__ import annotations
 
-from imgsec.domain.reference import shown
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+
+from imgsec.domain.distributions import last_day_of
+from imgsec.domain.exemption import Exempter, Exemption, Ledger
+from imgsec.domain.reference import Digest, shown
+from imgsec.domain.remedy import remedies
 from imgsec.domain.verdict import Note, Verdict, because, passed
-from imgsec.domain.vulnerability import Finding, ScanReport, ScanStatus
+from imgsec.domain.vulnerability import (
+    Finding,
+    Notice,
+    PolicyStatus,
+    ScanReport,
+    ScanStatus,
+    ScanSubject,
+    Severity,
+    merged_packages,
+)
 from imgsec.reasons import (
+    ASSESSMENT_REQUIRED,
+    DISTRIBUTION_END_OF_LIFE,
+    EXEMPTION_EXPIRED,
     FINDING_IN_FORCE,
     NOT_ASSESSED,
+    NOTHING_CHECKED,
     SCAN_CONTRADICTION,
     SCAN_INCOMPLETE,
     SCAN_STATUS_UNKNOWN,
+    SCAN_TIMEOUT,
+    Outcome,
     Reason,
+    ReasonKind,
 )
 
+_SHOWN_MAX = 5  # findings that a reason names
 
-def judge_scan(report: ScanReport) -> Verdict:
-    """Every finding in force refuses; an unfinished, unsupported or unknown scan is undecided.
 
-    A status that its own findings contradict is undecided too: OK or WARN with a finding in force,
-    FAIL without one.
+class Treatment(StrEnum):
+    """What becomes of an image that nobody can judge by its findings."""
+
+    UNDECIDED = "undecided"
+    REFUSE = "refuse"
+    PASS = "pass"  # noqa: S105 - no password
+
+
+class Mode(StrEnum):
+    """Whether the gate refuses, or only says that it would."""
+
+    ENFORCE = "enforce"
+    WARN = "warn"
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """What the gate asks of an image; by default every finding in force refuses.
+
+    fail_on: None for every finding in force. counts_unknown: a severity that nobody knows reaches
+    fail_on. grace: since a fix appeared. only_ledger: what is exempt in the advisor alone counts as
+    in force. last_days: of distributions, besides the known ones.
     """
-    status = report.status
-    if not isinstance(status, ScanStatus):
-        return because(SCAN_STATUS_UNKNOWN(f"the advisor's status is {shown(status)}"))
-    if not status.is_finished:
-        return because(SCAN_INCOMPLETE(f"the scan is {status.lower()}"))
-    if status is ScanStatus.UNSUPPORTED:
-        return because(NOT_ASSESSED("the advisor does not support the image's distribution"))
-    if status is ScanStatus.FAIL and not report.in_force:
-        return because(SCAN_CONTRADICTION("the status is FAIL and no finding is in force"))
-    if status is not ScanStatus.FAIL and report.in_force:
-        listed = ", ".join(finding.id for finding in report.in_force[:5])
-        return because(SCAN_CONTRADICTION(f"the status is {status} although {listed} is in force"))
-    if report.in_force:
-        return because(*(_in_force(finding) for finding in report.in_force))
-    exempt = len(report.findings)
-    if exempt:
-        return passed(Note("findings-exempt", f"{exempt} finding(s) are exempt in the advisor"))
-    return passed()
+
+    fail_on: Severity | None = None
+    counts_unknown: bool = True
+    only_fixed: bool = False
+    grace: timedelta = timedelta(0)
+    only_ledger: bool = False
+    unsupported: Treatment = Treatment.UNDECIDED
+    end_of_life: Treatment = Treatment.UNDECIDED
+    last_days: Mapping[str, date] = field(default_factory=dict)
+    mode: Mode = Mode.ENFORCE
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What loosens the gate, for the record."""
+        found = []
+        if self.fail_on is not None:
+            text = f"only findings of severity {self.fail_on.word} and above are gated"
+            found.append(Note("fail-on", text))
+            if not self.counts_unknown:
+                text = "findings whose severity nobody knows are not gated"
+                found.append(Note("unknown-severity-ignored", text))
+        if self.only_fixed:
+            found.append(Note("only-fixed", "findings without a fix are not gated"))
+        if self.grace:
+            text = f"findings are gated {self.grace.days} days after a fix appeared"
+            found.append(Note("grace-period", text))
+        if self.unsupported is Treatment.PASS:
+            text = "an image that nobody could assess for its distribution may pass"
+            found.append(Note("unsupported-passes", text))
+        if self.end_of_life is Treatment.PASS:
+            text = "a distribution that gets no security updates any more may pass"
+            found.append(Note("end-of-life-passes", text))
+        if self.last_days:
+            listed = ", ".join(f"{name} until {day}" for name, day in self.last_days.items())
+            text = f"last days of distributions as the gate file has them: {listed}"
+            found.append(Note("distribution-dates", text))
+        if self.mode is Mode.WARN:
+            found.append(Note("warn-mode", "findings in force are told and do not refuse"))
+        return tuple(found)
 
 
-def _in_force(finding: Finding) -> Reason:
-    where = ", ".join(f"{fix.package} {fix.installed}" for fix in finding.fixes[:3])
-    actions = "; ".join(dict.fromkeys(_action(finding)))
-    text = f"{finding.id} is in force" + (f" in {where}" if where else "")
-    return FINDING_IN_FORCE(text, hint=actions or None)
+class Mark(StrEnum):
+    """Why a finding refuses, or why it does not."""
+
+    GATED = "gated"
+    EXEMPT = "exempt"
+    BELOW_LIMIT = "below-limit"
+    NO_FIX = "no-fix"
+    IN_GRACE = "in-grace"
+    IN_BASELINE = "in-baseline"
 
 
-def _action(finding: Finding) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class JudgedFinding:
+    """A finding as all sources together tell it, and what the gate makes of it.
+
+    status: how far it is exempt. exemptions: the ledger's entries behind that; none where only the
+    advisor exempts it, which says no owner.
+    """
+
+    finding: Finding
+    mark: Mark
+    status: PolicyStatus
+    sources: tuple[str, ...]
+    exemptions: tuple[Exemption, ...] = ()
+
+    @property
+    def is_gated(self) -> bool:
+        return self.mark is Mark.GATED
+
+    @property
+    def is_ownerless(self) -> bool:
+        """Exempt on nobody's word."""
+        return self.mark is Mark.EXEMPT and not self.exemptions
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedScan:
+    """One manifest: what each source said, every finding, and the verdict."""
+
+    subject: ScanSubject
+    reports: tuple[ScanReport, ...]
+    findings: tuple[JudgedFinding, ...]
+    verdict: Verdict
+
+    @property
+    def digest(self) -> Digest:
+        return self.subject.digest
+
+    @property
+    def gated(self) -> tuple[JudgedFinding, ...]:
+        return tuple(one for one in self.findings if one.is_gated)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding as all its sources together tell it."""
+
+    finding: Finding
+    sources: tuple[str, ...]
+
+
+def judge_manifest(
+    subject: ScanSubject,
+    reports: Sequence[ScanReport],
+    rules: GateRules,
+    *,
+    ledger: Ledger,
+    now: datetime,
+    known: Collection[tuple[str, str]] | Reason = (),
+    troubles: Sequence[Reason] = (),
+) -> JudgedScan:
+    """Whether one manifest may go out, by all that the sources say of it.
+
+    known: what the baseline has, as `finding_keys` gives it; or why nobody knows that, which leaves
+    open what refuses. troubles: why further sources said nothing. A source that has not finished
+    leaves the whole undecided, as does one that contradicts itself, whose findings alone do not
+    refuse; one that cannot assess the image does so only if no other could.
+    """
+    unknown = known if isinstance(known, Reason) else None
+    listed = () if isinstance(known, Reason) else known
+    exempter = Exempter(ledger.entries, subject, now.date())
+    judged = tuple(_judged(one, rules, exempter, now, listed) for one in combined(reports))
+    doubtful = {str(report.source) for report in reports if _contradicts_itself(report)}
+    gated = [one.finding for one in judged if one.is_gated and not doubtful.issuperset(one.sources)]
+    reasons = [*troubles, *_unusable(reports, rules), *_end_of_life(reports, rules, now)]
+    notes = [Note(*remark) for report in reports for remark in report.remarks]
+    notes += [*_exempt_notes(judged), *_overruled(reports)]
+    if gated and unknown is not None:
+        reasons.append(unknown)
+    elif gated:
+        reasons.append(FINDING_IN_FORCE(_in_force_text(gated, rules), hint=_hint(gated)))
+        reasons += [EXEMPTION_EXPIRED(text) for text in _ended(gated, ledger, subject, now)]
+    if not reports and not troubles:
+        reasons.append(NOTHING_CHECKED(f"no source was asked about {subject.image}"))
+    if rules.mode is Mode.WARN:
+        refused = [one for one in reasons if one.outcome is Outcome.REFUSED]
+        reasons = [one for one in reasons if one.outcome is not Outcome.REFUSED]
+        notes += [Note(WOULD_REFUSE, one.text) for one in refused]
+    verdict = because(*reasons, notes=notes) if reasons else passed(*notes)
+    return JudgedScan(subject, tuple(reports), judged, verdict)
+
+
+WOULD_REFUSE = "would-refuse"
+
+
+def deploy_words(verdict: Verdict) -> str:
+    """What the verdict means for a deployment, in the advisor's words."""
+    if verdict.passed:
+        cautious = any(note.code == WOULD_REFUSE for note in verdict.notes)
+        return "Deploy with Caution" if cautious else "OK to Deploy"
+    if verdict.outcome is Outcome.REFUSED:
+        return "Deployment Blocked"
+    return "Deployment Blocked (undecided)"
+
+
+def finding_keys(reports: Iterable[ScanReport]) -> frozenset[tuple[str, str]]:
+    """Issue and package of everything that was found there, exempt or not: what is known of it."""
+    return frozenset(key for one in combined(reports) for key in _keys(one.finding))
+
+
+def _keys(finding: Finding) -> tuple[tuple[str, str], ...]:
+    names = [package.name for package in finding.packages] or [""]
+    return tuple((finding.id, name) for name in dict.fromkeys(names))
+
+
+def combined(reports: Iterable[ScanReport]) -> tuple[Found, ...]:
+    """Every issue once, with what all sources say of it, the worst severity first.
+
+    Sources agree on CVE ids; what has another id besides goes under the CVE. A scanner's own
+    suppressions hide nothing that another source has in force; the exemptions of the account,
+    which an advisor keeps, hold for whoever finds the issue.
+    """
+    found: dict[str, list[tuple[ScanReport, Finding]]] = {}
+    for report in reports:
+        for finding in report.findings:
+            for one in _one_by_one(finding):
+                found.setdefault(_common_id(one), []).append((report, one))
+    merged = [_merged(issue, parts) for issue, parts in found.items()]
+    return tuple(sorted(merged, key=lambda one: (-one.finding.severity, one.finding.id)))
+
+
+def _one_by_one(finding: Finding) -> Sequence[Finding]:
+    """A finding for each CVE: an advisory about several is no other name of any of them."""
+    if not finding.aliases:
+        return (finding,)
+    issues = [name for name in dict.fromkeys(finding.names) if name.startswith("CVE-")]
+    if len(issues) < 2:
+        return (finding,)
+    notices, packages = finding.notices, finding.packages
+    if finding.id not in issues:
+        notices = (*notices, Notice(finding.id, finding.link))
+        packages = tuple(replace(one, notices=(*one.notices, finding.id)) for one in packages)
     return [
-        fix.action or f"Upgrade {fix.package} to {fix.fixed}"
-        for fix in finding.fixes
-        if fix.action or fix.fixed
+        replace(finding, id=issue, aliases=(), notices=notices, packages=packages)
+        for issue in issues
     ]
+
+
+def _common_id(finding: Finding) -> str:
+    return next((name for name in finding.names if name.startswith("CVE-")), finding.id)
+
+
+def _merged(issue: str, parts: Sequence[tuple[ScanReport, Finding]]) -> Found:
+    sources = tuple(dict.fromkeys(str(report.source) for report, _ in parts))
+    if len(parts) == 1 and parts[0][1].id == issue:
+        return Found(parts[0][1], sources)
+    findings = [finding for _, finding in parts]
+    keeping = [finding for report, finding in parts if report.source.keeps_exemptions]
+    statuses = {finding.status for finding in keeping or findings}
+    status = statuses.pop() if len(statuses) == 1 else PolicyStatus.PARTIAL
+    first = findings[0]
+    aliases = dict.fromkeys(name for finding in findings for name in finding.names)
+    aliases.pop(issue, None)
+    return Found(
+        replace(
+            first,
+            id=issue,
+            severity=max(finding.severity for finding in findings),
+            summary=next((one.summary for one in findings if one.summary), ""),
+            link=next((one.link for one in findings if one.link), ""),
+            status=status,
+            notices=tuple({one.id: one for part in findings for one in part.notices}.values()),
+            packages=merged_packages(one for part in findings for one in part.packages),
+            knows_fixes=any(finding.knows_fixes for finding in findings),
+            aliases=tuple(aliases),
+        ),
+        sources,
+    )
+
+
+def _judged(
+    found: Found,
+    rules: GateRules,
+    exempter: Exempter,
+    now: datetime,
+    known: Collection[tuple[str, str]],
+) -> JudgedFinding:
+    finding = found.finding
+    ruling = exempter.ruling(finding, trusts_source=not rules.only_ledger)
+    mark = Mark.GATED
+    if ruling.status is PolicyStatus.EXEMPT:
+        mark = Mark.EXEMPT
+    elif not _reaches(finding.severity, rules):
+        mark = Mark.BELOW_LIMIT
+    elif rules.only_fixed and not finding.is_fixable:
+        mark = Mark.NO_FIX
+    elif _is_in_grace(finding, rules.grace, now):
+        mark = Mark.IN_GRACE
+    elif known and all(key in known for key in _keys(finding)):
+        mark = Mark.IN_BASELINE
+    # Where nothing of ours is said the source's own word stands, as for a notice of several.
+    status = finding.status if ruling.status is PolicyStatus.ACTIVE else ruling.status
+    if rules.only_ledger or (status is PolicyStatus.EXEMPT and mark is not Mark.EXEMPT):
+        status = ruling.status
+    return JudgedFinding(finding, mark, status, found.sources, ruling.entries)
+
+
+def _reaches(severity: Severity, rules: GateRules) -> bool:
+    if rules.fail_on is None:
+        return True
+    if severity is Severity.UNKNOWN:
+        return rules.counts_unknown
+    return severity >= rules.fail_on
+
+
+def _is_in_grace(finding: Finding, grace: timedelta, now: datetime) -> bool:
+    """Every fix of it is younger than the grace period; one of unknown age is not."""
+    fixes = [package for package in finding.packages if package.fixed]
+    return bool(grace and fixes) and all(
+        fix.fixed_since is not None and timedelta(0) <= now - fix.fixed_since < grace
+        for fix in fixes
+    )
+
+
+def _unusable(reports: Sequence[ScanReport], rules: GateRules) -> Iterable[Reason]:
+    """Why what the sources say is no basis for a verdict."""
+    for report in reports:
+        status, said = report.status, report.source.name
+        if not isinstance(status, ScanStatus):
+            yield SCAN_STATUS_UNKNOWN(f"the status of {said} is {shown(status)}")
+        elif not status.is_finished:
+            kind = SCAN_TIMEOUT if report.is_late else SCAN_INCOMPLETE
+            yield kind(f"the scan by {said} is {status.lower()}")
+        elif _contradicts_itself(report):
+            listed = ", ".join(finding.id for finding in report.in_force[:_SHOWN_MAX])
+            yield SCAN_CONTRADICTION(f"{said} says {status} and has {listed or 'nothing'} in force")
+    unsupported = [one for one in reports if one.status is ScanStatus.UNSUPPORTED]
+    if unsupported and len(unsupported) == len(reports):
+        said = " and ".join(dict.fromkeys(report.source.name for report in unsupported))
+        text = f"{said} found no distribution in the image that it could assess"
+        yield from _treated(rules.unsupported, NOT_ASSESSED, text)
+
+
+def _contradicts_itself(report: ScanReport) -> bool:
+    """The status word says something else than the findings beside it."""
+    if report.status is ScanStatus.FAIL:
+        return not report.in_force
+    return report.status in (ScanStatus.OK, ScanStatus.WARN) and bool(report.in_force)
+
+
+def _overruled(reports: Sequence[ScanReport]) -> list[Note]:
+    """That a source could not assess the image, where another one did."""
+    unsupported = [one.source.name for one in reports if one.status is ScanStatus.UNSUPPORTED]
+    if not unsupported or len(unsupported) == len(reports):
+        return []
+    text = f"{', '.join(unsupported)} could not assess the image, and others decided"
+    return [Note("source-unsupported", text)]
+
+
+def _end_of_life(
+    reports: Sequence[ScanReport], rules: GateRules, now: datetime
+) -> Iterable[Reason]:
+    """That nobody looks for vulnerabilities in the image's distribution any more."""
+    told = set()
+    for report in reports:
+        said = last_day_of(report.distribution, rules.last_days, {})
+        last_day = said or last_day_of(report.distribution)
+        ended = last_day is not None and now.date() > last_day
+        if said is None:  # the operator's word goes before the source's, and nobody else's
+            ended = ended or report.is_end_of_life is True
+        name = str(report.distribution) or "the distribution"
+        if not ended or name in told:
+            continue
+        told.add(name)
+        since = f" since {last_day}" if last_day is not None else ""
+        text = f"{name} has got no security updates{since}, so a scan sees little"
+        yield from _treated(rules.end_of_life, DISTRIBUTION_END_OF_LIFE, text)
+
+
+def _treated(treatment: Treatment, kind: ReasonKind, text: str) -> Iterable[Reason]:
+    if treatment is Treatment.UNDECIDED:
+        yield kind(text)
+    elif treatment is Treatment.REFUSE:
+        yield ASSESSMENT_REQUIRED(text)
+
+
+def _ended(
+    gated: Sequence[Finding], ledger: Ledger, subject: ScanSubject, now: datetime
+) -> Iterable[str]:
+    """What would not refuse, had its exemption not ended."""
+    today = now.date()
+    for entry in ledger.entries:
+        if not entry.holds_on(today) and entry.scope.covers(subject):
+            for finding in gated:
+                if entry.issue in (*finding.names, *(one.id for one in finding.notices)):
+                    yield f"{entry.issue} was exempt until {entry.expires}, by {entry.owner}"
+                    break
+
+
+def _exempt_notes(judged: Sequence[JudgedFinding]) -> list[Note]:
+    exempt = [one for one in judged if one.mark is Mark.EXEMPT]
+    ownerless = [one.finding.id for one in exempt if one.is_ownerless]
+    notes = []
+    if exempt:
+        notes.append(Note("findings-exempt", f"{len(exempt)} finding(s) are exempt"))
+    if ownerless:
+        text = f"exempt at the source, on nobody's word: {_listed(ownerless)}"
+        notes.append(Note("ownerless-exemption", text))
+    return notes
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_MAX
+    return ", ".join(names[:_SHOWN_MAX]) + (f" and {more} more" if more > 0 else "")
+
+
+def _in_force_text(findings: Sequence[Finding], rules: GateRules) -> str:
+    """All findings in a sentence, the first ones by name."""
+    named = []
+    for finding in findings[:_SHOWN_MAX]:
+        where = ", ".join(f"{one.name} {one.installed}".strip() for one in finding.packages[:3])
+        named.append(f"{finding.id} (in {where})" if where else finding.id)
+    more = len(findings) - _SHOWN_MAX
+    listed = ", ".join(named) + (f" and {more} more" if more > 0 else "")
+    are = "finding is" if len(findings) == 1 else "findings are"
+    unknown = sum(one.severity is Severity.UNKNOWN for one in findings)
+    if rules.fail_on is not None and unknown:
+        listed += f"; of {unknown} no source says the severity"
+    return f"{len(findings)} {are} in force: {listed}"
+
+
+def _hint(findings: Sequence[Finding]) -> str | None:
+    """What helps most; else what the first findings' sources say. None where nobody says."""
+    best = remedies(findings)
+    if best:
+        text = str(best[0])
+        return text[0].upper() + text[1:] + "."
+    actions = [one.action for finding in findings for one in finding.packages if one.action]
+    return "; ".join(list(dict.fromkeys(actions))[:3]) or None

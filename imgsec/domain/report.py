@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.verdict import Verdict
 
 if TYPE_CHECKING:  # most commands scan nothing
+    from imgsec.domain.exemption import Exemption
+    from imgsec.domain.gate import JudgedScan
+    from imgsec.domain.image_list import ImageListing
     from imgsec.domain.rotation import Rotation
-    from imgsec.domain.vulnerability import ScanReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class ScannedImage:
     """The scans behind a gate's verdict: one, or one for each platform of an index."""
 
     image: ImageReference
-    scans: tuple[tuple[Digest, ScanReport], ...]
+    scans: tuple[JudgedScan, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +91,15 @@ class VerifierAnswer:
 class ImageReport:
     """One image: as it was asked for, what was decided, and what was found if anything was.
 
-    answers: those of the image's consumers, where they were asked for.
+    answers: those of the image's consumers, where they were asked for. steps: the parts of a
+    release, by name, in their order.
     """
 
     asked: ImageReference
     verdict: Verdict
     found: Finding | None = None
     answers: tuple[VerifierAnswer, ...] = ()
+    steps: tuple[tuple[str, ImageReport], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +154,35 @@ class Check:
 class Change:
     """What happened to one file, object or key.
 
-    state: created, updated, unchanged, adopted, moved, retired, revoked, taken-back or restored.
+    state: created, updated, unchanged, adopted, moved, retired, revoked, taken-back or restored;
+    of an exemption added, updated, unchanged, removed, kept, or to-add and to-remove, as planned.
     """
 
     target: str
     state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExemptionLine:
+    """One exemption as it stands somewhere. entry: of the ledger; None for one it does not have.
+
+    state: in-force, expired, or advisor-only. kept: the advisor has it; None if nobody asked it.
+    """
+
+    issue: str
+    type: str
+    scope: str
+    state: str
+    entry: Exemption | None = None
+    kept: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExemptionType:
+    """One kind of issue that can be exempt: the advisor's word, and what people call it."""
+
+    id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +208,26 @@ class Report:
     verifiers: tuple[VerifierAnswer, ...] = ()
     checks: tuple[Check, ...] = ()
     rotation: Rotation | None = None
+    exemptions: tuple[ExemptionLine, ...] = ()
+    listing: ImageListing | None = None
+    exemption_types: tuple[ExemptionType, ...] = ()
+
+
+def with_scans_apart(report: Report) -> Report:
+    """The same, with the scan of a release in place of the image, for what shows findings.
+
+    Why a later step failed stays among the reasons of the whole.
+    """
+    images: list[ImageReport] = []
+    for part in report.images:
+        scanned = [step for _, step in part.steps if isinstance(step.found, ScannedImage)]
+        images += scanned or [part]
+    return replace(report, images=tuple(images))
+
+
+def scanned_parts(report: Report) -> Iterator[ImageReport]:
+    """The images that were scanned, also as a step of something larger."""
+    for part in report.images:
+        for one in (part, *(step for _, step in part.steps)):
+            if isinstance(one.found, ScannedImage):
+                yield one

@@ -12,6 +12,7 @@ from imgsec.domain.policy import KeySecret
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import Check
 from imgsec.domain.verdict import Verdict, all_of, because, passed
+from imgsec.domain.vulnerability import ScanReport, ScanSubject
 from imgsec.errors import ImgsecError
 from imgsec.operations.inspect_keys import show_key
 from imgsec.ports import KeyReader, Keyring, ManifestSink, Registry, Scanner
@@ -74,7 +75,9 @@ def look_at_advisor(image: ImageReference, registry: Registry, scanner: Scanner)
     """What the advisor says of the image now."""
     scanner.require_served(image)
     manifest = registry.fetch_manifest(image.require_version())
-    return f"its word for {image} is {scanner.fetch_report(image.at(manifest.digest)).status}"
+    reports = scanner.fetch_reports(ScanSubject(image.at(manifest.digest)))
+    words = [str(one.status) for one in reports if isinstance(one, ScanReport)]
+    return f"its word for {image} is {', '.join(words)}"
 
 
 def look_at_key_secret(secret: KeySecret, sink: ManifestSink) -> str:

@@ -1,93 +1,273 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scan gate: wait for the scan of one digest, then judge its findings."""
+"""The scan gate: ask every source about each manifest of one digest, wait for scans, judge them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 
-from imgsec.domain.gate import judge_scan
+from imgsec.domain.exemption import Ledger
+from imgsec.domain.gate import GateRules, finding_keys, judge_manifest
 from imgsec.domain.manifest import ManifestContent
-from imgsec.domain.reference import Digest, ImageReference
+from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, ScannedImage
-from imgsec.domain.verdict import all_of
-from imgsec.domain.vulnerability import ScanReport
+from imgsec.domain.verdict import Note, all_of
+from imgsec.domain.vulnerability import ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
-from imgsec.ports import Clock, ManifestReader, Scanner
-from imgsec.reasons import NOT_ASSESSED, RATE_LIMITED, SERVICE_UNREACHABLE, TIMEOUT
+from imgsec.ports import Clock, ManifestReader, Scanner, TagScanner
+from imgsec.reasons import (
+    BASELINE_UNUSABLE,
+    NOT_ASSESSED,
+    RATE_LIMITED,
+    SERVICE_UNREACHABLE,
+    TIMEOUT,
+    Reason,
+)
 
 Progress = Callable[[str], None]
 # What a service gets over by itself; anything else will be the same after the next poll.
 _PASSING_TROUBLE = (SERVICE_UNREACHABLE.code, RATE_LIMITED.code, TIMEOUT.code)
 
 
+@dataclass(frozen=True, slots=True)
+class GatePlan:
+    """How an image is judged. now: the day that exemptions are held against, usually today.
+
+    baseline: only what that image does not have refuses.
+    """
+
+    rules: GateRules
+    ledger: Ledger
+    now: datetime
+    baseline: ImageReference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for scans that have not finished, for all of them together, in seconds."""
+
+    clock: Clock
+    seconds: float
+    progress: Progress
+
+
 def scan_gate(
     image: ImageReference,
+    plan: GatePlan,
     *,
+    sources: Sequence[Scanner],
     registry: ManifestReader,
-    scanner: Scanner,
-    clock: Clock,
-    wait_seconds: float,
-    progress: Progress,
+    patience: Patience,
 ) -> ImageReport:
     """Whether the digest that the reference names may go out.
 
     An index passes only if every platform that it lists does; attestations are not images and are
-    left out. wait_seconds: how long to wait for scans to finish, for all of them together. Nobody
-    is asked about an image that the scanner does not serve: (not-assessed).
+    left out. A source that does not serve the image's registry is not asked, and if none does, the
+    registry is not asked either. Raises `ImgsecError` (not-assessed) for that.
     """
     image.require_version()
-    scanner.require_served(image)
-    manifest = registry.fetch_manifest(image)
-    canonical = image.at(manifest.digest)
-    content = ManifestContent.parse(manifest.content, manifest.media_type)
-    digests = _runnable(canonical, content, registry) if content.is_index else [manifest.digest]
-    deadline = clock.monotonic() + wait_seconds
-    scans: list[tuple[Digest, ScanReport]] = []
-    for digest in digests:
-        report = _finished_report(canonical.at(digest), scanner, clock, deadline, progress)
-        scans.append((digest, report))
-    verdict = all_of(judge_scan(report) for _, report in scans)
+    asked, unasked = _serving(image, sources)
+    deadline = patience.clock.monotonic() + patience.seconds
+    canonical, subjects = _subjects(image, registry)
+    baseline = _Baseline(plan.baseline, asked, registry)
+    scans = []
+    for subject in subjects:
+        found = [one for source in asked for one in _asked(subject, source, patience, deadline)]
+        reports = [one for one in found if isinstance(one, ScanReport)]
+        troubles = [one for one in found if isinstance(one, Reason)]
+        judge = partial(
+            judge_manifest,
+            *(subject, reports, plan.rules),
+            ledger=plan.ledger,
+            now=plan.now,
+            troubles=troubles,
+        )
+        scan = judge()
+        if scan.gated and plan.baseline is not None:
+            scan = judge(known=baseline.known(subject))
+        scans.append(scan)
+    verdict = all_of(scan.verdict for scan in scans)
+    ignored = [Note("exemption-ignored", problem.text) for problem in plan.ledger.problems]
+    notes = dict.fromkeys([*verdict.notes, *unasked, *baseline.notes, *ignored])
+    verdict = replace(verdict, notes=tuple(notes))
     return ImageReport(image, verdict, ScannedImage(canonical, tuple(scans)))
 
 
-def _runnable(
-    image: ImageReference, index: ManifestContent, registry: ManifestReader
-) -> list[Digest]:
-    """What an index lists and a node could run. Only content makes an attestation, not its claim.
+def _asked(
+    subject: ScanSubject, source: Scanner, patience: Patience, deadline: float
+) -> Sequence[ScanReport | Reason]:
+    """What the source says, or why it says nothing: what the others say stays in sight."""
+    try:
+        return _finished_reports(subject, source, patience, deadline)
+    except ImgsecError as error:
+        return (error.reason,)
 
-    Raises `ImgsecError` (not-assessed) for an index inside an index: nobody says what it holds.
+
+def _serving(
+    image: ImageReference, sources: Sequence[Scanner]
+) -> tuple[list[Scanner], tuple[Note, ...]]:
+    """The sources to ask. Raises `ImgsecError` (not-assessed) if none serves the registry."""
+    serving, errors = [], []
+    for source in sources:
+        try:
+            source.require_served(image)
+            serving.append(source)
+        except ImgsecError as error:
+            errors.append(error)
+    if not serving:
+        if errors:
+            raise errors[0]
+        hint = "Give --report FILE or --scanner trivy, or leave --no-advisor out."
+        raise ImgsecError(NOT_ASSESSED("no source of findings was named", hint=hint))
+    return serving, tuple(Note("source-not-asked", error.reason.text) for error in errors)
+
+
+def _subjects(
+    image: ImageReference, registry: ManifestReader
+) -> tuple[ImageReference, tuple[ScanSubject, ...]]:
+    """The image with its digest, and its manifests that a node could run.
+
+    Only content makes an attestation, not its claim. Raises `ImgsecError` (not-assessed) for an
+    index inside an index: nobody says what it holds.
     """
-    found = []
-    for child in index.children:
-        manifest = registry.fetch_manifest(image.at(child.digest))
-        content = ManifestContent.parse(manifest.content, manifest.media_type)
-        if content.is_index:
-            raise ImgsecError(NOT_ASSESSED(f"{image} lists another index, {child.digest}"))
-        if not (child.claims_attestation and content.is_attestation):
-            found.append(child.digest)
-    return found
+    manifest = registry.fetch_manifest(image)
+    canonical = image.at(manifest.digest)
+    content = ManifestContent.parse(manifest.content, manifest.media_type)
+    if not content.is_index:
+        return canonical, (ScanSubject(canonical, content.config),)
+    subjects = []
+    for child in content.children:
+        part = registry.fetch_manifest(canonical.at(child.digest))
+        held = ManifestContent.parse(part.content, part.media_type)
+        if held.is_index:
+            raise ImgsecError(NOT_ASSESSED(f"{canonical} lists another index, {child.digest}"))
+        if not (child.claims_attestation and held.is_attestation):
+            one = canonical.at(child.digest)
+            subjects.append(ScanSubject(one, held.config, manifest.digest, child.platform))
+    return canonical, tuple(subjects)
 
 
-def _finished_report(
-    image: ImageReference, scanner: Scanner, clock: Clock, deadline: float, progress: Progress
-) -> ScanReport:
-    """The report as soon as the scan has finished, or as it stands at the deadline.
+class _Baseline:
+    """What an earlier image has, asked for when it matters."""
+
+    def __init__(
+        self, image: ImageReference | None, sources: Sequence[Scanner], registry: ManifestReader
+    ) -> None:
+        self._image = image
+        self._sources = sources
+        self._registry = registry
+        self._subjects: tuple[ScanSubject, ...] | None = None
+        self._known: dict[ScanSubject, frozenset[tuple[str, str]]] = {}
+        self.notes: tuple[Note, ...] = ()
+
+    def known(self, subject: ScanSubject) -> frozenset[tuple[str, str]] | Reason:
+        """The findings of its manifest for the same platform; none where it has no such one.
+
+        The reason where nobody knows them, also (baseline-unusable) for the very same manifest.
+        """
+        if self._image is None:
+            return frozenset()
+        try:
+            return self._known_of(subject, self._image)
+        except ImgsecError as error:
+            return error.reason
+
+    def _known_of(self, subject: ScanSubject, image: ImageReference) -> frozenset[tuple[str, str]]:
+        if self._subjects is None:
+            canonical, self._subjects = _subjects(image, self._registry)
+            text = f"only what {canonical} does not have is gated"
+            self.notes = (Note("baseline", text),)
+        twin = next((one for one in self._subjects if one.platform == subject.platform), None)
+        if twin is None:
+            return frozenset()
+        if twin.digest == subject.digest:
+            text = f"the baseline is {subject.digest} itself, so nothing could be new in it"
+            raise ImgsecError(BASELINE_UNUSABLE(text))
+        if twin not in self._known:
+            found = [one for source in self._sources for one in source.fetch_reports(twin)]
+            reports = [one for one in found if isinstance(one, ScanReport)]
+            for report in reports:
+                if not report.is_finished:
+                    text = f"the scan of {twin.image} is {str(report.status).lower()}"
+                    raise ImgsecError(BASELINE_UNUSABLE(text))
+            if len(reports) < len(found):
+                (trouble, *_) = [one for one in found if isinstance(one, Reason)]
+                raise ImgsecError(BASELINE_UNUSABLE(f"of {twin.image}: {trouble.text}"))
+            self._known[twin] = finding_keys(reports)
+        return self._known[twin]
+
+
+class ByTagToo(Scanner):
+    """An advisor that is asked by the tag where it has not scanned the digest.
+
+    Only what the tag still names after the answer is taken for the digest's, and the answer says
+    so. What an index lists has no tag.
+    """
+
+    def __init__(self, advisor: TagScanner, registry: ManifestReader) -> None:
+        self._advisor = advisor
+        self._registry = registry
+
+    def require_served(self, image: ImageReference) -> None:
+        """See `imgsec.ports.Scanner`."""
+        self._advisor.require_served(image)
+
+    @property
+    def may_change(self) -> bool:
+        """See `imgsec.ports.Scanner`."""
+        return self._advisor.may_change
+
+    def fetch_reports(self, subject: ScanSubject) -> tuple[ScanReport | Reason, ...]:
+        """See `imgsec.ports.Scanner`."""
+        return tuple(self._settled(one, subject) for one in self._advisor.fetch_reports(subject))
+
+    def _settled(self, report: ScanReport | Reason, subject: ScanSubject) -> ScanReport | Reason:
+        image = subject.image
+        if isinstance(report, Reason) or report.status is not ScanStatus.UNSCANNED:
+            return report
+        if image.tag is None or subject.index:
+            return report
+        tagged = ImageReference(image.registry, image.repository, image.tag)
+        by_tag = self._advisor.fetch_tag_report(tagged)
+        if not by_tag.is_finished:
+            return report if by_tag.status is ScanStatus.UNSCANNED else by_tag
+        if self._registry.fetch_manifest(tagged).digest != subject.digest:
+            return report
+        text = f"{tagged} was scanned by its tag, which names {subject.digest} still"
+        return replace(by_tag, remarks=(*by_tag.remarks, ("scanned-by-tag", text)))
+
+
+def _finished_reports(
+    subject: ScanSubject, source: Scanner, patience: Patience, deadline: float
+) -> Sequence[ScanReport | Reason]:
+    """The reports as soon as the scan has finished, or as they stand at the deadline.
 
     Trouble that passes is waited out like an unfinished scan, and raised at the deadline.
     """
+    clock = patience.clock
     for wait in clock.backoff():
         left = deadline - clock.monotonic()
         try:
-            report = scanner.fetch_report(image)
+            found = source.fetch_reports(subject)
         except ImgsecError as error:
             # Its repeats took their time already: no last attempt that could outlast the command.
             if error.reason.code not in _PASSING_TROUBLE or left <= 2 * wait:
                 raise
             state = error.reason.text
         else:
-            if report.is_finished or left <= 0:
-                return report
-            state = f"the scan is {str(report.status).lower()}"
-        progress(f"{image.canonical_name}: {state}, asking again ({left:.0f} s left)")
+            waiting = [one for one in found if isinstance(one, ScanReport) and not one.is_finished]
+            if not waiting or not source.may_change:
+                return found
+            if left <= 0:
+                is_late = patience.seconds > 0
+                return [
+                    replace(one, is_late=is_late) if isinstance(one, ScanReport) else one
+                    for one in found
+                ]
+            state = f"the scan is {str(waiting[0].status).lower()}"
+        name = subject.image.canonical_name
+        patience.progress(f"{name}: {state}, asking again ({left:.0f} s left)")
         clock.sleep(min(wait, max(left, 0)))
     raise AssertionError("backoff() has no end")

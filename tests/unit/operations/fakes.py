@@ -14,7 +14,7 @@ from imgsec.domain.kubernetes import holds_public_key, is_ours
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import Change
 from imgsec.domain.signature import OpenPGPMessage
-from imgsec.domain.vulnerability import ScanReport
+from imgsec.domain.vulnerability import ScanReport, ScanSubject
 from imgsec.errors import ImageNotFound, ImgsecError, KeyExists, KeyNotFound
 from imgsec.ports import Manifest, ObjectId, StoredKey
 from imgsec.reasons import (
@@ -464,8 +464,13 @@ class FakeScanner:
         if not self.serves:
             raise ImgsecError(NOT_ASSESSED(f"{image.registry} is foreign"))
 
-    def fetch_report(self, image: ImageReference) -> ScanReport:
-        self.asked.append(image.canonical_name)
+    may_change: bool = True
+
+    def fetch_reports(self, subject: ScanSubject) -> tuple[ScanReport | Reason, ...]:
+        return (self.answer(subject),)
+
+    def answer(self, subject: ScanSubject) -> ScanReport:
+        self.asked.append(subject.image.canonical_name)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, ImgsecError):
             raise answer

@@ -5,20 +5,31 @@ import json
 
 import pytest
 
+from imgsec.domain.exemption import Ledger
+from imgsec.domain.gate import GateRules
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, ScannedImage
-from imgsec.domain.vulnerability import Finding, ScanReport, ScanStatus
+from imgsec.domain.vulnerability import ADVISOR, Finding, ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
-from imgsec.operations.scan_gate import scan_gate
+from imgsec.operations.scan_gate import ByTagToo, GatePlan, Patience, scan_gate
+from imgsec.ports import Scanner
 from imgsec.reasons import ANSWER_MALFORMED, CREDENTIAL_REJECTED, SERVICE_UNREACHABLE
-from tests.unit.operations.fakes import INDEX, FakeClock, FakeRegistry, FakeScanner
+from tests.unit.operations.fakes import (
+    CONFIG,
+    INDEX,
+    NOW,
+    FakeClock,
+    FakeRegistry,
+    FakeScanner,
+)
 from tests.unit.refusals import refused
 
 NAME = "us.icr.io/team/app:1"
 DIGEST = "sha256:" + "0" * 64
-OK = ScanReport(ScanStatus.OK)
-WAITING = ScanReport(ScanStatus.INCOMPLETE)
-FAIL = ScanReport(ScanStatus.FAIL, (Finding("CVE-1", "", exempt=False),))
+OK = ScanReport(ADVISOR, ScanStatus.OK)
+WAITING = ScanReport(ADVISOR, ScanStatus.INCOMPLETE)
+UNSCANNED = ScanReport(ADVISOR, ScanStatus.UNSCANNED)
+FAIL = ScanReport(ADVISOR, ScanStatus.FAIL, (Finding("CVE-2026-1000"),))
 DOWN = ImgsecError(SERVICE_UNREACHABLE("down"))
 
 
@@ -27,19 +38,38 @@ def gate(
     registry: FakeRegistry | None = None,
     wait: float = 100,
 ) -> tuple[ImageReport, FakeScanner, FakeClock]:
-    if registry is None:
-        registry = FakeRegistry()
-        registry.push(NAME)
     scanner, clock = FakeScanner(list(answers)), FakeClock()
-    report = scan_gate(
-        ImageReference.parse(NAME),
+    return judged([scanner], registry or pushed(), clock, wait=wait), scanner, clock
+
+
+def pushed() -> FakeRegistry:
+    registry = FakeRegistry()
+    registry.push(NAME)
+    return registry
+
+
+def judged(
+    scanners: list[Scanner],
+    registry: FakeRegistry,
+    clock: FakeClock | None = None,
+    *,
+    image: str = NAME,
+    wait: float = 100,
+    baseline: str | None = None,
+    ledger: Ledger | None = None,
+) -> ImageReport:
+    return scan_gate(
+        ImageReference.parse(image),
+        GatePlan(
+            GateRules(),
+            ledger or Ledger(),
+            NOW,
+            ImageReference.parse(baseline) if baseline else None,
+        ),
+        sources=scanners,
         registry=registry,
-        scanner=scanner,
-        clock=clock,
-        wait_seconds=wait,
-        progress=lambda _: None,
+        patience=Patience(clock or FakeClock(), wait, lambda _: None),
     )
-    return report, scanner, clock
 
 
 def test_finished_scan_is_judged_at_once() -> None:
@@ -54,28 +84,20 @@ def test_image_of_a_foreign_registry_is_not_assessed_and_nobody_is_asked() -> No
     asked: list[ImageReference] = []
     scanner = FakeScanner([OK], serves=False)
     with refused("not-assessed"):
-        scan_gate(
-            ImageReference.parse("docker.io/library/alpine:3"),
-            registry=FakeRegistry(on_fetch=asked.append),
-            scanner=scanner,
-            clock=FakeClock(),
-            wait_seconds=100,
-            progress=lambda _: None,
-        )
+        judged([scanner], FakeRegistry(on_fetch=asked.append), image="docker.io/library/alpine:3")
     assert asked == []
     assert scanner.asked == []
 
 
 def test_unfinished_scan_is_waited_for() -> None:
-    unscanned = ScanReport(ScanStatus.UNSCANNED)
-    report, _, clock = gate(unscanned, WAITING, FAIL)
+    report, _, clock = gate(UNSCANNED, WAITING, FAIL)
     assert report.verdict.outcome.word == "refused"
     assert len(clock.slept) == 2
 
 
 def test_deadline_ends_the_waiting_and_never_passes() -> None:
     report, _, clock = gate(WAITING, wait=35)
-    assert [reason.code for reason in report.verdict.reasons] == ["scan-incomplete"]
+    assert [reason.code for reason in report.verdict.reasons] == ["scan-timeout"]
     assert 35 <= clock.at < 36
 
 
@@ -84,15 +106,16 @@ def test_trouble_that_passes_is_waited_out() -> None:
 
 
 def test_trouble_that_stays_is_the_reason_at_the_deadline() -> None:
-    with refused("service-unreachable"):
-        gate(DOWN, wait=30)
+    report, _, _ = gate(DOWN, wait=30)
+    assert [reason.code for reason in report.verdict.reasons] == ["service-unreachable"]
 
 
 @pytest.mark.parametrize("kind", [ANSWER_MALFORMED, CREDENTIAL_REJECTED])
 def test_trouble_that_will_not_pass_is_not_waited_for(kind: object) -> None:
     error = ImgsecError(kind("x"))  # type: ignore[operator]
-    with refused(error.reason.code):
-        gate(error, OK)
+    report, _, clock = gate(error, OK)
+    assert [reason.code for reason in report.verdict.reasons] == [error.reason.code]
+    assert clock.slept == []
 
 
 def test_without_time_the_scan_is_looked_at_once() -> None:
@@ -134,7 +157,7 @@ def test_index_passes_only_if_every_platform_does() -> None:
     assert gate(OK, OK, registry=registry)[0].verdict.passed
     for answers, word in (((OK, FAIL), "refused"), ((FAIL, OK), "refused")):
         assert gate(*answers, registry=registry)[0].verdict.outcome.word == word
-    strange = ScanReport(ScanStatus.UNSUPPORTED)
+    strange = ScanReport(ADVISOR, ScanStatus.UNSUPPORTED)
     assert gate(OK, strange, registry=registry)[0].verdict.outcome.word == "undecided"
 
 
@@ -174,3 +197,142 @@ def test_index_without_an_image_never_passes(platforms: tuple[str, ...]) -> None
     index(registry, *platforms)
     report, _, _ = gate(OK, registry=registry)
     assert [reason.code for reason in report.verdict.reasons] == ["nothing-checked"]
+
+
+# --- Several sources, tags, a baseline ------------------------------------------------------------
+
+
+def test_every_source_is_asked_and_none_outvotes_another() -> None:
+    first, second = FakeScanner([OK]), FakeScanner([FAIL])
+    report = judged([first, second], pushed())
+    assert report.verdict.outcome.word == "refused"
+    assert first.asked == second.asked != []
+
+
+def test_source_that_does_not_serve_the_registry_is_left_out_and_said() -> None:
+    advisor, scanner = FakeScanner([OK], serves=False), FakeScanner([OK])
+    report = judged([advisor, scanner], pushed())
+    assert report.verdict.passed
+    assert advisor.asked == []
+    assert [note.code for note in report.verdict.notes] == ["source-not-asked"]
+
+
+def test_no_source_at_all_is_not_assessed() -> None:
+    with refused("not-assessed"):
+        judged([], pushed())
+
+
+def test_subject_of_a_platform_names_its_index_and_configuration() -> None:
+    registry, subjects = FakeRegistry(), []
+    config = f'{{"config": {{"mediaType": "{CONFIG}", "digest": "{DIGEST}"}}}}'.encode()
+    child = registry.push(f"{NAME}-amd64", config)
+    children = [{"digest": str(child.digest), "platform": {"os": "linux", "architecture": "amd64"}}]
+    index_image = registry.push(
+        NAME, json.dumps({"mediaType": INDEX, "manifests": children}).encode()
+    )
+
+    class Recording(FakeScanner):
+        def answer(self, subject: ScanSubject) -> ScanReport:
+            subjects.append(subject)
+            return OK
+
+    judged([Recording([OK])], registry)
+    (subject,) = subjects
+    assert (subject.digest, str(subject.config)) == (child.digest, DIGEST)
+    assert (subject.index, subject.platform) == (index_image.digest, "linux/amd64")
+
+
+class ByTag(FakeScanner):
+    """An advisor that has scanned a tag, and the digest not."""
+
+    def answer(self, subject: ScanSubject) -> ScanReport:
+        self.asked.append(subject.image.canonical_name)
+        return UNSCANNED
+
+    def fetch_tag_report(self, image: ImageReference) -> ScanReport:
+        self.asked.append(str(image))
+        return self.answers[0]
+
+
+def test_scan_of_the_tag_counts_if_the_tag_still_names_the_digest() -> None:
+    registry = pushed()
+    scanner = ByTag([OK])
+    report = judged([ByTagToo(scanner, registry)], registry)
+    assert report.verdict.passed
+    assert [note.code for note in report.verdict.notes] == ["scanned-by-tag"]
+    assert scanner.asked[1] == NAME
+
+
+def test_scan_of_a_tag_that_moved_meanwhile_counts_for_nothing() -> None:
+    registry = pushed()
+
+    class Moving(ByTag):
+        def fetch_tag_report(self, _: ImageReference) -> ScanReport:
+            registry.push(NAME, b'{"config": {"mediaType": "x"}, "other": 1}')
+            return OK
+
+    report = judged([ByTagToo(Moving([OK]), registry)], registry, wait=0)
+    assert [reason.code for reason in report.verdict.reasons] == ["scan-incomplete"]
+
+
+def test_tag_of_an_index_says_nothing_of_its_platforms() -> None:
+    registry = FakeRegistry()
+    index(registry, "linux/amd64")
+    scanner = ByTag([OK])
+    report = judged([ByTagToo(scanner, registry)], registry, wait=0)
+    assert not report.verdict.passed
+    assert NAME not in scanner.asked
+
+
+def test_baseline_is_asked_for_only_when_something_would_refuse() -> None:
+    registry = pushed()
+    old = registry.push("us.icr.io/team/app:0", b'{"config": {"mediaType": "x"}, "old": 1}')
+    scanner = FakeScanner([OK])
+    judged([scanner], registry, baseline="us.icr.io/team/app:0")
+    assert len(scanner.asked) == 1
+    scanner = FakeScanner([FAIL])
+    report = judged([scanner], registry, baseline="us.icr.io/team/app:0")
+    assert report.verdict.passed
+    assert scanner.asked[1] == old.canonical_name
+    assert "baseline" in [note.code for note in report.verdict.notes]
+
+
+def test_baseline_that_is_not_assessed_decides_nothing() -> None:
+    registry = pushed()
+    registry.push("us.icr.io/team/app:0", b'{"config": {"mediaType": "x"}, "old": 1}')
+    report = judged([FakeScanner([FAIL, WAITING])], registry, baseline="us.icr.io/team/app:0")
+    assert [reason.code for reason in report.verdict.reasons] == ["baseline-unusable"]
+
+
+def test_baseline_that_is_not_there_hides_no_finding() -> None:
+    report = judged([FakeScanner([FAIL])], pushed(), baseline="us.icr.io/team/app:0")
+    assert [reason.code for reason in report.verdict.reasons] == ["image-not-found"]
+    assert isinstance(report.found, ScannedImage)
+    assert report.found.scans[0].gated
+
+
+def test_image_is_no_baseline_of_itself() -> None:
+    report = judged([FakeScanner([FAIL])], pushed(), baseline=NAME)
+    assert [reason.code for reason in report.verdict.reasons] == ["baseline-unusable"]
+    assert report.verdict.outcome.word == "undecided"
+
+
+def test_source_that_cannot_change_its_mind_is_asked_once() -> None:
+    clock = FakeClock()
+    report = judged([FakeScanner([WAITING], may_change=False)], pushed(), clock)
+    assert [reason.code for reason in report.verdict.reasons] == ["scan-incomplete"]
+    assert clock.slept == []
+
+
+def test_trouble_of_one_source_leaves_the_findings_of_another() -> None:
+    report = judged([FakeScanner([FAIL]), FakeScanner([DOWN])], pushed(), wait=0)
+    assert report.verdict.outcome.word == "refused"
+    codes = {reason.code for reason in report.verdict.reasons}
+    assert codes == {"service-unreachable", "finding-in-force"}
+
+
+def test_entries_of_the_ledger_that_are_not_whole_are_told() -> None:
+    ledger = Ledger.parse({"version": 1, "exemptions": [{"id": "CVE-2026-1000"}]})
+    report = judged([FakeScanner([FAIL])], pushed(), ledger=ledger)
+    assert report.verdict.outcome.word == "refused"
+    assert [note.code for note in report.verdict.notes] == ["exemption-ignored"]
