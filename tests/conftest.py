@@ -9,7 +9,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,10 +39,11 @@ class Bench:
         tag: str = "1",
         *,
         platforms: tuple[str, ...] = ("amd64",),
+        files: Mapping[str, Mapping[str, str]] | None = None,
     ) -> tuple[str, str]:
-        """Push a new tiny image; gives its tagged name and its digest."""
+        """Push a new tiny image; gives its tagged name and digest. files: see `image_layout`."""
         layout = self.folder / f"layout-{next(_COUNTER)}"
-        digest = image_layout(layout, platforms=platforms)
+        digest = image_layout(layout, platforms=platforms, files=files)
         name = f"{self.sandbox.registry}/{repository}:{tag}"
         self.skopeo(
             *("copy", "--all", "--preserve-digests", "--insecure-policy"),
@@ -115,6 +116,14 @@ class Bench:
         with self._session() as session:
             answer = session.put(self._store(name, digest), json=entry, timeout=30)
         assert answer.status_code == 201, answer.text
+
+    def exempt(self, repository: str, issue: str) -> None:
+        """Exempt a CVE in a repository of the sandbox's account, at the advisor."""
+        resource = repository.replace("/", "%2F")
+        url = f"https://{self.sandbox.registry}/va/api/v4/exempt/image/{resource}/issue/cve/{issue}"
+        with self._session() as session:
+            session.headers["Account"] = self.sandbox.identity.account
+            assert session.post(url, timeout=30).status_code == 201
 
     def _store(self, name: str, digest: str) -> str:
         registry, _, repository = name.rpartition(":")[0].partition("/")

@@ -99,8 +99,17 @@ class Gpg:
         return self.run("--no-armor", *users, *options, "--sign", stdin=content)
 
 
-def image_layout(folder: Path, *, platforms: tuple[str, ...] = ("amd64",), text: str = "") -> str:
-    """Write an OCI layout named ``it`` of one tiny image, or of an index; gives its digest."""
+def image_layout(
+    folder: Path,
+    *,
+    platforms: tuple[str, ...] = ("amd64",),
+    text: str = "",
+    files: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
+    """Write an OCI layout named ``it`` of one tiny image, or of an index; gives its digest.
+
+    files: what is in the images besides, by platform and path.
+    """
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -113,9 +122,12 @@ def image_layout(folder: Path, *, platforms: tuple[str, ...] = ("amd64",), text:
         content = f"{folder.name} {text} {architecture}".encode()
         archived = io.BytesIO()
         with tarfile.open(fileobj=archived, mode="w") as archive:
-            member = tarfile.TarInfo("content")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+            more = (files or {}).get(architecture, {})
+            held = {"content": content} | {path: value.encode() for path, value in more.items()}
+            for path, data in held.items():
+                member = tarfile.TarInfo(path)
+                member.size = len(data)
+                archive.addfile(member, io.BytesIO(data))
         layer = archived.getvalue()
         config = {
             "architecture": architecture,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgsec import __version__
 from imgsec.domain.report import (
+    ExemptionLine,
     ImageReport,
     KeyEntry,
     KeySummary,
@@ -19,10 +20,13 @@ from imgsec.domain.report import (
     VerifierAnswer,
 )
 from imgsec.domain.verdict import Verdict
-from imgsec.domain.vulnerability import Finding, ScanReport
 
-if TYPE_CHECKING:  # only one command rotates
+if TYPE_CHECKING:  # most commands neither scan nor rotate nor list
+    from imgsec.domain.exemption import Exemption
+    from imgsec.domain.gate import JudgedFinding, JudgedScan
+    from imgsec.domain.image_list import ImageListing, ListedImage, SecurityStatus
     from imgsec.domain.rotation import KeySide, Rotation
+    from imgsec.domain.vulnerability import ScanReport
 
 SCHEMA_VERSION = 1
 Document = dict[str, Any]
@@ -55,11 +59,19 @@ def report_document(report: Report, exit_code: int) -> Document:
         ]
     if report.verifiers:
         document["verifiers"] = [_answer(answer) for answer in report.verifiers]
+    if report.exemptions:
+        document["exemptions"] = [_exemption_line(line) for line in report.exemptions]
+    if report.exemption_types:
+        document["exemptionTypes"] = [
+            {"id": one.id, "name": one.name} for one in report.exemption_types
+        ]
     if report.running:
         document["running"] = [
             {"image": one.image, "namespaces": list(one.namespaces), **_verdict(one.verdict)}
             for one in report.running
         ]
+    if report.listing is not None:
+        document["listing"] = _listing(report.listing)
     return document
 
 
@@ -84,6 +96,8 @@ def _image(part: ImageReport) -> Document:
     document: Document = {"image": str(part.asked), **_verdict(part.verdict)}
     if part.answers:
         document["verifiers"] = [_answer(answer) for answer in part.answers]
+    if part.steps:
+        document["steps"] = [{"step": name, **_image(step)} for name, step in part.steps]
     found = part.found
     if found is None:
         return document
@@ -96,7 +110,7 @@ def _image(part: ImageReport) -> Document:
             "platforms": list(found.platforms),
         }
     elif isinstance(found, ScannedImage):
-        document["scans"] = [_scan(str(digest), scan) for digest, scan in found.scans]
+        document["scans"] = [_scan(scan) for scan in found.scans]
     elif isinstance(found, SignedImage):
         document["signature"] = {
             "signer": str(found.signer),
@@ -120,34 +134,76 @@ def _answer(answer: VerifierAnswer) -> Document:
     return {"verifier": answer.verifier, **_verdict(answer.verdict)}
 
 
-def _scan(digest: str, scan: ScanReport) -> Document:
+def _scan(scan: JudgedScan) -> Document:
+    """One manifest. status, distribution and checkedAt are those of the first source."""
+    first = scan.reports[0] if scan.reports else None
     document: Document = {
-        "digest": digest,
-        "status": str(scan.status),
-        "distribution": scan.distribution,
-        "findings": [_finding(finding) for finding in scan.findings],
+        "digest": str(scan.digest),
+        "platform": scan.subject.platform,
+        **_verdict(scan.verdict),
+        "status": str(first.status) if first else "",
+        "distribution": str(first.distribution) if first else "",
+        "sources": [_source(report) for report in scan.reports],
+        "findings": [_finding(one) for one in scan.findings],
     }
-    if scan.checked_at is not None:
-        document["checkedAt"] = _time(scan.checked_at)
+    if first is not None and first.checked_at is not None:
+        document["checkedAt"] = _time(first.checked_at)
     return document
 
 
-def _finding(finding: Finding) -> Document:
+def _source(report: ScanReport) -> Document:
+    return {
+        "name": report.source.name,
+        "version": report.source.version,
+        "status": str(report.status),
+        "distribution": str(report.distribution),
+        "madeAt": _time(report.made_at) if report.made_at else None,
+        "dataAt": _time(report.checked_at) if report.checked_at else None,
+    }
+
+
+def _finding(one: JudgedFinding) -> Document:
+    finding = one.finding
     return {
         "id": finding.id,
+        "aliases": list(finding.aliases),
+        "kind": str(finding.kind),
         "summary": finding.summary,
-        "exempt": finding.exempt,
-        "notices": list(finding.notices),
+        "severity": finding.severity.word,
+        "link": finding.link,
+        "gated": one.is_gated,
+        "mark": str(one.mark),
+        "exempt": one.status.is_exempt,
+        "policyStatus": str(one.status),
+        "exemptions": [_exemption(entry) for entry in one.exemptions],
+        "sources": list(one.sources),
+        "notices": [notice.id for notice in finding.notices],
+        "noticeLinks": {notice.id: notice.link for notice in finding.notices if notice.link},
         "fixes": [
             {
-                "package": fix.package,
-                "installed": fix.installed,
-                "fixed": fix.fixed,
-                "action": fix.action,
+                "package": package.name,
+                "installed": package.installed,
+                "fixed": package.fixed,
+                "action": package.action,
             }
-            for fix in finding.fixes
+            for package in finding.packages
         ],
     }
+
+
+def _exemption_line(line: ExemptionLine) -> Document:
+    document: Document = {
+        "id": line.issue,
+        "type": line.type,
+        "scope": line.scope,
+        "state": line.state,
+        "inAdvisor": line.kept,
+    }
+    return document if line.entry is None else {**line.entry.document(), **document}
+
+
+def _exemption(entry: Exemption) -> Document:
+    return {**entry.document(), "scope": str(entry.scope)}
 
 
 def _key(key: KeySummary) -> Document:
@@ -206,6 +262,54 @@ def _entry(entry: KeyEntry) -> Document:
             for place in entry.published
         ]
     return document
+
+
+def _listing(listing: ImageListing) -> Document:
+    document: Document = {
+        "scope": listing.scope,
+        "images": [_row(row) for row in listing.rows],
+    }
+    if listing.by is not None:
+        document["by"] = str(listing.by)
+        document["groups"] = [
+            {
+                "name": group.name,
+                "images": group.total,
+                "counts": {str(standing): count for standing, count in group.counts.items()},
+                "policyStatus": str(group.policy),
+            }
+            for group in listing.groups
+        ]
+    return document
+
+
+def _row(row: ListedImage) -> Document:
+    image, known = row.image, row.known
+    return {
+        "image": str(image) if image.tag is None else image.tagged_name,
+        "registry": image.registry,
+        "namespace": row.namespace,
+        "repository": image.name,
+        "tag": image.tag,
+        "digest": str(image.digest) if image.digest else None,
+        "created": _time(known.created) if known.created else None,
+        "size": known.size,
+        "mediaType": known.media_type,
+        "securityStatus": _status(row.status),
+    }
+
+
+def _status(status: SecurityStatus) -> Document:
+    summary, reason = status.summary, status.reason
+    return {
+        "words": status.words,
+        "standing": str(status.standing),
+        "status": str(summary.status) if summary else None,
+        "issues": summary.issues if summary else None,
+        "exempt": summary.exempt if summary else None,
+        "checkedAt": _time(summary.checked_at) if summary and summary.checked_at else None,
+        "reason": reason.code if reason else None,
+    }
 
 
 def _time(moment: datetime) -> str:

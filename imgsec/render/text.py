@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from imgsec.domain.report import (
+    ExemptionLine,
     ImageReport,
     KeyEntry,
     PushedImage,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:  # only one command rotates
 _UNPRINTABLE = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
 )
+_GATING = ("scan-gate", "release-image")  # they say last whether the image may be deployed
 _OLDER_COMMAND = re.compile(r"##(?=(?:vso)?\[)")
 
 
@@ -44,14 +46,15 @@ def clean(text: str) -> str:
     return _OLDER_COMMAND.sub("# #", _UNPRINTABLE.sub(" ", text))
 
 
-def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
-    """The report in lines without line ends; verbose adds what else the JSON report has."""
+def report_lines(
+    report: Report, *, verbose: bool = False, width: int | None = None
+) -> Iterator[str]:
+    """The report in lines without line ends; verbose adds what else the JSON report has.
+
+    width: of the terminal, in columns; None for none, and then no name is ever cut.
+    """
     for part in report.images:
-        yield f"{part.verdict.outcome.word}: {_subject(part)}"
-        yield from _reasons(part.verdict.reasons)
-        yield from _answer_lines(part, verbose=verbose)
-        if verbose:
-            yield from _details(part)
+        yield from _image_lines(part, verbose=verbose, width=width)
     if report.key is not None:
         key = report.key
         ends = f"ends {key.expires:%Y-%m-%d}" if key.expires else "has no end date"
@@ -63,6 +66,10 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
     if report.rotation is not None:
         yield from _rotation_lines(report.rotation)
     yield from _further_parts(report, verbose=verbose)
+    if report.listing is not None:
+        from imgsec.render.listing import listing_lines
+
+        yield from map(clean, listing_lines(report.listing, verbose=verbose, width=width))
     if len(report.images) > 1:
         yield _summary(report)
     unsaid = _unsaid(report)
@@ -71,6 +78,30 @@ def report_lines(report: Report, *, verbose: bool = False) -> Iterator[str]:
     yield from _reasons(unsaid)
     for note in report.verdict.notes:
         yield f"note: {note.code}: {clean(note.text)}"
+    if report.command in _GATING and report.images:
+        from imgsec.render.scan_text import deploy_line
+
+        yield deploy_line([part.verdict for part in report.images])
+
+
+def _image_lines(part: ImageReport, *, verbose: bool, width: int | None) -> Iterator[str]:
+    yield f"{part.verdict.outcome.word}: {_subject(part)}"
+    yield from _reasons(part.verdict.reasons)
+    yield from _answer_lines(part, verbose=verbose)
+    for name, step in part.steps:
+        yield f"  {name}: {step.verdict.outcome.word}: {_subject(step)}"
+        if isinstance(step.found, ScannedImage):
+            yield from _scan_lines(step.found, verbose=verbose, width=width)
+    if isinstance(part.found, ScannedImage):
+        yield from _scan_lines(part.found, verbose=verbose, width=width)
+    if verbose:
+        yield from _details(part)
+
+
+def _scan_lines(found: ScannedImage, *, verbose: bool, width: int | None) -> Iterator[str]:
+    from imgsec.render.scan_text import scan_lines
+
+    return map(clean, scan_lines(found, verbose=verbose, width=width))
 
 
 def _answer_lines(part: ImageReport, *, verbose: bool) -> Iterator[str]:
@@ -111,11 +142,27 @@ def _further_parts(report: Report, *, verbose: bool) -> Iterator[str]:
     for answer in report.verifiers:
         yield f"{answer.verifier}: {answer.verdict.outcome.word}"
         yield from _reasons(answer.verdict.reasons)
+    for line in report.exemptions:
+        yield from _exemption_lines(line)
+    for kind in report.exemption_types:
+        yield f"{clean(kind.id)}: {clean(kind.name)}"
     for one in report.running:
         if verbose or not one.verdict.passed:
             where = clean(", ".join(one.namespaces))
             yield f"running: {one.verdict.outcome.word}: {clean(one.image)} (in {where})"
             yield from _reasons(one.verdict.reasons)
+
+
+def _exemption_lines(line: ExemptionLine) -> Iterator[str]:
+    kept = {None: "", True: ", in the advisor", False: ", not in the advisor"}[line.kept]
+    name = clean(f"{line.issue} ({line.type}) for {line.scope}")
+    entry = line.entry
+    if entry is None:
+        yield f"{line.state}: {name}, on nobody's word"
+        return
+    only = f" in {', '.join(entry.packages)}" if entry.packages else ""
+    yield f"{line.state}: {name}{clean(only)} until {entry.expires}{kept}"
+    yield f"  {clean(entry.owner)}: {clean(entry.reason)}"
 
 
 def _rotation_lines(rotation: Rotation) -> Iterator[str]:
@@ -178,9 +225,12 @@ def _resolved(found: ResolvedImage) -> str:
 
 
 def _scanned(found: ScannedImage) -> str:
-    words = ", ".join(clean(str(scan.status)) for _, scan in found.scans)
-    in_force = sum(len(scan.in_force) for _, scan in found.scans)
-    return f"(scan: {words}, {in_force} in force)"
+    words = ", ".join(clean(str(report.status)) for scan in found.scans for report in scan.reports)
+    counts = (
+        ("found", sum(len(scan.findings) for scan in found.scans)),
+        ("in force", sum(len(scan.gated) for scan in found.scans)),
+    )
+    return f"(scan: {words}, {', '.join(f'{count} {word}' for word, count in counts)})"
 
 
 def _signed(found: SignedImage) -> str:
@@ -205,37 +255,3 @@ def _details(part: ImageReport) -> Iterator[str]:
         yield from (f"  signed: {digest}" for digest in found.digests)
     elif isinstance(found, VerifiedImage):
         yield f"  identity: {clean(found.identity)}"
-    elif isinstance(found, ScannedImage):
-        for digest, scan in found.scans:
-            yield f"  scan of {digest}: {clean(str(scan.status))} ({clean(scan.distribution)})"
-            for finding in scan.findings:
-                state = "exempt" if finding.exempt else "in force"
-                yield f"    {state}: {clean(finding.id)}: {clean(finding.summary)}"
-
-
-def report_markdown(report: Report) -> str:
-    """A short summary in Markdown, for a job's page."""
-    rows = [f"### imgsec {report.command}: {report.verdict.outcome.word}", ""]
-    if report.images:
-        rows += ["| image | verdict | why |", "|---|---|---|"]
-    for part in report.images:
-        name = str(part.found.image if part.found else part.asked)
-        why = "<br>".join(
-            f"`{reason.code}` {_cell(reason.text)}" for reason in part.verdict.reasons
-        )
-        rows.append(f"| `{name}` | {part.verdict.outcome.word} | {why} |")
-    rows += [
-        f"- running: {one.verdict.outcome.word}: `{_cell(one.image)}`"
-        for one in report.running
-        if not one.verdict.passed
-    ]
-    for change in report.changes:
-        rows.append(f"- {change.state}: `{_cell(change.target)}`")
-    if not report.images:
-        rows += [f"- `{reason.code}` {_cell(reason.text)}" for reason in report.verdict.reasons]
-    return "\n".join(rows) + "\n\n"
-
-
-def _cell(text: str) -> str:
-    """Foreign text inside a table cell: no markup, no link, no further cell."""
-    return re.sub(r"([\\`*_{}\[\]()<>#|!~])", r"\\\1", clean(text))[:300]

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
+from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import (
@@ -18,20 +20,48 @@ from imgsec.domain.report import (
     VerifiedImage,
 )
 from imgsec.domain.verdict import Note, because, passed
-from imgsec.domain.vulnerability import Finding, ScanReport
+from imgsec.domain.vulnerability import (
+    AffectedPackage,
+    Distribution,
+    Finding,
+    PolicyStatus,
+    ScanReport,
+    ScanSubject,
+    Source,
+)
+from imgsec.domain.vulnerability import (
+    Notice as SecurityNotice,
+)
 from imgsec.reasons import FINDING_IN_FORCE
 from imgsec.render.document import report_document
-from imgsec.render.text import clean, report_lines, report_markdown
+from imgsec.render.markdown import report_markdown
+from imgsec.render.text import clean, report_lines
 
 HOSTILE = "x\r\n::error::pwned\x1b[2J\u2028::set-output::\x07\u202e##[error]\x00\ud800"
 IMAGE = ImageReference.parse("r.example/team/app:1").at(Digest.of(b""))
 
 
 def hostile_report() -> Report:
-    scan = ScanReport("BAD" + HOSTILE, (Finding(HOSTILE, HOSTILE, False),), HOSTILE)
+    package = AffectedPackage(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
+    finding = Finding(
+        HOSTILE,
+        HOSTILE,
+        link=HOSTILE,
+        notices=(SecurityNotice(HOSTILE, HOSTILE),),
+        packages=(package, replace(package, name="::error::")),
+    )
+    scan = JudgedScan(
+        ScanSubject(IMAGE, platform=HOSTILE),
+        (ScanReport(Source(HOSTILE), "BAD" + HOSTILE, (finding,), Distribution(HOSTILE)),),
+        tuple(
+            JudgedFinding(replace(finding, id=id), Mark.GATED, PolicyStatus.ACTIVE, (HOSTILE,))
+            for id in (HOSTILE, "::error::x")
+        ),
+        passed(),
+    )
     verdict = because(FINDING_IN_FORCE(HOSTILE, hint=HOSTILE), notes=[Note("n", HOSTILE)])
     parts = (
-        ImageReport(IMAGE, verdict, ScannedImage(IMAGE, ((Digest.of(b""), scan),))),
+        ImageReport(IMAGE, verdict, ScannedImage(IMAGE, (scan,))),
         ImageReport(IMAGE, verdict, ResolvedImage(IMAGE, HOSTILE, True, (HOSTILE,))),
     )
     return Report("scan-gate", verdict, parts, changes=(Change(HOSTILE, "updated"),))
@@ -52,8 +82,9 @@ def test_summary_in_markdown_holds_no_foreign_markup() -> None:
     text = report_markdown(hostile_report())
     assert text.encode()
     rows = [row for row in text.splitlines() if row.startswith("|")]
-    assert len(rows) == 2 + 2
-    assert all(row.replace("\\|", "").count("|") == 4 for row in rows[2:])
+    assert len(rows) == 2 + 2 + 2 + 2
+    assert all(row.replace("\\|", "").count("|") == 4 for row in rows[2:4])
+    assert all(row.replace("\\|", "").count("|") == 8 for row in rows[6:])
     link = FINDING_IN_FORCE("[click](https://evil.example) <img src=x> `code`")
     page = report_markdown(Report("scan-gate", because(link), (ImageReport(IMAGE, because(link)),)))
     assert "[click](" not in page.replace("\\[", "")
@@ -82,3 +113,31 @@ def test_nothing_to_say_is_still_a_verdict() -> None:
     lines = list(report_lines(Report("x", because(FINDING_IN_FORCE("y")))))
     assert lines[0] == "refused: x"
     assert lines[1].strip() == "finding-in-force: y"
+
+
+LONG_NAME = "golang.org/x/crypto/ssh/knownhosts-and-a-very-long-tail"
+
+
+def one_finding() -> Report:
+    package = AffectedPackage(LONG_NAME, "1:2.3.4-5+deb12u6", "1:2.3.4-5+deb12u7", "Upgrade it")
+    finding = Finding("CVE-2026-10000", "1", packages=(package,))
+    judged = JudgedFinding(finding, Mark.GATED, PolicyStatus.ACTIVE, ("va",))
+    verdict = because(FINDING_IN_FORCE("1 finding"))
+    scan = JudgedScan(ScanSubject(IMAGE), (ScanReport(Source("va"), "FAIL"),), (judged,), verdict)
+    return Report(
+        "scan-gate", verdict, (ImageReport(IMAGE, verdict, ScannedImage(IMAGE, (scan,))),)
+    )
+
+
+def test_table_of_findings_fits_a_terminal_and_no_id_is_cut() -> None:
+    lines = list(report_lines(one_finding(), width=116))
+    table = [line for line in lines if line.startswith("    ") and "see:" not in line]
+    assert all(len(line) <= 116 for line in table)
+    row = next(line for line in table if "CVE-2026-10000" in line)
+    assert LONG_NAME not in row
+    assert ("golang" in row, "-tail" in row, "1:2.3.4-5+deb12u7" in row) == (True, True, True)
+
+
+def test_nothing_is_cut_where_there_is_no_terminal() -> None:
+    assert any(LONG_NAME in line for line in report_lines(one_finding()))
+    assert len(list(report_lines(one_finding(), width=1))) == len(list(report_lines(one_finding())))

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A gate's report as JUnit XML, for whatever shows test results: a suite for each manifest.
+
+A finding that refuses is a failure, one that does not is skipped with the reason why; what could
+not be decided is an error, so that no page counts it as a success.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree.ElementTree import Element, SubElement, tostring
+
+from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark
+from imgsec.domain.report import ImageReport, Report, ScannedImage
+from imgsec.domain.verdict import Verdict
+from imgsec.reasons import Outcome
+from imgsec.render.scan_text import MARK_WORDS, mark_word
+from imgsec.render.text import clean
+
+
+def report_junit(report: Report) -> str:
+    """The document."""
+    root = Element("testsuites", name=f"imgsec {report.command}")
+    for part in report.images:
+        for one in (part, *(step for _, step in part.steps)):
+            if isinstance(one.found, ScannedImage):
+                for scan in one.found.scans:
+                    _suite(root, one.found, scan)
+        if not isinstance(part.found, ScannedImage):
+            _answered(root, part)
+    if not report.images:
+        suite = SubElement(root, "testsuite", name=f"imgsec {report.command}")
+        _verdict(suite, report.verdict, f"imgsec {report.command}")
+        _count(suite)
+    _count(root)
+    text = tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
+
+
+def _suite(root: Element, found: ScannedImage, scan: JudgedScan) -> None:
+    platform = f" ({_plain(scan.subject.platform)})" if scan.subject.platform else ""
+    name = f"{found.image.name}@{scan.digest}{platform}"
+    suite = SubElement(root, "testsuite", name=name)
+    _verdict(suite, scan.verdict, name)
+    for one in scan.findings:
+        _finding(suite, one, name, mark_word(one.mark, scan.verdict))
+    _count(suite)
+
+
+def _answered(root: Element, part: ImageReport) -> None:
+    """An image without a scan of its own: the steps of a release, or why there is no scan."""
+    name = str(part.asked)
+    suite = SubElement(root, "testsuite", name=name)
+    for word, step in part.steps:
+        _verdict(suite, step.verdict, name, word)
+    if not part.steps:
+        _verdict(suite, part.verdict, name)
+    _count(suite)
+
+
+def _verdict(suite: Element, verdict: Verdict, name: str, word: str = "verdict") -> None:
+    """A verdict: passed, refused or not decided."""
+    case = SubElement(suite, "testcase", classname=name, name=word)
+    if verdict.passed:
+        return
+    # One result for all reasons, the worst of them: a case with two is refused by some readers.
+    kind = "failure" if verdict.outcome is Outcome.REFUSED else "error"
+    worst = max(verdict.reasons, key=lambda reason: reason.outcome)
+    told = SubElement(case, kind, type=worst.code, message=_plain(worst.text))
+    told.text = "\n".join(
+        _plain(f"{reason.code}: {reason.text} {reason.hint}") for reason in verdict.reasons
+    )
+
+
+def _finding(suite: Element, one: JudgedFinding, name: str, word: str) -> None:
+    finding = one.finding
+    case = SubElement(suite, "testcase", classname=name, name=_plain(finding.id))
+    lines = [
+        _plain(f"{part.name} {part.installed}: {part.action or part.fixed or 'no fix is known'}")
+        for part in finding.packages
+    ]
+    text = "\n".join([_plain(finding.summary), *lines])
+    if word == MARK_WORDS[Mark.GATED]:
+        message = f"{finding.id} is in force, severity {finding.severity.word}"
+        told = SubElement(case, "failure", type=finding.severity.word, message=_plain(message))
+        told.text = text
+    else:
+        SubElement(case, "skipped", message=word)
+        SubElement(case, "system-out").text = text
+
+
+def _plain(text: str) -> str:
+    """As `clean`, and without what XML has no place for. Source: XML 1.0, section 2.2."""
+    return re.sub("[\ufffe\uffff]", " ", clean(text))
+
+
+def _count(element: Element) -> None:
+    cases = list(element.iter("testcase"))
+    counts = {
+        "tests": len(cases),
+        "failures": sum(case.find("failure") is not None for case in cases),
+        "errors": sum(case.find("error") is not None for case in cases),
+        "skipped": sum(case.find("skipped") is not None for case in cases),
+    }
+    element.attrib.update({word: str(count) for word, count in counts.items()})

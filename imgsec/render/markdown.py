@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report in Markdown, for a job's page: short where that is enough, and never too long for it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from imgsec.domain.report import ImageReport, Report, ScannedImage, scanned_parts
+from imgsec.render.text import clean
+
+if TYPE_CHECKING:
+    from imgsec.domain.gate import JudgedFinding, JudgedScan
+    from imgsec.domain.image_list import ImageListing
+
+_MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step, of all commands in it
+_CELL_MAX_CHARS = 300
+_ROWS_MAX = 200  # of findings, of all images together; a page with more is read by nobody
+_LINK = re.compile(r"https://[A-Za-z0-9./_~:?&=%#+-]+")
+
+
+def report_markdown(report: Report) -> str:
+    """The whole report; what does not fit is counted, and nothing is cut in its middle."""
+    lines: list[str] = []
+    size = 0
+    for line in _lines(report):
+        size += len(line.encode()) + 1
+        if size > _MAX_BYTES:
+            lines.append("\n*More does not fit here; the JSON and HTML reports have all of it.*")
+            break
+        lines.append(line)
+    return "\n".join(lines) + "\n\n"
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"### imgsec {report.command}: {report.verdict.outcome.word}"
+    yield ""
+    if report.images:
+        yield "| image | verdict | why |"
+        yield "|---|---|---|"
+    for part in report.images:
+        yield _row(part)
+    for one in report.running:
+        if not one.verdict.passed:
+            yield f"- running: {one.verdict.outcome.word}: `{_cell(one.image)}`"
+    for change in report.changes:
+        yield f"- {change.state}: `{_cell(change.target)}`"
+    if not report.images:
+        for reason in report.verdict.reasons:
+            yield f"- `{reason.code}` {_cell(reason.text)}"
+    yield from _scans(report)
+    if report.listing is not None:
+        yield from _listing(report.listing)
+    for note in report.verdict.notes:
+        yield f"- note: `{note.code}` {_cell(note.text)}"
+
+
+def _row(part: ImageReport) -> str:
+    name = str(part.found.image if part.found else part.asked)
+    why = "<br>".join(
+        f"`{one.code}` {_cell(one.text)} *{_cell(one.hint)}*" for one in part.verdict.reasons
+    )
+    return f"| `{name}` | {part.verdict.outcome.word} | {why} |"
+
+
+def _scans(report: Report) -> Iterator[str]:
+    room = _ROWS_MAX
+    for part in scanned_parts(report):
+        if isinstance(part.found, ScannedImage):
+            for scan in part.found.scans:
+                yield from _scan(part.found, scan, room)
+                room = max(0, room - len(scan.findings))
+
+
+def _scan(found: ScannedImage, scan: JudgedScan, room: int) -> Iterator[str]:
+    from imgsec.domain.gate import deploy_words
+    from imgsec.domain.remedy import remedies
+    from imgsec.render.scan_text import gated_first, mark_word
+
+    platform = f" ({_cell(scan.subject.platform)})" if scan.subject.platform else ""
+    yield ""
+    yield f"#### `{found.image.name}@{scan.digest}`{platform}: {deploy_words(scan.verdict)}"
+    yield ""
+    for remedy in remedies(one.finding for one in scan.gated)[:3]:
+        yield f"- {_cell(str(remedy))}"
+    if not scan.findings:
+        yield "No findings." if scan.verdict.passed else "No findings, and no verdict: see above."
+        return
+    yield ""
+    yield "| | id | severity | package | installed | fixed | policy status |"
+    yield "|---|---|---|---|---|---|---|"
+    for one in gated_first(scan)[:room]:
+        yield _finding(one, mark_word(one.mark, scan.verdict))
+    if len(scan.findings) > room:
+        yield ""
+        more = len(scan.findings) - room
+        yield f"And {more} more findings, which the JSON and HTML reports have."
+    yield ""
+
+
+def _finding(one: JudgedFinding, word: str) -> str:
+    finding = one.finding
+    link = finding.link or next((notice.link for notice in finding.notices if notice.link), "")
+    name = _cell(finding.id)
+    if _LINK.fullmatch(link):
+        name = f"[{name}]({link})"
+    cells = zip(
+        *((part.name, part.installed, part.fixed) for part in finding.packages), strict=True
+    )
+    columns = ["<br>".join(map(_cell, column)) for column in cells] or ["", "", ""]
+    gated = f"**{word}**" if one.is_gated else ""
+    row = (gated, name, finding.severity.word, *columns, one.status.label)
+    return f"| {' | '.join(row)} |"
+
+
+def _listing(listing: ImageListing) -> Iterator[str]:
+    from imgsec.render.listing import summary_line, table
+
+    rows = table(listing, verbose=True)
+    yield ""
+    yield f"#### `{listing.scope}`"
+    yield ""
+    yield _cell(summary_line(listing))
+    yield ""
+    for number, row in enumerate(rows):
+        yield f"| {' | '.join(map(_cell, row))} |"
+        if number == 0:
+            yield "|" + "---|" * len(row)
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Foreign text inside a table cell: no markup, no link, no mention, no further cell."""
+    text = re.sub(r"([\\`*_{}\[\]()<>#|!~@:&])", r"\\\1", clean(text)[:_CELL_MAX_CHARS])
+    return text.replace("www.", "www\\.")
