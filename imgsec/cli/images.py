@@ -1,146 +1,80 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the commands over several images share: each is judged by itself, none stops the others."""
+"""``imgsec images``: what does a registry hold, and what does the advisor say of it?"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
-from dataclasses import replace
+from typing import Annotated
 
-from imgsec.cli.lifetime import DeadlineReached
-from imgsec.cli.output import Answer
-from imgsec.domain.reference import ImageReference, shown
-from imgsec.domain.report import ImageReport, PushedImage, Report, SignedImage
-from imgsec.domain.verdict import Note, all_of, because
-from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, TIMEOUT, TOOL_FAILED, Reason
+import typer
 
-_IMAGES_MAX_BYTES = 1 * 2**20  # ours; some ten thousand names
+from imgsec.cli.options import ADVISOR, IAM, NETWORK, own, with_options
+from imgsec.cli.output import Answer, Outputs, progress
+from imgsec.config import Settings
+from imgsec.domain.image_list import GroupKind
 
+# The advisor is asked until then, so that what it said before is still shown.
+_MARGIN_SECONDS = 15
+_OUTPUT = "Output"
 
-def read_images(path: str) -> tuple[ImageReference, ...]:
-    """The images in a file, each with a tag or a digest, one on a line; ``#`` begins a comment.
-
-    Raises `ImgsecError` (input-unreadable, input-malformed, invalid-reference, tag-required).
-    """
-    from imgsec.adapters.files import read_file
-
-    text = read_file(path, max_bytes=_IMAGES_MAX_BYTES).decode("utf-8", "replace")
-    words = [line.partition("#")[0].strip() for line in text.splitlines()]
-    images = [ImageReference.parse(word) for word in words if word]
-    if not images:
-        raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} names no image"))
-    return tuple(dict.fromkeys(image.require_version() for image in images))
-
-
-def named_images(images: Sequence[str] | None, path: str | None) -> list[ImageReference]:
-    """The images of the command line and of a file, each once.
-
-    Raises `ImgsecError` (invalid-option) for none at all, and what `read_images` does.
-    """
-    found = [ImageReference.parse(image) for image in images or ()]
-    if path is not None:
-        found += read_images(path)
-    if not found:
-        raise ImgsecError(INVALID_OPTION("name an image, or a file of them with --images-file"))
-    return list(dict.fromkeys(found))
+ScopeArg = Annotated[
+    str,
+    typer.Argument(
+        metavar="HOST[/NAMESPACE[/REPOSITORY]]",
+        help="The registry, narrowed to a namespace or repository. There is no default region.",
+    ),
+]
+UntaggedOpt = Annotated[
+    bool, own("images", "--include-untagged", help="Digests without a tag, too.")
+]
+IbmOpt = Annotated[bool, own("images", "--include-ibm", help="IBM's public images, too.")]
+ByOpt = Annotated[
+    GroupKind | None,
+    own(
+        "images",
+        "--by",
+        rich_help_panel=_OUTPUT,
+        help="Sum up by this, with a policy status for each.",
+    ),
+]
+NoTruncOpt = Annotated[
+    bool, own("images", "--no-trunc", rich_help_panel=_OUTPUT, help="Show digests whole.")
+]
 
 
-Judge = Callable[[ImageReference], ImageReport]
-
-
-def judge_safely(judge: Judge, image: ImageReference) -> ImageReport:
-    """The report, or the reason why there is none."""
-    try:
-        return judge(image)
-    except ImgsecError as error:
-        return ImageReport(image, because(error.reason))
-
-
-MakeJudge = Callable[[], Judge]
-
-
-def spread(
-    images: Sequence[ImageReference], makers: Sequence[MakeJudge]
-) -> Generator[tuple[int, ImageReport]]:
-    """Each image's number and report as it is done, by one process for each judge that is made.
-
-    makers: called in the process, so that no connection is shared.
-    """
-    from imgsec.adapters.workers import in_workers
-
-    made: list[Judge] = []
-
-    def work(worker: int, image: ImageReference) -> ImageReport:
-        if not made:
-            made.append(makers[worker]())
-        return judge_safely(made[0], image)
-
-    with closing(in_workers(len(makers), images, work)) as done:
-        for number, report in done:
-            if report is None:
-                reason = TOOL_FAILED("the process that worked on it was ended")
-                yield number, ImageReport(images[number], because(reason))
-            else:
-                yield number, report
-
-
-def _in_turn(images: Sequence[ImageReference], judge: Judge) -> Generator[tuple[int, ImageReport]]:
-    for number, image in enumerate(images):
-        yield number, judge_safely(judge, image)
-
-
-def _undecided(image: ImageReference, late: Reason) -> ImageReport:
-    return ImageReport(image, because(late))
-
-
-def judge_each(
-    command: str,
-    images: Sequence[ImageReference],
-    judge: Judge | Sequence[MakeJudge],
-    notes: Callable[[], tuple[Note, ...]],
-    say: Callable[[str], None] = lambda _: None,
-    late: Callable[[ImageReference, Reason], ImageReport] = _undecided,
+@with_options(IAM, ADVISOR, NETWORK, results=("verdict",), formats=("markdown",))
+def images(
+    scope: ScopeArg,
+    *,
+    include_untagged: UntaggedOpt = False,
+    include_ibm: IbmOpt = False,
+    by: ByOpt = None,
+    no_trunc: NoTruncOpt = False,
+    settings: Settings,
+    outputs: Outputs,
 ) -> Answer:
-    """One report for all; any refused image refuses, else any undecided one is undecided.
+    """What does a registry hold, and what does Vulnerability Advisor say of each image?
 
-    When the time is up, what was judged stands, and the rest is undecided. notes: what the whole
-    run must record, asked for at the end. The results name the first image only: a pipeline step
-    that needs them has one. say: told of each of several as it is done. judge: several work side by
-    side, each in a process of its own. late: the report of an image for which there was no time.
+    Lists, and judges nothing: it ends in 0 when the list is complete, with issues or without. A
+    status that could not be asked for, and a list without an image, is undecided.
+
+    Example: imgsec images us.icr.io/team
+
+    Example: imgsec images us.icr.io --by namespace --output json
     """
-    parts: dict[int, ImageReport] = {}
-    try:
-        with closing(_in_turn(images, judge) if callable(judge) else spread(images, judge)) as done:
-            for count, (number, part) in enumerate(done, start=1):
-                parts[number] = part
-                if len(images) > 1:
-                    word = part.verdict.outcome.word
-                    say(f"{word}: {images[number]} ({count} of {len(images)})")
-    except DeadlineReached:
-        pass  # what was done stands
-    reason = TIMEOUT("the command reached its time limit")
-    reports = [parts.get(number) or late(image, reason) for number, image in enumerate(images)]
-    verdict = all_of(part.verdict for part in reports)
-    verdict = replace(verdict, notes=tuple(dict.fromkeys([*verdict.notes, *notes()])))
-    return Answer(Report(command, verdict, tuple(reports)), _results(reports[0]))
+    from imgsec.domain.image_list import ImageListing
+    from imgsec.domain.reference import RegistryScope
+    from imgsec.domain.report import Report
+    from imgsec.domain.verdict import all_of, passed
+    from imgsec.operations.list_images import ListRequest, TimeLimit, list_images
+    from imgsec.wiring import wire
 
-
-def _results(part: ImageReport) -> dict[str, str]:
-    found = part.found
-    if found is None or isinstance(found, PushedImage):  # the next step is not to build on that
-        return {}
-    results = {"digest": str(found.image.digest), "image": str(found.image)}
-    if isinstance(found, SignedImage) and found.is_pushed:
-        results["pushed-image"] = found.image.tagged_name
-        results["pushed-digest"] = str(found.image.digest)
-    return results
-
-
-def workers_for(images: Sequence[ImageReference], asked: int | None) -> int:
-    """How many processes work on the images; 1 for none besides this one."""
-    if len(images) == 1:
-        return 1
-    from imgsec.adapters.workers import usual_workers
-
-    return min(len(images), asked or usual_workers())
+    request = ListRequest(RegistryScope.parse(scope), include_untagged, include_ibm)
+    with wire(settings) as world:
+        time = settings.timeout - min(_MARGIN_SECONDS, settings.timeout / 2)
+        limit = TimeLimit(world.clock, world.clock.monotonic() + time, progress(outputs))
+        rows, verdict = list_images(
+            request, registry=world.image_lister, advisor=world.summaries, limit=limit
+        )
+        verdict = all_of([verdict, passed(*world.notes())])
+    listing = ImageListing(str(request.scope), rows, by, no_trunc)
+    return Answer(Report("images", verdict, listing=listing))
