@@ -12,7 +12,9 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,14 +22,14 @@ from typing import TYPE_CHECKING
 from imgsec.adapters._process import Tools
 from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.files import KeyFiles, read_descriptor, read_file
-from imgsec.config import Settings
-from imgsec.domain.hosts import MetadataUrl, ServiceUrl
+from imgsec.config import GateSettings, Settings
+from imgsec.domain.hosts import MetadataUrl, ServiceUrl, may_have_iam_token
 from imgsec.domain.keys import Fingerprint, KeyLocation, KmsPlace, SecretBytes, is_uuid, unwrapped
-from imgsec.domain.reference import shown
+from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
 from imgsec.operations.signing_key import KeyShelf
-from imgsec.ports import Scanner
+from imgsec.ports import Scanner, TokenServiceGuard
 from imgsec.reasons import (
     INPUT_MALFORMED,
     INVALID_OPTION,
@@ -35,10 +37,13 @@ from imgsec.reasons import (
 )
 
 if TYPE_CHECKING:  # imported where they are used: requests alone takes longer than most commands
+    from imgsec.adapters._account import AccountApi
     from imgsec.adapters._http import Http
     from imgsec.adapters.container_tools import ContainerTools
+    from imgsec.adapters.git import Repository
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamCredential, IamTokens
+    from imgsec.adapters.icr import ContainerRegistry
     from imgsec.adapters.image_folder import ImageFolder
     from imgsec.adapters.kms import Kms
     from imgsec.adapters.kubernetes import Kubectl
@@ -47,8 +52,13 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
     from imgsec.adapters.registry_auth import AuthFile
+    from imgsec.adapters.report_files import ReportFiles
+    from imgsec.adapters.scanner_program import Pin, Surroundings
     from imgsec.adapters.sequoia import SequoiaKeyring
+    from imgsec.adapters.va import AdvisorSummaries, VulnerabilityAdvisor
+    from imgsec.adapters.va_exemptions import AdvisorExemptions
 
+MakeScanner = Callable[[TokenServiceGuard], Scanner]
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
 _API_KEY_MAX_BYTES = 4096
 _TOKEN_MAX_BYTES = 64 * 1024
@@ -58,6 +68,14 @@ _SPACE, _DELETE = 0x20, 0x7F
 _CA_FILE_MAX_BYTES = 8 * 2**20  # ours; the usual bundles have a quarter of a megabyte
 _AUTH_FILE_NAMES = ("config.json", ".dockerconfigjson")  # Docker's, and a mounted Secret's
 _CRN_INSTANCE = re.compile(r"crn:v1:[^:]*:[^:]*:[^:]*:[^:]*:[^:]*:([^:]+):[^:]*:[^:]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A pool of connections, and the registry that is asked over them."""
+
+    http: Http
+    registry: RegistryClient
 
 
 class World:
@@ -78,9 +96,19 @@ class World:
 
         `registry` must have been asked for before, since the auth file may be a pipe.
         """
+        return self.separate_link().registry
+
+    @cached_property
+    def link(self) -> Link:
+        """The connections of this process."""
+        return Link(self._http, self.registry)
+
+    def separate_link(self) -> Link:
+        """Those of a process that was forked; see `separate_registry`."""
         from imgsec.adapters._http import Http
 
-        return self._registry(Http(ca_file=self._ca_file))
+        http = Http(ca_file=self._ca_file)
+        return Link(http, self._registry(http))
 
     def _registry(self, http: Http) -> RegistryClient:
         from imgsec.adapters.registry import RegistryClient
@@ -152,15 +180,111 @@ class World:
         )
 
     @cached_property
-    def scanner(self) -> Scanner:
+    def advisor(self) -> VulnerabilityAdvisor:
+        return self._advisor(self._http)
+
+    def _advisor(self, http: Http) -> VulnerabilityAdvisor:
         from imgsec.adapters.va import VulnerabilityAdvisor
 
-        return VulnerabilityAdvisor(
-            self._http,
-            self._tokens,
+        return VulnerabilityAdvisor(http, self._account_api)
+
+    @cached_property
+    def exemptions(self) -> AdvisorExemptions:
+        """The exemptions that the advisor keeps."""
+        from imgsec.adapters.va_exemptions import AdvisorExemptions
+
+        return AdvisorExemptions(self._http, self._account_api)
+
+    @cached_property
+    def image_lister(self) -> ContainerRegistry:
+        from imgsec.adapters.icr import ContainerRegistry
+
+        return ContainerRegistry(self._http, self._account_api)
+
+    @cached_property
+    def summaries(self) -> AdvisorSummaries:
+        from imgsec.adapters.va import AdvisorSummaries
+
+        return AdvisorSummaries(self._http, self._account_api)
+
+    @cached_property
+    def _account_api(self) -> AccountApi:
+        from imgsec.adapters._account import AccountApi
+
+        return AccountApi(
+            lambda: self._tokens,
             account=_header_word("--account", self._settings.account),
             trusted=self._settings.trust_hosts,
         )
+
+    def repository_of(self, path: str) -> Repository:
+        """The git repository that a file is in."""
+        from imgsec.adapters.git import Repository
+
+        return Repository(self._tools, Path(path))
+
+    def fetch_token_for(self, images: Iterable[ImageReference]) -> None:
+        """Have the IAM token at hand, if the advisor serves any of these images."""
+        trusted = self._settings.trust_hosts
+        for image in images:
+            if may_have_iam_token(image.registry, trusted):
+                self._tokens.authorization(image.registry)
+                return
+
+    def report_files(self, gate: GateSettings, max_age: timedelta | None) -> ReportFiles | None:
+        """The reports that were given, each read once. max_age: None for however old."""
+        from imgsec.adapters.report_files import Freshness, ReportFiles
+
+        if not gate.reports:
+            return None
+        return ReportFiles(gate.reports, Freshness(self.clock.now(), max_age))
+
+    def scanner(self, gate: GateSettings, max_age: timedelta | None) -> MakeScanner | None:
+        """What makes the scanner of each process; None where none is to be run.
+
+        Everything that can be wrong with it shows here, before any image is asked about. Raises
+        (invalid-option, scanner-unpinned, scanner-mismatch, tool-missing, tool-failed).
+        """
+        from imgsec.adapters.report_files import Freshness
+        from imgsec.adapters.scanner_program import Pin, Surroundings
+
+        if not gate.scanner:
+            needless = {"sha256": gate.scanner_sha256, "cache": gate.scanner_cache}
+            for word in (word for word, given in needless.items() if given):
+                raise ImgsecError(INVALID_OPTION(f"--scanner-{word} goes with --scanner NAME"))
+            return None
+        opened = _SCANNERS.get(gate.scanner)
+        if opened is None:
+            text = f"there is no scanner {shown(gate.scanner)}: give {' or '.join(_SCANNERS)}"
+            raise ImgsecError(INVALID_OPTION(text))
+        pin = Pin.parse(gate.scanner_sha256 or None, allow_unpinned=gate.allow_unpinned_scanner)
+        around = Surroundings(
+            tools=self._tools,
+            room=self._room,
+            secrets=self._directory,
+            auth_file=self._auth_file,
+            ca_file=self._ca_file,
+            cache=gate.scanner_cache or None,
+            freshness=Freshness(self.clock.now(), max_age),
+        )
+        return self._stack.enter_context(opened(pin, around))
+
+    def gate_scanners(
+        self,
+        gate: GateSettings,
+        files: Scanner | None,
+        link: Link,
+        make_scanner: MakeScanner | None = None,
+    ) -> list[Scanner]:
+        """Every source of findings, the advisor first. make_scanner: what `scanner` gave."""
+        from imgsec.operations.scan_gate import ByTagToo
+
+        scanners: list[Scanner] = [] if files is None else [files]
+        if make_scanner is not None:
+            scanners.append(make_scanner(link.registry))
+        if not gate.no_advisor:
+            scanners.insert(0, ByTagToo(self._advisor(link.http), link.registry))
+        return scanners
 
     @cached_property
     def kms(self) -> Kms:
@@ -338,6 +462,13 @@ class World:
         return self._stack.enter_context(private_dir())
 
     @cached_property
+    def _room(self) -> PrivateDir:
+        """A second directory, for what is large and no secret."""
+        from imgsec.adapters.private_dir import private_dir
+
+        return self._stack.enter_context(private_dir(roomy=True))
+
+    @cached_property
     def _passphrase(self) -> SecretBytes | None:
         """The secret key's passphrase: one line of a file, or of an inherited descriptor."""
         path, number = self._settings.passphrase_file, self._settings.passphrase_fd
@@ -428,6 +559,16 @@ class World:
             if folder.startswith("/") and os.access(path, os.R_OK):
                 return path
         return None
+
+
+def _trivy(pin: Pin, around: Surroundings) -> AbstractContextManager[MakeScanner]:
+    from imgsec.adapters.trivy_scanner import opened_trivy
+
+    return opened_trivy(pin, around)
+
+
+# A further scanner is a file and a line here.
+_SCANNERS = {"trivy": _trivy}
 
 
 @contextmanager

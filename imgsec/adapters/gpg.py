@@ -302,11 +302,21 @@ class GpgKeyring:
         return self._exported(*fingerprints, armour=True)
 
     def sign_message(self, content: bytes, signer: Fingerprint) -> bytes:
-        """See `imgsec.ports.Keyring`. To standard output: gpg deletes a file when it fails.
+        """See `imgsec.ports.Keyring`.
 
-        Uncompressed, so that what is signed stands in it as it is; the mark behind the fingerprint
-        keeps gpg from choosing a subkey. Of the SHA-2 family gpg takes one that fits the key, as
-        it does for skopeo.
+        Uncompressed, so that what is signed stands in it as it is.
+        """
+        return self._signed(content, signer, "--compress-algo", "none", "--no-armor", "--sign")
+
+    def sign_detached(self, content: bytes, signer: Fingerprint) -> bytes:
+        """See `imgsec.ports.DetachedSigner`."""
+        return self._signed(content, signer, "--armor", "--detach-sign")
+
+    def _signed(self, content: bytes, signer: Fingerprint, *how: str) -> bytes:
+        """What gpg makes of it, on standard output: it deletes a file when it fails.
+
+        The mark behind the fingerprint keeps gpg from choosing a subkey. Of the SHA-2 family gpg
+        takes one that fits the key, as it does for skopeo. Raises (key-unusable).
         """
         with pipe_with(self._passphrase) as descriptor:
             passphrase = () if descriptor is None else ("--passphrase-fd", str(descriptor))
@@ -314,8 +324,7 @@ class GpgKeyring:
                 [
                     *(str(self._tools.find("gpg")), "--no-tty", "--quiet", "--batch"),
                     *("--pinentry-mode", "loopback", *passphrase),
-                    *("--local-user", f"{signer}!"),
-                    *("--compress-algo", "none", "--no-armor", "--sign"),
+                    *("--local-user", f"{signer}!", *how),
                 ],
                 environment=self._environment,
                 timeout=SIGN_SECONDS,

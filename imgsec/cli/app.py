@@ -25,7 +25,9 @@ app = typer.Typer(
 )
 
 _STORY = "The story"
+_OVERVIEW = "Overview"
 _KEYS = "Keys"
+_EXEMPTIONS = "Exemptions"
 _TRY = "Try it here"
 # Name -> the panel of its help. The module has the name; in it is a function, or a group.
 _COMMANDS = {
@@ -34,8 +36,11 @@ _COMMANDS = {
     "scan-gate": _STORY,
     "sign-image": _STORY,
     "verify-image": _STORY,
+    "release-image": _STORY,
     "publish-policy": _STORY,
+    "images": _OVERVIEW,
     "keys": _KEYS,
+    "exemptions": _EXEMPTIONS,
     "doctor": _TRY,
     "demo": _TRY,
     "sandbox": _TRY,

@@ -180,7 +180,7 @@ def _looks_at_services(
         if {Purpose.GATE, Purpose.SCAN} & set(wanted):
             yield (
                 "advisor",
-                lambda: examine.look_at_advisor(image, world.registry, world.scanner),
+                lambda: examine.look_at_advisor(image, world.registry, world.advisor),
             )
 
 

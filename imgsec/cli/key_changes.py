@@ -174,7 +174,7 @@ def keys_rotate(
 
     Example: imgsec keys rotate release --fingerprint HEX --render policies/ --switch 2027-02-01
     """
-    from imgsec.cli.images import read_images
+    from imgsec.cli.judging import read_images
     from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest
     from imgsec.domain.report import Report
     from imgsec.domain.rotation import When
@@ -270,7 +270,7 @@ def keys_renew(
 
     Example: imgsec keys renew release --until 2029-01-01 --render policies/
     """
-    from imgsec.cli.images import judge_each, read_images
+    from imgsec.cli.judging import judge_each, read_images
     from imgsec.domain.keys import KeyAlias
     from imgsec.domain.report import Report
     from imgsec.domain.rotation import When
@@ -339,7 +339,7 @@ def keys_revoke(
 
     Example: imgsec keys revoke release --fingerprint HEX --render policies/ --images-from live.txt
     """
-    from imgsec.cli.images import read_images
+    from imgsec.cli.judging import read_images
     from imgsec.domain.keys import Fingerprint, KeyLocation
     from imgsec.domain.report import Report
     from imgsec.operations.revoke_key import Revocation, revoke_key

@@ -9,15 +9,17 @@ last. Options that loosen a check have no twin: whoever loosens it says so where
 from __future__ import annotations
 
 import inspect
+import os
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from imgsec.cli.output import Outputs, finish
+from imgsec.cli.output import DEFAULT_FORMATS, Outputs, finish
 from imgsec.config import (
     DEFAULT_IAM_URL,
     DEFAULT_KMS_URL,
@@ -51,6 +53,16 @@ def loosening(name: str, *, help: str, panel: str = _CONNECTION, **rest: Any) ->
 
 
 Option = tuple[Any, Any]  # the annotated type, and the default
+
+
+@dataclass(frozen=True, slots=True)
+class OptionGroup:
+    """Options that a command gets as one value. kind: made of them; name: of its parameter."""
+
+    kind: type
+    name: str
+    options: dict[str, Option]
+
 
 IAM: dict[str, Option] = {
     "api_key_file": (
@@ -274,7 +286,7 @@ ToolsDirOpt = Annotated[
     shared(
         "--tools-dir",
         metavar="DIR",
-        help="Where gpg, kubectl, skopeo and buildah are looked for first; PATH is never searched.",
+        help="Where gpg, kubectl, skopeo and others are looked for first; PATH is never searched.",
     ),
 ]
 TOOLS: dict[str, Option] = {"tools_dir": (ToolsDirOpt, None)}
@@ -311,18 +323,6 @@ TIMEOUT: dict[str, Option] = {
 }
 
 _OUTPUT_OPTIONS: dict[str, Option] = {
-    "output": (
-        Annotated[
-            list[str] | None,
-            shared(
-                "--output",
-                metavar="FORMAT[=FILE]",
-                panel=_OUTPUT,
-                help="text or json, to standard output or a file. Repeatable.",
-            ),
-        ],
-        None,
-    ),
     "github_output": (
         Annotated[
             str | None,
@@ -378,6 +378,19 @@ _OUTPUT_OPTIONS: dict[str, Option] = {
 }
 
 
+def _output_options(formats: tuple[str, ...]) -> dict[str, Option]:
+    """The options of every command; formats: what --output gives besides text and JSON."""
+    listed = ", ".join([*DEFAULT_FORMATS, *formats][:-1])
+    text = (
+        f"{listed} or {(*DEFAULT_FORMATS, *formats)[-1]}, to standard output or a file. Repeatable."
+    )
+    output = Annotated[
+        list[str] | None,
+        shared("--output", metavar="FORMAT[=FILE]", panel=_OUTPUT, help=text),
+    ]
+    return {"output": (output, None), **_OUTPUT_OPTIONS}
+
+
 def _result_option(result: str) -> Option:
     name = f"--result-{result}-file"
     text = f"Write the {result.replace('-', ' ')} to this file, as a Tekton result."
@@ -386,16 +399,26 @@ def _result_option(result: str) -> Option:
 
 
 def with_options(
-    *groups: dict[str, Option], results: tuple[str, ...] = (), title: str | None = None
+    *groups: dict[str, Option] | OptionGroup,
+    results: tuple[str, ...] = (),
+    formats: tuple[str, ...] = (),
+    title: str | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add shared options to a command, which gets them as ``settings`` (and ``outputs``).
 
-    groups: the connection options that the command needs. results: the names that
-    ``--result-NAME-file`` exists for. title: of the command in reports, if not its function's name.
+    groups: the connection options that the command needs, and those that it gets as a value of
+    their own. results: the names that ``--result-NAME-file`` exists for. formats: what --output
+    gives besides text and JSON. title: of the command in reports, if not its function's name.
     The command returns what it found; showing it and ending in
     the right code is done here, for all of them. Typer reads the wrapper's signature.
     """
-    settings_options = {name: option for group in groups for name, option in group.items()}
+    values_of = [group for group in groups if isinstance(group, OptionGroup)]
+    settings_options = {
+        name: option
+        for group in groups
+        if not isinstance(group, OptionGroup)
+        for name, option in group.items()
+    }
     settings_options |= TIMEOUT
     result_options = {
         f"result_{result.replace('-', '_')}_file": (result, _result_option(result))
@@ -404,8 +427,9 @@ def with_options(
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         added = {
+            **{name: option for group in values_of for name, option in group.options.items()},
             **settings_options,
-            **_OUTPUT_OPTIONS,
+            **_output_options(formats),
             **{name: option for name, (_, option) in result_options.items()},
         }
         hints = typing.get_type_hints(command, include_extras=True)
@@ -413,7 +437,7 @@ def with_options(
         kept = [
             parameter.replace(annotation=hints[parameter.name], kind=parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(command).parameters.values()
-            if parameter.name not in ("settings", "outputs")
+            if parameter.name not in ("settings", "outputs", *(one.name for one in values_of))
         ]
 
         @wraps(command)
@@ -424,9 +448,12 @@ def with_options(
             }
             outputs = Outputs(
                 formats=tuple(values["output"] or ()),
+                known=(*DEFAULT_FORMATS, *formats),
                 result_files=files,
                 github_output=values["github_output"],
                 github_summary=values["github_step_summary"],
+                inputs=tuple(_files_read(values)),
+                further=tuple(_files_written(values)),
                 verbose=values["verbose"],
                 quiet=values["quiet"],
             )
@@ -436,6 +463,12 @@ def with_options(
                 else {"settings": settings}
             )
             own_values = {parameter.name: values[parameter.name] for parameter in kept}
+            own_values |= {
+                group.name: group.kind(
+                    **{name: _frozen(name, values[name]) for name in group.options}
+                )
+                for group in values_of
+            }
             finish(
                 title or command.__name__.replace("_", "-"),
                 lambda: command(**own_values, **told),
@@ -462,6 +495,27 @@ def with_options(
     return decorate
 
 
+_WRITTEN = ("output", "github_output", "github_step_summary", "evidence")
+
+
+def _files_written(values: dict[str, Any]) -> Iterator[str]:
+    """What a command writes besides its report and results."""
+    if path := values.get("evidence"):
+        yield path
+        yield f"{path}.asc"
+
+
+def _files_read(values: dict[str, Any]) -> Iterator[str]:
+    """The files among the values of options: whatever is one, and is not to be written."""
+    for name, value in values.items():
+        if name in _WRITTEN or name.startswith("result_"):
+            continue
+        for one in value if isinstance(value, list | tuple) else (value,):
+            text = one.removeprefix("file:") if isinstance(one, str) else ""
+            if os.path.isfile(text):
+                yield text
+
+
 # Options that loosen a check -> the code and the text that every verdict records.
 _LOOSENED = {
     "trust_hosts": ("trusted-host", "an IAM token may be sent to {}"),
@@ -473,6 +527,9 @@ _LOOSENED = {
 _LOOSENED_FLAGS = {
     "adopt": ("adopted", "what imgsec did not make may be taken over"),
     "accept_lockout": ("accepted-lockout", "images that run now may be refused"),
+    "no_advisor": ("advisor-off", "Vulnerability Advisor was not asked"),
+    "prune": ("pruned", "what the ledger does not have may be removed from the advisor"),
+    "allow_past_effective_time": ("past-effective-time", "it may be judged for a day in the past"),
 }
 
 
@@ -487,7 +544,7 @@ def _loosened(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
 
 
 def _frozen(name: str, value: Any) -> Any:
-    return tuple(value or ()) if name in ("trust_hosts", "auth_realms") else value
+    return tuple(value or ()) if name in ("trust_hosts", "auth_realms", "reports") else value
 
 
 ImagesArg = Annotated[

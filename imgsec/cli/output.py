@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,22 +24,27 @@ EXIT_CODES = {
     Outcome.UNDECIDED: 3,
     Outcome.INTERNAL: 70,
 }
+DEFAULT_FORMATS = ("text", "json")
 _CLEAR_LINE = "\r\x1b[K"
 RESULT_MAX_BYTES = 1024  # Tekton: 4,096 bytes for all results of a container, its own data included
-_SUMMARY_MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
     """Where the answer goes besides the terminal.
 
-    formats: FORMAT or FORMAT=FILE as given. result_files: result name -> file, for Tekton.
+    formats: FORMAT or FORMAT=FILE as given. known: which ones the command has.
+    result_files: result name -> file, for Tekton. inputs: files that the command reads, which no
+    output may replace. further: what it writes besides.
     """
 
     formats: tuple[str, ...] = ()
+    known: tuple[str, ...] = DEFAULT_FORMATS
     result_files: Mapping[str, str] = field(default_factory=dict)
     github_output: str | None = None
     github_summary: str | None = None
+    inputs: tuple[str, ...] = ()
+    further: tuple[str, ...] = ()
     verbose: bool = False
     quiet: bool = False
 
@@ -105,7 +111,11 @@ def prepare(outputs: Outputs) -> tuple[Outputs, tuple[Reason, ...]]:
     from imgsec.adapters.files import remove_file, require_writable
     from imgsec.domain.reference import shown
 
-    problems: list[Reason] = []
+    problems: list[Reason] = list(_collisions(outputs))
+    if problems:  # before anything is touched
+        printed = tuple(text for text in outputs.formats if text in outputs.known)[:1]
+        nowhere = Outputs(printed, outputs.known, verbose=outputs.verbose)
+        return nowhere, tuple(problems)
 
     def is_possible(target: str | None, *, replaced: bool = True) -> bool:
         try:
@@ -121,12 +131,18 @@ def prepare(outputs: Outputs) -> tuple[Outputs, tuple[Reason, ...]]:
     formats = []
     for text in outputs.formats:
         name, equals, path = text.partition("=")
-        if name not in _RENDERERS or (equals and not path):
+        if name not in outputs.known or (equals and not path):
             problems.append(
-                INVALID_OPTION(f"{shown(text)} is not one of {', '.join(_RENDERERS)} [=FILE]")
+                INVALID_OPTION(f"{shown(text)} is not one of {', '.join(outputs.known)} [=FILE]")
             )
         elif is_possible(path):
             formats.append(text)
+    several = _printed(tuple(formats))
+    if len(several) > 1:
+        both = " and ".join(several)
+        problems.append(INVALID_OPTION(f"{both} cannot both be printed; write one to a FILE"))
+        kept = "json" if "json" in several else several[0]
+        formats = [text for text in formats if text == kept or text not in several]
     files = {name: path for name, path in outputs.result_files.items() if is_possible(path)}
     output, summary = (
         target if is_possible(target, replaced=False) else None
@@ -140,6 +156,22 @@ def prepare(outputs: Outputs) -> tuple[Outputs, tuple[Reason, ...]]:
         github_summary=summary,
     )
     return possible, tuple(problems)
+
+
+def _collisions(outputs: Outputs) -> Iterator[Reason]:
+    """That two things would be written to one file, or one over a file that is to be read."""
+    from imgsec.domain.reference import shown
+
+    appended = (outputs.github_output, outputs.github_summary)
+    formats = [text.partition("=")[2] for text in outputs.formats]
+    written = [*formats, *outputs.result_files.values(), *outputs.further, *appended]
+    seen = {os.path.realpath(path): path for path in outputs.inputs}
+    for path in filter(None, written):
+        place = os.path.realpath(path)
+        if place in seen:
+            text = f"{shown(path)} would be written over {shown(seen[place])}"
+            yield INVALID_OPTION(text, hint="Give each file a name of its own.")
+        seen[place] = path
 
 
 def show(answer: Answer, outputs: Outputs) -> int:
@@ -158,18 +190,25 @@ def show(answer: Answer, outputs: Outputs) -> int:
     code = EXIT_CODES[report.verdict.outcome]
     if sys.stderr.isatty():
         sys.stderr.write(_CLEAR_LINE)  # of what `progress` said last
-    if "json" in outputs.formats:
-        _print(_json(report, outputs, code))
+    printed = _printed(outputs.formats)
+    for name in printed:
+        _print(_RENDERERS[name](report, outputs, code))
+    if printed:
         sys.stderr.write(_text(report, outputs, code))
     else:
         _print(_text(report, outputs, code))
     return code
 
 
+def _printed(formats: tuple[str, ...]) -> list[str]:
+    """The formats for programs that go to standard output, each once."""
+    return [name for name in dict.fromkeys(formats) if name in _RENDERERS and name != "text"]
+
+
 def _store(report: Report, results: Mapping[str, str], outputs: Outputs) -> None:
     """Everything that goes to files. Raises `ImgsecError` (output-unwritable)."""
     from imgsec.adapters.files import append_file, write_file
-    from imgsec.render.text import report_markdown
+    from imgsec.render.markdown import report_markdown
 
     found = {"verdict": report.verdict.outcome.word, **results}
     for name, path in outputs.result_files.items():
@@ -178,8 +217,7 @@ def _store(report: Report, results: Mapping[str, str], outputs: Outputs) -> None
     if outputs.github_output:
         append_file(outputs.github_output, _github_output(found).encode())
     if outputs.github_summary:
-        summary = report_markdown(report).encode()[:_SUMMARY_MAX_BYTES]
-        append_file(outputs.github_summary, summary)
+        append_file(outputs.github_summary, report_markdown(report).encode())
     code = EXIT_CODES[report.verdict.outcome]
     for text in outputs.formats:
         name, equals, path = text.partition("=")
@@ -220,7 +258,8 @@ def _text(report: Report, outputs: Outputs, _: int) -> str:
 
     if outputs.quiet and report.verdict.passed:
         return ""
-    lines = list(report_lines(report, verbose=outputs.verbose))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    lines = list(report_lines(report, verbose=outputs.verbose, width=width))
     if sys.stderr.isatty() and sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
         lines = [_coloured(line) for line in lines]
     return "".join(f"{line}\n" for line in lines)
@@ -235,7 +274,40 @@ def _json(report: Report, _: Outputs, code: int) -> str:
     return text.replace("##[", "\\u0023#[") + "\n"  # a command of older runners, in any line
 
 
-_RENDERERS: dict[str, Callable[[Report, Outputs, int], str]] = {"text": _text, "json": _json}
+def _sarif(report: Report, _: Outputs, __: int) -> str:
+    from imgsec.domain.report import with_scans_apart
+    from imgsec.render.sarif import report_sarif
+
+    return report_sarif(with_scans_apart(report))
+
+
+def _junit(report: Report, _: Outputs, __: int) -> str:
+    from imgsec.render.junit import report_junit
+
+    return report_junit(report)
+
+
+def _markdown(report: Report, _: Outputs, __: int) -> str:
+    from imgsec.render.markdown import report_markdown
+
+    return report_markdown(report)
+
+
+def _html(report: Report, _: Outputs, __: int) -> str:
+    from imgsec.domain.report import with_scans_apart
+    from imgsec.render.html import report_html
+
+    return report_html(with_scans_apart(report))
+
+
+_RENDERERS: dict[str, Callable[[Report, Outputs, int], str]] = {
+    "text": _text,
+    "json": _json,
+    "sarif": _sarif,
+    "junit": _junit,
+    "markdown": _markdown,
+    "html": _html,
+}
 _COLOURS = {"pass": 32, "refused": 31, "undecided": 33, "usage": 33, "internal": 31}
 
 

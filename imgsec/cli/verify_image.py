@@ -130,7 +130,7 @@ def verify_image(
 
     Example: imgsec verify-image --key kms://release us.icr.io/team/app:1.0
     """
-    from imgsec.cli.images import Judge, judge_each, named_images, workers_for
+    from imgsec.cli.judging import Judge, judge_each, named_images, workers_for
     from imgsec.domain.report import VerifiedImage
     from imgsec.errors import ImgsecError
     from imgsec.operations import verify_image as operation

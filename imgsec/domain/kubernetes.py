@@ -16,6 +16,13 @@ from imgsec.domain.policy import (
 
 MANAGED_BY = ("app.kubernetes.io/managed-by", "imgsec")
 PORTIERIS_API = "portieris.cloud.ibm.com/v1"
+# Data keys of the Secret that names the signing key -> members of `KeyReference`.
+KEY_REFERENCE_NAMES = {
+    "vault-url": "kms_url",
+    "vault-instance-id": "kms_instance",
+    "vault-key-id": "kms_key_id",
+    "portieris-signature-fingerprint": "fingerprint",
+}
 Document = dict[str, Any]
 
 
@@ -61,12 +68,7 @@ def key_reference_document(secret: KeySecret, said: KeyReference) -> Document:
     """
     return _secret(
         secret,
-        {
-            "vault-url": said.kms_url.encode(),
-            "vault-instance-id": said.kms_instance.encode(),
-            "vault-key-id": said.kms_key_id.encode(),
-            "portieris-signature-fingerprint": said.fingerprint.encode(),
-        },
+        {name: getattr(said, field).encode() for name, field in KEY_REFERENCE_NAMES.items()},
     )
 
 
@@ -76,12 +78,7 @@ def key_reference_of(document: Document) -> KeyReference:
     def text(name: str) -> str:
         return (secret_value(document, name) or b"").decode("ascii", "replace").strip()
 
-    return KeyReference(
-        kms_url=text("vault-url"),
-        kms_instance=text("vault-instance-id"),
-        kms_key_id=text("vault-key-id"),
-        fingerprint=text("portieris-signature-fingerprint"),
-    )
+    return KeyReference(**{field: text(name) for name, field in KEY_REFERENCE_NAMES.items()})
 
 
 def secret_value(document: Document, name: str) -> bytes | None:

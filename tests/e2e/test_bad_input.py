@@ -52,6 +52,8 @@ def no_harm(bench: Bench, done: Ended, key: SigningKey | None = None) -> None:
         (("sign-image", "--key", "kms://release", f"r.example/app@sha256:{HEX}"), "tag-required"),
         (("sign-image", "--key", "kms://release", "r.example/app:1@sha256:12"), "invalid-digest"),
         (("sign-image", "--key", "kms://r", IMAGE), "invalid-alias"),
+        (("sign-image", "--key", f"file:{'/x' * 3000}", IMAGE), "input-unreadable"),
+        (("scan-gate", "--report", "/x" * 3000, IMAGE), "input-unreadable"),
         (("sign-image", "--key", "release", IMAGE), "invalid-key-location"),
         (("sign-image", IMAGE), "invalid-option"),
         (
@@ -465,7 +467,7 @@ def test_unknown_status_word_is_undecided(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("repository", "code"), [("unsupported-", "not-assessed"), ("endless-", "scan-incomplete")]
+    ("repository", "code"), [("unsupported-", "not-assessed"), ("endless-", "scan-timeout")]
 )
 def test_image_that_is_not_assessed_never_passes(bench: Bench, repository: str, code: str) -> None:
     name, _ = bench.push(repository + bench.repository())

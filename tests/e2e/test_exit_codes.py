@@ -48,6 +48,7 @@ def planted(folder: Path, name: str, content: str) -> dict[str, str]:
         (("verify-image",), 2),
         (("scan-gate",), 2),
         (("resolve",), 2),
+        (("images",), 2),
         (("setup-signing-keys",), 2),
         (("publish-policy",), 2),
         (("no-such-command",), 2),

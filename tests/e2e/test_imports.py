@@ -34,6 +34,7 @@ def loaded(folder: Path, words: tuple[str, ...]) -> tuple[Ended, set[str]]:
         ("verify-image", "--help"),
         ("resolve", "--help"),
         ("publish-policy", "--help"),
+        ("images", "--help"),
         ("demo", "--help"),
         ("keys", "--help"),
         ("keys", "list", "--help"),
@@ -46,6 +47,7 @@ def loaded(folder: Path, words: tuple[str, ...]) -> tuple[Ended, set[str]]:
         ("verify-image", "nonsense", "--key", "kms://release"),
         ("scan-gate", "nonsense"),
         ("resolve", "nonsense"),
+        ("images", "nonsense"),
     ],
 )
 def test_words_without_work_import_nothing_heavy(tmp_path: Path, words: tuple[str, ...]) -> None:
@@ -83,7 +85,7 @@ def test_one_command_does_not_import_the_others(
     )
     modules = set((tmp_path / "modules").read_text().split())
     commands = {"sign_image", "verify_image", "scan_gate", "resolve", "publish_policy", "keys"}
-    commands |= {"setup_signing_keys", "demo", "sandbox"}
+    commands |= {"setup_signing_keys", "demo", "sandbox", "images"}
     assert {name for name in commands if f"imgsec.cli.{name}" in modules} == asked_for
 
 

@@ -79,7 +79,10 @@ _KEPT = (
     *("--switch", "--retire", "--status", "--cancel", "--until"),
     *("--resign-from", "--check-from", "--images-from"),
     *("--platform", "--images-file", "--workers", "--backend"),
-    *("--tools-dir", "--kubeconfig", "--context"),
+    *("--tools-dir", "--kubeconfig", "--context", "--include-untagged", "--include-ibm"),
+    *("--evidence", "--sign-evidence", "--since", "--expiring", "--used-by", "--image", "--id"),
+    *("--owner", "--reason", "--expires", "--scope", "--type", "--package", "--expired"),
+    *("--format", "--vex-author", "--author", "--account-wide"),
 )
 
 

@@ -10,10 +10,15 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from ibm_cloud_sdk_core import ApiException
-from ibm_cloud_sdk_core.authenticators import ContainerAuthenticator, IAMAuthenticator
+from ibm_cloud_sdk_core.authenticators import (
+    ContainerAuthenticator,
+    IAMAuthenticator,
+    NoAuthAuthenticator,
+)
 from ibm_container_registry.container_registry_v1 import ContainerRegistryV1
 from ibm_container_registry.vulnerability_advisor_v4 import (
     Exemption,
@@ -24,7 +29,13 @@ from ibm_container_registry.vulnerability_advisor_v4 import (
 )
 from keyprotect import IbmKeyProtectApiV2
 
+from imgsec.adapters._http import Answer
+from imgsec.adapters.icr import ContainerRegistry
+from imgsec.adapters.va import AdvisorSummaries
+from imgsec.domain.image_list import RegistryImage
+from imgsec.domain.reference import ImageReference, RegistryScope
 from imgsec.sandbox.lifecycle import Sandbox
+from tests.unit.adapters.test_icr import FakeHttp, api
 
 from .conftest import Tools, key_body
 
@@ -144,6 +155,45 @@ def test_image_lists(sandbox: Sandbox, login: IAMAuthenticator, image: str) -> N
     ).get_result()
     assert entry["Id"] in {item["id"] for item in digests}
     assert "clients" in service.list_namespaces().get_result()
+
+
+def test_our_requests_for_lists_are_those_of_ibm_s_clients() -> None:
+    """Method, address, query and body; what each adds to the headers is its own."""
+    nobody = NoAuthAuthenticator()
+    registry = ContainerRegistryV1(account="mine", authenticator=nobody)
+    advisor = VulnerabilityAdvisorV4(account="mine", authenticator=nobody)
+    theirs: list[dict[str, Any]] = []
+    for service in (registry, advisor):
+        service.set_service_url("https://us.icr.io")
+        service.send = lambda request, **_: theirs.append(request)
+    digest = "sha256:" + "4f" * 32
+    name = "us.icr.io/team/app"
+    registry.list_images(include_ibm=False, include_manifest_lists=True, namespace="team")
+    registry.list_images(include_ibm=True, include_manifest_lists=True, repository=name)
+    registry.list_image_digests(
+        exclude_tagged=False, exclude_va=True, include_ibm=True, repositories=[name]
+    )
+    registry.list_namespaces()
+    advisor.account_status_query_path(include_ibm="true", repository=name)
+    advisor.image_status_query_path(name=f"{name}:1")
+    advisor.image_status_query_path(name=f"{name}@{digest}")
+    http = FakeHttp(Answer(404, {}, b"{}", "https://us.icr.io"))
+    ours = ContainerRegistry(http, api())  # type: ignore[arg-type]
+    summaries = AdvisorSummaries(http, api())  # type: ignore[arg-type]
+    place = RegistryScope.parse(name)
+    ours.list_images(RegistryScope.parse("us.icr.io/team"), ibm=False)
+    ours.list_images(place, ibm=True)
+    ours.list_digests(place, ibm=True)
+    ours.list_namespaces("us.icr.io")
+    summaries.list_summaries(place, ibm=True)
+    for text in (f"{name}:1", f"{name}@{digest}"):
+        summaries.fetch_summary("us.icr.io", RegistryImage(ImageReference.parse(text)))
+    for request, (method, url, headers, body) in zip(theirs, http.asked, strict=True):
+        address, _, query = url.partition("?")
+        assert (method, address) == (request["method"], request["url"])
+        assert dict(parse_qsl(query)) == (request["params"] or {})
+        assert json.loads(body or b"0") == json.loads(request["data"] or b"0")
+        assert {"Account", "Accept"} <= set(headers) & set(request["headers"])
 
 
 # --- Key Protect ------------------------------------------------------------------------------

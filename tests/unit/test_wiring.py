@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from imgsec.adapters.iam import BearerToken, TrustedProfile, VpcInstance
-from imgsec.config import Settings
+from imgsec.config import GateSettings, Settings
 from imgsec.domain.hosts import MetadataUrl
 from imgsec.domain.keys import KmsPlace, SecretBytes
 from imgsec.wiring import World, wire
@@ -108,7 +108,7 @@ def test_id_that_no_header_could_carry_is_refused(
 ) -> None:
     monkeypatch.setenv("IBM_CLOUD_APIKEY", "x")
     with refused("invalid-option"), wire(Settings(account=text)) as world:
-        _ = world.scanner
+        _ = world.advisor
     monkeypatch.setenv("IBM_CLOUD_APIKEY", "x")
     ring = Settings(kms_instance=UUID, kms_key_ring=text)
     with refused("invalid-option"), wire(ring) as world:
@@ -190,3 +190,42 @@ def test_key_ring_counts_wherever_the_kms_is(place: str, named: str | None, ring
     with wire(Settings(**settings)) as world:
         world.__dict__["_tokens"] = None
         assert world.kms_at(KmsPlace.parse(place), key_ring=named)._key_ring == ring
+
+
+# --- The scanner ----------------------------------------------------------------------------------
+
+
+def made_scanner(folder: Path, **gate: Any) -> Any:
+    (folder / "trivy").write_text("#!/bin/sh\nexit 1\n")
+    (folder / "trivy").chmod(0o755)
+    (folder / "db").mkdir(exist_ok=True)
+    (folder / "db" / "trivy.db").touch()
+    with wire(Settings(tools_dir=str(folder))) as world:
+        return world.scanner(GateSettings(**gate), None)
+
+
+@pytest.mark.parametrize(
+    ("gate", "code"),
+    [
+        ({"scanner_sha256": "1" * 64}, "invalid-option"),
+        ({"scanner_cache": "/somewhere"}, "invalid-option"),
+        ({"scanner": "nobody", "scanner_sha256": "1" * 64}, "invalid-option"),
+        ({"scanner": "trivy", "scanner_sha256": "1" * 63}, "invalid-option"),
+        ({"scanner": "trivy"}, "scanner-unpinned"),
+        ({"scanner": "trivy", "scanner_sha256": ""}, "scanner-unpinned"),
+        ({"scanner": "trivy", "scanner_sha256": "1" * 64}, "scanner-mismatch"),
+        ({"scanner": "trivy", "allow_unpinned_scanner": True}, "tool-failed"),  # no database
+    ],
+)
+def test_wrong_scanner_shows_before_any_image_is_asked_about(
+    tmp_path: Path, gate: dict[str, Any], code: str
+) -> None:
+    with refused(code):
+        made_scanner(tmp_path, **gate)
+
+
+def test_scanner_is_made_for_each_process_and_only_where_one_is_named(tmp_path: Path) -> None:
+    assert made_scanner(tmp_path) is None
+    assert made_scanner(tmp_path, scanner="") is None
+    given = {"scanner": "trivy", "scanner_cache": str(tmp_path), "allow_unpinned_scanner": True}
+    assert callable(made_scanner(tmp_path, **given))

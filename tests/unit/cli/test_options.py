@@ -15,6 +15,11 @@ from imgsec.cli.app import command_line
 LOOSENING = {
     *("--trust-host", "--auth-realm", "--allow-unchecked", "--adopt", "--accept-lockout"),
     *("verify-image --as", "verify-image --platform", "verify-image --image-dir"),
+    # Whatever can loosen the gate.
+    *("--gate", "--fail-on", "--unknown-severity", "--only-fixed", "--grace", "--baseline"),
+    *("--unsupported", "--end-of-life", "--max-age", "--mode", "--exemptions", "--ledger-only"),
+    *("--effective-time", "--allow-past-effective-time", "--no-advisor"),
+    "--allow-unpinned-scanner",
 }
 # They do no work.
 ABOUT = {"--help", "--version", "--install-completion", "--show-completion"}
@@ -32,7 +37,7 @@ OLDER = {
 }
 STORY = (
     *("setup-signing-keys", "resolve", "scan-gate", "sign-image", "verify-image"),
-    "publish-policy",
+    *("publish-policy", "images"),
 )
 
 

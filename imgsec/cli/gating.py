@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the commands that gate share: from the options to a judge, and to the verdict's record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from imgsec.adapters.report_files import ReportFiles
+    from imgsec.cli.judging import Judge
+    from imgsec.cli.output import Answer
+    from imgsec.config import GateSettings
+    from imgsec.domain.gate_file import FileUsed, GateFile
+    from imgsec.domain.keys import Fingerprint
+    from imgsec.domain.verdict import Note
+    from imgsec.operations.scan_gate import GatePlan
+    from imgsec.ports import DetachedSigner
+    from imgsec.wiring import Link, MakeScanner, World
+
+    FindSigner = Callable[[], tuple[DetachedSigner, Fingerprint]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRun:
+    """The gate of one run: its rules, its sources, and until when it waits for scans."""
+
+    gate: GateSettings
+    world: World
+    say: Callable[[str], None]
+    file: GateFile
+    plan: GatePlan
+    files: ReportFiles | None
+    scanner: MakeScanner | None
+    used: tuple[FileUsed | None, FileUsed | None]
+    until: float  # monotonic
+
+    @classmethod
+    def prepare(
+        cls, gate: GateSettings, world: World, say: Callable[[str], None], *, patience: float
+    ) -> GateRun:
+        """What is wrong with options, files or scanner is found here, before any image is judged.
+
+        patience: seconds that scans may take. Raises `ImgsecError`.
+        """
+        until = world.clock.monotonic() + patience
+        file, gate_used = _gate_file(gate)
+        plan, ledger_used = _gate_plan(gate, file, world.clock.now())
+        files = world.report_files(gate, file.max_age)
+        scanner = world.scanner(gate, file.max_age)
+        return cls(gate, world, say, file, plan, files, scanner, (gate_used, ledger_used), until)
+
+    def judge(self, link: Link) -> Judge:
+        """Judges one image after the other, over these connections."""
+        from imgsec.operations.scan_gate import Patience, scan_gate
+
+        clock = self.world.clock
+        sources = self.world.gate_scanners(self.gate, self.files, link, self.scanner)
+        return lambda image: scan_gate(
+            image,
+            self.plan,
+            sources=sources,
+            registry=link.registry,
+            patience=Patience(clock, self.until - clock.monotonic(), self.say),
+        )
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What every verdict must record: whatever loosens the gate."""
+        from imgsec.domain.gate_file import DEFAULT_MAX_AGE
+        from imgsec.domain.verdict import Note
+
+        notes = self.plan.rules.notes
+        if self.file.max_age is None:
+            notes += (Note("any-age", "reports may be of any age"),)
+        elif self.file.max_age > DEFAULT_MAX_AGE:
+            notes += (Note("max-age", f"reports may be {self.file.max_age} old"),)
+        if self.gate.effective_time:
+            text = f"judged as on {self.plan.now:%Y-%m-%d}"
+            notes += (Note("effective-time", text),)
+        return notes
+
+    def unused_files(self) -> tuple[Note, ...]:
+        """Reports that were about nothing that was judged here; to be asked for at the end."""
+        from imgsec.domain.reference import shown
+        from imgsec.domain.verdict import Note
+
+        unused = self.files.unused if self.files is not None else ()
+        text = "was about no manifest that was judged"
+        return tuple(Note("report-unused", f"{shown(path)} {text}") for path in unused)
+
+    def record(self, answer: Answer, path: str, find_signer: FindSigner | None) -> Answer:
+        """Write the verdict record, and its signature beside it.
+
+        The answer, and among its reasons why there is no record or no signature: without, it is no
+        pass. find_signer: None for a record that is not to be signed.
+        """
+        from imgsec.adapters.files import write_file
+        from imgsec.domain.verdict import all_of, because
+        from imgsec.errors import ImgsecError
+        from imgsec.render.evidence import GateContext, verdict_record
+
+        report = answer.report
+        now = self.world.clock.now()
+        plan = self.plan
+        context = GateContext(now, plan.now, self.file, *self.used, plan.baseline, self.notes)
+        content = verdict_record(report, context).encode()
+        try:
+            write_file(path, content)
+            if find_signer is not None:
+                keyring, fingerprint = find_signer()
+                write_file(signature_of(path), keyring.sign_detached(content, fingerprint))
+        except ImgsecError as error:
+            verdict = all_of([report.verdict, because(error.reason)])
+            return replace(answer, report=replace(report, verdict=verdict))
+        return answer
+
+
+def signature_of(path: str) -> str:
+    """Where the signature of a record lies: gpg looks for it there."""
+    return f"{path}.asc"
+
+
+def make_room_for(path: str) -> None:
+    """Take the record of an earlier run away, so that a killed one leaves none that is not its own.
+
+    Raises `ImgsecError` (output-unwritable).
+    """
+    from imgsec.adapters.files import remove_file, require_writable
+
+    for name in (path, signature_of(path)):
+        require_writable(name)
+        remove_file(name)
+
+
+def _gate_file(gate: GateSettings) -> tuple[GateFile, FileUsed | None]:
+    """The rules: those of the gate file, and of the options, which win.
+
+    Raises `ImgsecError` (invalid-option, input-unreadable, input-malformed).
+    """
+    from imgsec.domain.gate_file import GateFile
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    file, used = GateFile(), None
+    if gate.gate:
+        from imgsec.adapters.gate_files import read_gate_file
+
+        file, used = read_gate_file(gate.gate)
+    ledger = None
+    if gate.ledger_only is not None:
+        ledger = "ledger-only" if gate.ledger_only else "ledger-and-advisor"
+    said = {
+        "fail-on": gate.fail_on,
+        "unknown-severity": gate.unknown_severity,
+        "only-fixed": gate.only_fixed,
+        "grace": gate.grace,
+        "exemptions": ledger,
+        "unsupported": gate.unsupported,
+        "end-of-life": gate.end_of_life,
+        "max-age": gate.max_age,
+        "mode": gate.mode,
+    }
+    # An empty text is what a task's param has for nothing.
+    given = {name: word for name, word in said.items() if word not in (None, "")}
+    try:
+        return file.with_rules(given), used
+    except ValueError as error:
+        raise ImgsecError(INVALID_OPTION(f"--{error}")) from None
+
+
+def _gate_plan(
+    gate: GateSettings, file: GateFile, now: datetime
+) -> tuple[GatePlan, FileUsed | None]:
+    """How images are judged. Raises `ImgsecError`, as `_gate_file` does, and (tag-required)."""
+    from imgsec.domain.exemption import Ledger
+    from imgsec.domain.reference import ImageReference
+    from imgsec.operations.scan_gate import GatePlan
+
+    ledger, used = Ledger(), None
+    if gate.exemptions:
+        from imgsec.adapters.gate_files import read_ledger
+
+        ledger, used = read_ledger(gate.exemptions)
+    baseline = None
+    if gate.baseline:
+        baseline = ImageReference.parse(gate.baseline).require_version()
+    return GatePlan(file.rules, ledger, _judged_at(gate, now), baseline), used
+
+
+def _judged_at(gate: GateSettings, now: datetime) -> datetime:
+    """The moment that is judged for. Raises `ImgsecError` (invalid-option)."""
+    from datetime import datetime, time
+
+    from imgsec.domain.exemption import parse_day
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    if not gate.effective_time:
+        return now
+    try:
+        day = parse_day(gate.effective_time)
+    except ValueError as error:
+        raise ImgsecError(INVALID_OPTION(f"--effective-time: {error}")) from None
+    if day < now.date() and not gate.allow_past_effective_time:
+        raise ImgsecError(
+            INVALID_OPTION(
+                f"--effective-time {day} is in the past, when exemptions held that are over",
+                hint="Add --allow-past-effective-time if that is what you want to know.",
+            )
+        )
+    return now if day == now.date() else datetime.combine(day, time(), now.tzinfo)
