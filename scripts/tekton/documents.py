@@ -147,12 +147,12 @@ def _params(plan: TaskPlan, command: Command) -> list[Document]:
     """The image and the options; those that must be given come first."""
     params = []
     if command.image_help is not None:
-        params.append(_param("image-url", command.image_help))
+        params.append(_param(plan.image_param, command.image_help))
     for name in plan.params:
         option = command.options[name]
         is_required = option.required or name in plan.required
         default = None if is_required else plans.DEFAULTS.get(name, _default_text(option.default))
-        params.append(_param(name, _description(option), default))
+        params.append(_param(plan.param(name), _description(option, plan), default))
     return _required_first(params)
 
 
@@ -161,7 +161,8 @@ def _secret_params(plan: TaskPlan) -> Iterator[Document]:
         yield _param(
             secret.name_param, f"Secret with {secret.text}. It may be absent.", secret.name
         )
-        yield _param(secret.key_param, f"Its data key in {secret.name_param}.", secret.key)
+        if secret.key is not None:
+            yield _param(secret.key_param, f"Its data key in {secret.name_param}.", secret.key)
 
 
 def _param(name: str, description: str, default: str | None = None) -> Document:
@@ -179,8 +180,11 @@ def _default_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _description(option: Option) -> str:
-    words = [re.sub(r" ?Repeatable[^.]*\.", "", option.help)]
+def _description(option: Option, plan: TaskPlan) -> str:
+    """The option's help, with the params' names in place of other options'."""
+    known = "|".join(re.escape(name) for name in sorted(plan.params, key=len, reverse=True))
+    text = re.sub(r" ?Repeatable[^.]*\.", "", option.help)
+    words = [re.sub(rf"--({known})\b", lambda found: plan.param(found[1]), text)]
     if option.repeatable:
         words.append("Several are separated by spaces.")
     if isinstance(option.default, bool):
@@ -211,11 +215,9 @@ def _mounts(plan: TaskPlan) -> Iterator[_Mount]:
         memory = {"medium": "Memory", "sizeLimit": "32Mi"}
         yield _Mount("private", f"{MOUNT}/run", {"emptyDir": memory}, read_only=False)
     for secret in plan.secrets:
-        source = {
-            "secretName": f"$(params.{secret.name_param})",
-            "optional": True,
-            "items": [{"key": f"$(params.{secret.key_param})", "path": secret.volume}],
-        }
+        source: Document = {"secretName": f"$(params.{secret.name_param})", "optional": True}
+        if secret.key is not None:
+            source["items"] = [{"key": f"$(params.{secret.key_param})", "path": secret.volume}]
         yield _Mount(secret.volume, secret.folder, {"secret": source})
     if API_KEY in plan.secrets:
         token = {"audience": "iam", "expirationSeconds": 3600, "path": "token"}
@@ -257,16 +259,16 @@ def _arguments(plan: TaskPlan, command: Command) -> Iterator[str]:
         yield f"--{_result_option(result)}=$(results.{plans.RESULTS[result][0]}.path)"
     for name in plan.params:
         if command.options[name].twin is None:
-            yield f"--{name}=$(params.{name})"
+            yield f"--{name}=$(params.{plan.param(name)})"
     if command.image_help is not None:
-        yield from ("--", "$(params.image-url)")
+        yield from ("--", f"$(params.{plan.image_param})")
 
 
 def _variables(plan: TaskPlan, command: Command) -> Iterator[tuple[str, str]]:
     """Those that params fill come first: Kubernetes expands $(NAME) from those before it."""
     for name in plan.params:
         if twin := command.options[name].twin:
-            yield twin, f"$(params.{name})"
+            yield twin, f"$(params.{plan.param(name)})"
     for name, value in plans.SET_BY_TASK.items():
         if name in command.options and (twin := command.options[name].twin):
             yield twin, value

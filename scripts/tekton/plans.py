@@ -8,7 +8,8 @@ dashes. One that is nowhere here stops the rendering: somebody has to decide abo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from imgsec import __version__
@@ -23,11 +24,14 @@ TOKEN_FOLDER = f"{MOUNT}/iam-token"
 
 @dataclass(frozen=True, slots=True)
 class MountedSecret:
-    """A Secret whose one data key becomes a file. name, key: defaults of its two params."""
+    """A Secret whose one data key becomes a file. name, key: defaults of its two params.
+
+    key: None for a Secret all of whose data keys become files.
+    """
 
     volume: str
     name: str
-    key: str
+    key: str | None
     text: str
 
     @property
@@ -56,6 +60,13 @@ PUBLIC_KEY = MountedSecret(
     f"the armoured public key, for the param key as file:{MOUNT}/public-key/public-key",
 )
 
+KEY_REFERENCE = MountedSecret(
+    "key-reference",
+    "portieris-keys",
+    None,
+    "what set-up wrote about the signing key: KMS, instance, key and fingerprint",
+)
+
 PASSPHRASE = MountedSecret(
     "passphrase",
     "imgsec-key-passphrase",
@@ -67,6 +78,7 @@ PASSPHRASE = MountedSecret(
 
 IAM = ("api-key-file", "iam-profile", "iam-url")
 KMS = ("kms-url", "kms-instance", "kms-key-ring")
+GATE = ("report", "gate", "fail-on", "baseline", "mode", "exemptions", "evidence")
 REGISTRY = ("authfile", "ca-file")
 RUN = ("timeout", "output", "verbose")
 POLICY = ("policy-name", "key-secret", "key-secret-namespace", "mutate-image")
@@ -97,6 +109,21 @@ LEFT_OUT = {
     "tools-dir": "the tools image has its tools where imgsec looks",
     "kubeconfig": "a pod has its service account",
     "context": "a pod has its service account",
+    "unknown-severity": "a rule for the gate file",
+    "only-fixed": "a rule for the gate file",
+    "grace": "a rule for the gate file",
+    "unsupported": "a rule for the gate file",
+    "end-of-life": "a rule for the gate file",
+    "max-age": "a rule for the gate file",
+    "ledger-only": "a rule for the gate file",
+    "no-advisor": "loosens a check: said on a command line, not in a task",
+    "effective-time": "a question for a command line",
+    "allow-past-effective-time": "goes with effective-time",
+    "scanner": "the tools image has no scanner; a step before gives its report",
+    "scanner-sha256": "goes with scanner",
+    "scanner-cache": "goes with scanner",
+    "allow-unpinned-scanner": "goes with scanner",
+    "evidence-key": "imgsec-image-release signs the record with its key",
     "github-output": "for GitHub Actions",
     "github-step-summary": "for GitHub Actions",
     "quiet": "a task's log says what happened",
@@ -106,15 +133,19 @@ LEFT_OUT = {
 SET_BY_TASK = {"cr-token-file": f"{TOKEN_FOLDER}/token"}
 
 # Params with another default than the option's.
-DEFAULTS = {"api-key-file": API_KEY.path}
+DEFAULTS = {"api-key-file": API_KEY.path, "key-reference": KEY_REFERENCE.folder}
 
 # What a param's description says besides the option's help.
 NOTES = {
     "iam-profile": "It wins over api-key-file.",
     "authfile": "Without it the workspace dockerconfig is read.",
     "ca-file": f"Files of the workspace ca are in {MOUNT}/ca.",
-    "kms-instance": "Needed for a key in the KMS.",
+    "kms-instance": "Needed for a key in the KMS, where no Secret says it.",
     "timeout": "The timeout of the step ends it in any case.",
+    "gate": f"Files of the workspace gate are in {MOUNT}/gate.",
+    "exemptions": f"Files of the workspace gate are in {MOUNT}/gate.",
+    "report": f"Files of the workspace reports are in {MOUNT}/reports.",
+    "evidence": f"Such as {MOUNT}/reports/verdict.json, in the workspace reports.",
 }
 
 # The command's result -> the Task's. The last two are what Tekton Chains takes for a pushed image;
@@ -128,8 +159,8 @@ RESULTS = {
     "fingerprint": ("fingerprint", "The 40-digit fingerprint of the key."),
     "key-id": ("key-id", "The id of the signing key in the KMS."),
     "verdict": ("verdict", "pass, refused, undecided or usage."),
-    "pushed-image": ("IMAGE_URL", "With to: the name of the image, if this run pushed it."),
-    "pushed-digest": ("IMAGE_DIGEST", "With to: its digest, if this run pushed it."),
+    "pushed-image": ("IMAGE_URL", "The name of the image, if this run copied it there."),
+    "pushed-digest": ("IMAGE_DIGEST", "Its digest, if this run copied it there."),
 }
 
 WORKSPACES: dict[str, Document] = {
@@ -154,6 +185,14 @@ WORKSPACES: dict[str, Document] = {
         "optional": True,
         "mountPath": f"{MOUNT}/reports",
     },
+    "gate": {
+        "name": "gate",
+        "description": "The gate file and the ledger of exemptions, such as a ConfigMap with"
+        " gate.yaml and exemptions.yaml; never the repository that is gated.",
+        "optional": True,
+        "readOnly": True,
+        "mountPath": f"{MOUNT}/gate",
+    },
     "manifests": {
         "name": "manifests",
         "description": "Receives the manifests: the two Secrets and the policy. No secret key.",
@@ -171,7 +210,9 @@ class TaskPlan:
     params: options that become params. required: those that the command can do without, and the
     task cannot. fixed: arguments that the task always gives. without: options that they rule out.
     private: has a memory-backed folder for keys. step_timeout: ends the step whatever its own time
-    limit says. memory: request and limit. introduction: paragraphs of its README.
+    limit says. memory: request and limit. introduction: paragraphs of its README. task: its name,
+    if it is not the command's. image_param: of the image. renamed: option -> param, where older
+    pipelines know it by another name.
     """
 
     command: str
@@ -187,10 +228,17 @@ class TaskPlan:
     step_timeout: str = "15m0s"
     memory: tuple[str, str] = ("96Mi", "384Mi")
     introduction: tuple[str, ...] = ()
+    task: str | None = None
+    image_param: str = "image-url"
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        return f"imgsec-{self.command}"
+        return f"imgsec-{self.task or self.command}"
+
+    def param(self, option: str) -> str:
+        """The name of the param that an option becomes."""
+        return self.renamed.get(option, option)
 
 
 TASKS = (
@@ -225,14 +273,45 @@ TASKS = (
         "scan-gate",
         "Gate an image on its vulnerability scan",
         ("image", "vulnerability", "gate", "vulnerability-advisor"),
-        params=(*IAM, "account", *REGISTRY, *RUN),
-        workspaces=("dockerconfig", "ca", "reports"),
+        params=(*GATE, *IAM, "account", *REGISTRY, *RUN),
+        # They sign the record of the verdict, which this task does not.
+        without=(*KMS, "fingerprint", "passphrase-file"),
+        workspaces=("dockerconfig", "ca", "gate", "reports"),
         secrets=(API_KEY,),
         private=False,
         step_timeout="1h0m0s",
         introduction=(
             "A finding in force refuses the image and fails the task. An image that could not be"
             " assessed within the time limit is undecided, and fails the task too.",
+            "What the gate asks, and what is exempt, comes from a ConfigMap or another workspace"
+            " that the gated repository cannot change.",
+        ),
+    ),
+    TaskPlan(
+        "release-image",
+        "Gate, sign and verify an image in one step",
+        ("image", "vulnerability", "gate", "signing", "gpg", "key-protect"),
+        task="image-release",
+        image_param="image-from",
+        renamed={"to": "image-to"},
+        params=(
+            *("to", "key", "key-reference", "fingerprint", "expect-digest", "sign-identity"),
+            *("both-hosts", "remove-signatures", "passphrase-file"),
+            *(*GATE, "sign-evidence", "account", *KMS, *IAM, *REGISTRY, *RUN),
+        ),
+        without=("lookaside",),  # nothing would publish what a step writes
+        workspaces=("dockerconfig", "ca", "gate", "reports"),
+        secrets=(API_KEY, KEY_REFERENCE, PASSPHRASE),
+        step_timeout="1h0m0s",
+        introduction=(
+            "The image is resolved once. Only what the gate lets through is copied to `image-to`,"
+            " signed and verified; until then the destination receives nothing, and the signing"
+            " key is not asked for.",
+            "It stands in for older release tasks: the params `image-from` and `image-to`, the"
+            " Secrets `portieris-keys` and `ibmcloud-apikey`, the result `image-url` are theirs."
+            " Without `image-to` the image is signed where it is.",
+            "The secret key exists only in a memory-backed folder of the step, and is removed when"
+            " the step ends.",
         ),
     ),
     TaskPlan(
@@ -299,6 +378,7 @@ STAGES = ("resolve", "scan-gate", "sign-image", "verify-image", "publish-policy"
 KEPT_DEFAULTS = frozenset(
     (
         *("timeout", "output", "to", "remove-signatures", "lookaside"),
+        *("report", "fail-on", "baseline", "mode", "evidence"),
         *(PUBLIC_KEY.name_param, PUBLIC_KEY.key_param),  # its key is in the KMS
     )
 )
@@ -332,6 +412,8 @@ PIPELINE_RESULTS = (
 
 SAMPLE_VALUES = {
     "image-url": "us.icr.io/team/app:1.0",
+    "image-from": "us.icr.io/build/app:1.0",
+    "image-to": "us.icr.io/prod/app:1.0",
     "key": "kms://release",
     "alias": "release",
     "kms-instance": "12345678-1234-4321-8765-123456789abc",

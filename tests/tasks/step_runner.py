@@ -194,7 +194,8 @@ def _volume(volume: Document, known: Mapping[str, str], cluster: Cluster, stack:
     if "secret" in volume:
         secret = volume["secret"]
         data = cluster.secrets.get(_substitute(secret["secretName"], known))
-        for item in secret["items"]:
+        whole = [{"key": key, "path": key} for key in data or {}]
+        for item in secret.get("items", whole):
             key = _substitute(item["key"], known)
             if data is not None and key in data:
                 (folder / item["path"]).write_bytes(data[key])

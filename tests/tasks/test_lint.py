@@ -65,7 +65,7 @@ def test_each_task_has_a_folder_a_readme_and_a_sample() -> None:
         folder = ROOT / "tasks" / name
         assert (folder / "README.md").is_file()
         assert (folder / "samples" / f"{name}-run.yaml").is_file()
-    assert len(tasks()) == 6
+    assert len(tasks()) == 7
 
 
 # --- Each rule can fail -----------------------------------------------------------------------

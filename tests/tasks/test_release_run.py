@@ -72,7 +72,10 @@ def clean(release: Release) -> PipelineOutcome:
 
 
 def signatures(release: Release, image: str) -> list[Any]:
-    digest, name = release.digests[image], image.partition(":")[0]
+    return signatures_of(release, image.partition(":")[0], release.digests[image])
+
+
+def signatures_of(release: Release, name: str, digest: str) -> list[Any]:
     answer = requests.get(
         f"https://{release.sandbox.registry}/extensions/v2/{name}/signatures/{digest}",
         auth=("iamapikey", release.sandbox.api_key("manager")),
@@ -185,6 +188,45 @@ def test_only_what_was_pushed_has_the_results_of_a_push(release: Release) -> Non
         if pushed:
             assert copied.results["IMAGE_URL"] == target
             assert copied.results["IMAGE_DIGEST"] == release.digests["team/app:1.0"]
+
+
+def key_secret(release: Release) -> dict[str, bytes]:
+    """The Secret that set-up wrote about the signing key."""
+    path = release.workspaces["manifests"] / "portieris-keys.secret.yaml"
+    data = yaml.safe_load(path.read_bytes())["data"]
+    return {name: base64.b64decode(value) for name, value in data.items()}
+
+
+def test_an_older_release_task_s_params_and_secrets_release_an_image(release: Release) -> None:
+    api_key = release.sandbox.folder.api_key.read_bytes()
+    older = release.with_secrets(
+        {"ibmcloud-apikey": {"APIKEY": api_key}, "portieris-keys": key_secret(release)}
+    )
+    target = release.image("prod/older:1.0")
+    connection = release.connection("iam-url", "account", "ca-file")
+    document = tasks()["imgsec-image-release"]
+    bound = {name: release.workspaces[name] for name in ("dockerconfig", "ca")}
+    for image, code, verdict in (
+        ("team/vulnerable-app:1.0", 1, "refused"),
+        ("team/app:1.0", 0, "pass"),
+    ):
+        given = {**connection, "image-from": release.image(image), "image-to": target}
+        outcome = run_task(document, given, older.cluster, bound)
+        assert (outcome.exit_code, outcome.results["verdict"]) == (code, verdict), outcome.log
+    digest = release.digests["team/app:1.0"]
+    assert outcome.results["image-url"] == f"{target}@{digest}"
+    assert (outcome.results["IMAGE_URL"], outcome.results["IMAGE_DIGEST"]) == (target, digest)
+    assert signatures_of(release, "prod/older", digest)  # and those that came along
+
+
+def test_gate_file_and_ledger_come_from_their_workspace(release: Release, tmp_path: Path) -> None:
+    (tmp_path / "gate.yaml").write_text("version: 1\nmode: warn\n")
+    given = {"image_url": release.image("team/vulnerable-app:1.0")}
+    gated = release.with_workspace("gate", tmp_path)
+    assert gated.run("imgsec-scan-gate", **given).exit_code == 1
+    outcome = gated.run("imgsec-scan-gate", gate="/imgsec/gate/gate.yaml", **given)
+    assert outcome.exit_code == 0, outcome.log
+    assert "Deploy with Caution" in outcome.log
 
 
 def test_a_wrong_fingerprint_refuses_the_key(release: Release) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -215,7 +216,11 @@ def test_params_have_the_defaults_and_words_of_the_options() -> None:
             option = options.get(param["name"])
             if option is None:
                 continue
-            assert param["description"].startswith(option.help.partition(" Repeatable")[0])
+            words = option.help.partition(" Repeatable")[0]
+            for name in re.findall(r"--([a-z-]+)", words):
+                if f"--{name}" not in param["description"]:  # a param here, and called otherwise
+                    words = words.replace(f"--{name}", plan.param(name))
+            assert param["description"].startswith(words)
             if option.default is not None:
                 assert param["default"].lower() == str(option.default).lower()
 
