@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,23 @@ import jsonschema
 import pytest
 
 from imgsec.cli.app import command_line
+from imgsec.domain.exemption import ACCOUNT, Exemption, ExemptionScope, IssueType
+from imgsec.domain.gate import GateRules, JudgedFinding, JudgedScan, Mark
+from imgsec.domain.gate_file import FileUsed, GateFile
+from imgsec.domain.image_list import (
+    GroupKind,
+    ImageListing,
+    ListedImage,
+    RegistryImage,
+    ScanSummary,
+    SecurityStatus,
+)
 from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import (
     Change,
     Check,
+    ExemptionLine,
     ImageReport,
     KeyEntry,
     KeySummary,
@@ -32,10 +47,24 @@ from imgsec.domain.report import (
     VerifiedImage,
     VerifierAnswer,
 )
-from imgsec.domain.verdict import Note, because, passed
-from imgsec.domain.vulnerability import Finding, Fix, ScanReport, ScanStatus
-from imgsec.reasons import CATALOGUE, Outcome
+from imgsec.domain.verdict import Note as VerdictNote
+from imgsec.domain.verdict import because, passed
+from imgsec.domain.vulnerability import (
+    ADVISOR,
+    AffectedPackage,
+    Distribution,
+    Finding,
+    Notice,
+    PolicyStatus,
+    ScanReport,
+    ScanStatus,
+    ScanSubject,
+    Severity,
+    Source,
+)
+from imgsec.reasons import CATALOGUE, TIMEOUT, Outcome
 from imgsec.render.document import report_document
+from imgsec.render.evidence import GateContext, verdict_record
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*/*/README.md")])
@@ -90,24 +119,35 @@ def test_shown_command_is_one_that_the_program_takes(page: str, command: str) ->
             assert word.partition("=")[0] in known | {"--help"}, f"{page}: {command}: {word}"
 
 
+def listing(by: GroupKind | None) -> ImageListing:
+    """A list with a row of every standing."""
+    image = ImageReference.parse("r.example.com/a/b:1")
+    known = RegistryImage(image.at(Digest.of(b"x")), datetime(2026, 1, 2, tzinfo=UTC), 7, "m")
+    failing = ScanSummary(ScanStatus.FAIL, 2, 1, datetime(2026, 1, 2, tzinfo=UTC))
+    statuses = [
+        *(SecurityStatus(ScanSummary(word)) for word in (*ScanStatus, "NEW")),
+        *(SecurityStatus(failing), SecurityStatus(), SecurityStatus(reason=TIMEOUT("late"))),
+    ]
+    bare = ListedImage(RegistryImage(image), statuses[0])
+    return ImageListing("r.example.com", (bare, *(ListedImage(known, one) for one in statuses)), by)
+
+
 def reports() -> list[Report]:
     """One report of every kind that the commands make."""
     image = ImageReference.parse("r.example.com/a/b:1")
     digest = Digest.of(b"x")
     canonical = image.at(digest)
     signer = Fingerprint.parse("AB" * 20)
-    from datetime import UTC, datetime
-
     moment = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    finding = Finding("CVE-1", "s", False, ("n",), (Fix("p", "1", "2", "Upgrade"),))
+    scanned = scanned_image(canonical, moment)
     found = (
         ResolvedImage(canonical, "application/x", True, ("linux/amd64",)),
-        ScannedImage(canonical, ((digest, ScanReport(ScanStatus.FAIL, (finding,), "d", moment)),)),
+        scanned,
         SignedImage(canonical, signer, True, (digest,), (canonical.tagged_name,)),
         VerifiedImage(canonical, signer, "r.example.com/a/b:1", moment),
         None,
     )
-    verdict = passed(Note("a-note", "text"))
+    verdict = passed(VerdictNote("a-note", "text"))
     judged = [Report("c", verdict, (ImageReport(image, verdict, part),)) for part in found]
     key = KeySummary("a", "5f1c7b5a-0000-4000-8000-000000000000", "x", signer, "rsa4096", moment)
     refused = [Report("c", because(kind("text"))) for kind in CATALOGUE.values()]
@@ -126,9 +166,69 @@ def reports() -> list[Report]:
         Report("c", verdict, verifiers=(VerifierAnswer("podman", verdict),)),
         Report("c", verdict, running=(RunningImage("nginx", ("a",), verdict),)),
         Report("c", verdict, changes=(Change("kms://a", "adopted"),)),
+        Report(
+            "c",
+            verdict,
+            exemptions=(
+                ExemptionLine("CVE-2026-1", "cve", "a/b", "advisor-only", None, True),
+                ExemptionLine("CVE-2026-1", "cve", "*", "expired", an_exemption(), None),
+            ),
+        ),
+        *(Report("c", verdict, listing=listing(by)) for by in (None, *GroupKind)),
     ]
     judged += further
+    (step,) = [ImageReport(image, verdict, scanned)]
+    judged.append(Report("c", verdict, (ImageReport(image, verdict, steps=(("gate", step),)),)))
     return [*judged, *refused, Report("c", verdict, key=key, changes=(Change("f", "created"),))]
+
+
+def an_exemption() -> Exemption:
+    day = datetime(2026, 1, 2, tzinfo=UTC).date()
+    return Exemption("CVE-2026-1", IssueType.CVE, ACCOUNT, "o", "r", day, ("p",), day)
+
+
+def scanned_image(canonical: ImageReference, moment: datetime) -> ScannedImage:
+    """With a finding of every mark, and entries of the ledger with and without everything."""
+    finding = Finding(
+        "CVE-2026-1",
+        "s",
+        severity=Severity.HIGH,
+        link="https://example.com/1",
+        notices=(Notice("n", "https://example.com/n"), Notice("m")),
+        packages=(AffectedPackage("p", "1", "2", "Upgrade"), AffectedPackage("q")),
+        aliases=("GHSA-1",),
+    )
+    report = ScanReport(ADVISOR, ScanStatus.FAIL, (finding,), Distribution("d", "1"), moment)
+    day = moment.date()
+    entries = (
+        Exemption("n", IssueType.NOTICE, ACCOUNT, "o", "r", day),
+        Exemption(
+            *("CVE-2026-1", IssueType.CVE, ExemptionScope.parse("a/b:1"), "o", "r", day),
+            packages=("p",),
+            created=day,
+        ),
+    )
+    findings = [
+        JudgedFinding(finding, mark, status, ("s",), entries)
+        for mark, status in zip(Mark, itertools.cycle(PolicyStatus), strict=False)
+    ]
+    ownerless = JudgedFinding(finding, Mark.EXEMPT, PolicyStatus.EXEMPT, ("s",))
+    bare = ScanReport(Source("x"), "NEW")
+    subject = ScanSubject(canonical, platform="linux/amd64")
+    scan = JudgedScan(subject, (report, bare), (*findings, ownerless), passed())
+    return ScannedImage(canonical, (scan, JudgedScan(subject, (), (), passed())))
+
+
+def test_verdict_records_keep_the_published_schema() -> None:
+    schema = json.loads((ROOT / "schemas" / "verdict-record.schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    for file in (GateFile(), GateFile(GateRules(fail_on=Severity.LOW), None)):
+        for used in (None, FileUsed("gate.yaml", "0" * 64)):
+            context = GateContext(now, now, file, used, used, notes=(VerdictNote("n", "t"),))
+            for report in [one for one in reports() if one.images or one.key]:
+                command = replace(report, command="scan-gate")
+                jsonschema.validate(json.loads(verdict_record(command, context)), schema)
 
 
 def test_reports_keep_the_published_schema() -> None:
