@@ -150,15 +150,15 @@ def _gate_file(gate: GateSettings) -> tuple[GateFile, FileUsed | None]:
         from imgsec.adapters.gate_files import read_gate_file
 
         file, used = read_gate_file(gate.gate)
-    ledger = None
+    trust = None
     if gate.ledger_only is not None:
-        ledger = "ledger-only" if gate.ledger_only else "ledger-and-advisor"
+        trust = "ledger-only" if gate.ledger_only else "ledger-and-advisor"
     said = {
         "fail-on": gate.fail_on,
         "unknown-severity": gate.unknown_severity,
         "only-fixed": gate.only_fixed,
         "grace": gate.grace,
-        "exemptions": ledger,
+        "exemptions": trust,
         "unsupported": gate.unsupported,
         "end-of-life": gate.end_of_life,
         "max-age": gate.max_age,

@@ -309,24 +309,24 @@ class Exempter:
             if entry.holds_on(day) and entry.scope.covers(subject):
                 self._by_issue.setdefault(entry.issue, []).append(entry)
 
-    def ruling(self, finding: Finding, *, trusts_source: bool) -> Ruling:
+    def ruling(self, finding: Finding) -> Ruling:
         """One entry exempts the whole of a finding, or its notices are exempt one by one.
 
         That a CVE is exempt with every one of its notices is the advisor's own reading. No entries
-        add up beyond that. trusts_source: what is exempt at the source is exempt here.
+        add up beyond that. What the finding itself calls exempt is so: see `imgsec.domain.gate`.
         """
         for name in finding.names:
             for entry in self._by_issue.get(name, ()):
                 if entry.names(finding) and entry.covers_packages(finding):
                     return Ruling(PolicyStatus.EXEMPT, (entry,))
-        if trusts_source and finding.status is PolicyStatus.EXEMPT:
+        if finding.status is PolicyStatus.EXEMPT:
             return Ruling(PolicyStatus.EXEMPT)
         used: dict[str, Exemption] = {}
         for notice in finding.notices:
             for entry in self._by_issue.get(notice.id, ()):
                 if entry.type is IssueType.NOTICE and entry.covers_packages(finding):
                     used.setdefault(notice.id, entry)
-        exempt = set(used) | {one.id for one in finding.notices if trusts_source and one.exempt}
+        exempt = set(used) | {one.id for one in finding.notices if one.exempt}
         if not exempt:
             return Ruling(PolicyStatus.ACTIVE)
         whole = all(notice.id in exempt for notice in finding.notices) and all(

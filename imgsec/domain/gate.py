@@ -25,6 +25,7 @@ from imgsec.domain.vulnerability import (
     ScanStatus,
     ScanSubject,
     Severity,
+    Source,
     merged_packages,
 )
 from imgsec.reasons import (
@@ -61,20 +62,34 @@ class Mode(StrEnum):
     WARN = "warn"
 
 
+class Trust(StrEnum):
+    """Whose exemptions count besides the ledger's.
+
+    The advisor keeps those of the account, which its service guards. Anybody who can write a report
+    can write into it that a finding is suppressed.
+    """
+
+    LEDGER = "ledger-only"
+    ADVISOR = "ledger-and-advisor"
+    SOURCES = "ledger-and-sources"
+
+    def includes(self, source: Source) -> bool:
+        return self is Trust.SOURCES or (self is Trust.ADVISOR and source.keeps_exemptions)
+
+
 @dataclass(frozen=True, slots=True)
 class GateRules:
     """What the gate asks of an image; by default every finding in force refuses.
 
     fail_on: None for every finding in force. counts_unknown: a severity that nobody knows reaches
-    fail_on. grace: since a fix appeared. only_ledger: what is exempt in the advisor alone counts as
-    in force. last_days: of distributions, besides the known ones.
+    fail_on. grace: since a fix appeared. last_days: of distributions, besides the known ones.
     """
 
     fail_on: Severity | None = None
     counts_unknown: bool = True
     only_fixed: bool = False
     grace: timedelta = timedelta(0)
-    only_ledger: bool = False
+    trust: Trust = Trust.ADVISOR
     unsupported: Treatment = Treatment.UNDECIDED
     end_of_life: Treatment = Treatment.UNDECIDED
     last_days: Mapping[str, date] = field(default_factory=dict)
@@ -95,6 +110,9 @@ class GateRules:
         if self.grace:
             text = f"findings are gated {self.grace.days} days after a fix appeared"
             found.append(Note("grace-period", text))
+        if self.trust is Trust.SOURCES:
+            text = "what a report calls suppressed is exempt, on nobody's word"
+            found.append(Note("sources-trusted", text))
         if self.unsupported is Treatment.PASS:
             text = "an image that nobody could assess for its distribution may pass"
             found.append(Note("unsupported-passes", text))
@@ -191,12 +209,13 @@ def judge_manifest(
     unknown = known if isinstance(known, Reason) else None
     listed = () if isinstance(known, Reason) else known
     exempter = Exempter(ledger.entries, subject, now.date())
-    judged = tuple(_judged(one, rules, exempter, now, listed) for one in combined(reports))
+    believed = [_as_believed(report, rules.trust) for report in reports]
+    judged = tuple(_judged(one, rules, exempter, now, listed) for one in combined(believed))
     doubtful = {str(report.source) for report in reports if _contradicts_itself(report)}
     gated = [one.finding for one in judged if one.is_gated and not doubtful.issuperset(one.sources)]
     reasons = [*troubles, *_unusable(reports, rules), *_end_of_life(reports, rules, now)]
     notes = [Note(*remark) for report in reports for remark in report.remarks]
-    notes += [*_exempt_notes(judged), *_overruled(reports)]
+    notes += [*_exempt_notes(judged), *_disbelieved(reports, rules.trust), *_overruled(reports)]
     if gated and unknown is not None:
         reasons.append(unknown)
     elif gated:
@@ -225,6 +244,36 @@ def deploy_words(verdict: Verdict) -> str:
     return "Deployment Blocked (undecided)"
 
 
+def _as_believed(report: ScanReport, trust: Trust) -> ScanReport:
+    """The report without the exemptions of a source that is not trusted to give any."""
+    if trust.includes(report.source) or not _exempting(report):
+        return report
+    return replace(report, findings=tuple(map(_in_force, report.findings)))
+
+
+def _exempting(report: ScanReport) -> list[Finding]:
+    """What the source calls exempt, be it in a part."""
+    return [
+        one
+        for one in report.findings
+        if one.status is not PolicyStatus.ACTIVE or any(notice.exempt for notice in one.notices)
+    ]
+
+
+def _in_force(finding: Finding) -> Finding:
+    notices = tuple(replace(one, exempt=False) for one in finding.notices)
+    return replace(finding, status=PolicyStatus.ACTIVE, notices=notices)
+
+
+def _disbelieved(reports: Sequence[ScanReport], trust: Trust) -> Iterable[Note]:
+    """What a source exempts in vain."""
+    for report in reports:
+        if not trust.includes(report.source) and (named := _exempting(report)):
+            listed = _listed(list(dict.fromkeys(one.id for one in named)))
+            text = f"{report.source.name} calls exempt what the gate does not: {listed}"
+            yield Note("source-not-trusted", text)
+
+
 def finding_keys(reports: Iterable[ScanReport]) -> frozenset[tuple[str, str]]:
     """Issue and package of everything that was found there, exempt or not: what is known of it."""
     return frozenset(key for one in combined(reports) for key in _keys(one.finding))
@@ -238,9 +287,9 @@ def _keys(finding: Finding) -> tuple[tuple[str, str], ...]:
 def combined(reports: Iterable[ScanReport]) -> tuple[Found, ...]:
     """Every issue once, with what all sources say of it, the worst severity first.
 
-    Sources agree on CVE ids; what has another id besides goes under the CVE. A scanner's own
-    suppressions hide nothing that another source has in force; the exemptions of the account,
-    which an advisor keeps, hold for whoever finds the issue.
+    Sources agree on CVE ids; what has another id besides goes under the CVE. What one source
+    suppresses, another may have in force, and then it is; the exemptions of the account, which an
+    advisor keeps, hold for whoever finds the issue.
     """
     found: dict[str, list[tuple[ScanReport, Finding]]] = {}
     for report in reports:
@@ -278,6 +327,7 @@ def _merged(issue: str, parts: Sequence[tuple[ScanReport, Finding]]) -> Found:
         return Found(parts[0][1], sources)
     findings = [finding for _, finding in parts]
     keeping = [finding for report, finding in parts if report.source.keeps_exemptions]
+    notices = {one.id: one for part in (*findings, *keeping) for one in part.notices}
     statuses = {finding.status for finding in keeping or findings}
     status = statuses.pop() if len(statuses) == 1 else PolicyStatus.PARTIAL
     first = findings[0]
@@ -291,7 +341,7 @@ def _merged(issue: str, parts: Sequence[tuple[ScanReport, Finding]]) -> Found:
             summary=next((one.summary for one in findings if one.summary), ""),
             link=next((one.link for one in findings if one.link), ""),
             status=status,
-            notices=tuple({one.id: one for part in findings for one in part.notices}.values()),
+            notices=tuple(notices.values()),
             packages=merged_packages(one for part in findings for one in part.packages),
             knows_fixes=any(finding.knows_fixes for finding in findings),
             aliases=tuple(aliases),
@@ -308,7 +358,7 @@ def _judged(
     known: Collection[tuple[str, str]],
 ) -> JudgedFinding:
     finding = found.finding
-    ruling = exempter.ruling(finding, trusts_source=not rules.only_ledger)
+    ruling = exempter.ruling(finding)
     mark = Mark.GATED
     if ruling.status is PolicyStatus.EXEMPT:
         mark = Mark.EXEMPT
@@ -322,7 +372,7 @@ def _judged(
         mark = Mark.IN_BASELINE
     # Where nothing of ours is said the source's own word stands, as for a notice of several.
     status = finding.status if ruling.status is PolicyStatus.ACTIVE else ruling.status
-    if rules.only_ledger or (status is PolicyStatus.EXEMPT and mark is not Mark.EXEMPT):
+    if status is PolicyStatus.EXEMPT and mark is not Mark.EXEMPT:
         status = ruling.status
     return JudgedFinding(finding, mark, status, found.sources, ruling.entries)
 

@@ -14,7 +14,7 @@ from datetime import date, timedelta
 from typing import Any, Self
 
 from imgsec.domain.exemption import parse_day
-from imgsec.domain.gate import GateRules, Mode, Treatment
+from imgsec.domain.gate import GateRules, Mode, Treatment, Trust
 from imgsec.domain.reference import shown
 from imgsec.domain.spelling import unknown_field
 from imgsec.domain.vulnerability import Severity
@@ -139,8 +139,8 @@ _FIELDS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "only-fixed": ("only_fixed", _flag),
     "grace": ("grace", _grace),
     "exemptions": (
-        "only_ledger",
-        lambda value: _word(("ledger-and-advisor", "ledger-only"))(value) == "ledger-only",
+        "trust",
+        lambda value: Trust(_word(tuple(map(str, Trust)))(value)),
     ),
     "unsupported": ("unsupported", lambda value: Treatment(_word(_TREATMENTS)(value))),
     "end-of-life": ("end_of_life", lambda value: Treatment(_word(_TREATMENTS)(value))),

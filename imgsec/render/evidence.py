@@ -57,7 +57,7 @@ def verdict_record(report: Report, context: GateContext) -> str:
             "unknownSeverity": "fail" if rules.counts_unknown else "ignore",
             "onlyFixed": rules.only_fixed,
             "graceDays": rules.grace.days,
-            "exemptions": "ledger-only" if rules.only_ledger else "ledger-and-advisor",
+            "exemptions": str(rules.trust),
             "unsupported": str(rules.unsupported),
             "endOfLife": str(rules.end_of_life),
             "mode": str(rules.mode),

@@ -57,8 +57,8 @@ def entry(**changes: Any) -> Exemption:
     return Exemption.parse({name: value for name, value in document.items() if value is not None})
 
 
-def ruling(*entries: Exemption, finding: Finding = FINDING, trusts: bool = True) -> Ruling:
-    return Exempter(entries, SUBJECT, TODAY).ruling(finding, trusts_source=trusts)
+def ruling(*entries: Exemption, finding: Finding = FINDING) -> Ruling:
+    return Exempter(entries, SUBJECT, TODAY).ruling(finding)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,6 @@ def test_notice_that_is_exempt_in_the_advisor_adds_to_the_ledger_s() -> None:
     )
     second = entry(id="DSA-2-1")
     assert ruling(second, finding=mixed).status is PolicyStatus.EXEMPT
-    assert ruling(second, finding=mixed, trusts=False).status is PolicyStatus.PARTIAL
 
 
 def test_notice_entry_limited_to_a_package_covers_no_other() -> None:
@@ -245,4 +244,3 @@ def test_configuration_issue_needs_an_entry_that_says_so() -> None:
 def test_what_is_exempt_at_the_source_is_nobody_s_entry() -> None:
     exempt = replace(FINDING, status=PolicyStatus.EXEMPT)
     assert ruling(finding=exempt) == Ruling(PolicyStatus.EXEMPT)
-    assert ruling(finding=exempt, trusts=False) == Ruling(PolicyStatus.ACTIVE)

@@ -14,6 +14,7 @@ from imgsec.domain.gate import (
     Mark,
     Mode,
     Treatment,
+    Trust,
     combined,
     deploy_words,
     finding_keys,
@@ -314,12 +315,23 @@ def test_exemption_in_the_advisor_counts_and_is_shown_as_ownerless() -> None:
 
 
 def test_ledger_only_counts_nothing_but_the_ledger() -> None:
-    scan = judge(advisor(ScanStatus.WARN, EXEMPT), only_ledger=True)
+    strict = {"trust": Trust.LEDGER}
+    scan = judge(advisor(ScanStatus.WARN, EXEMPT), **strict)
     assert codes(scan) == ["finding-in-force"]
     assert scan.findings[0].status is PolicyStatus.ACTIVE
+    assert [note.code for note in scan.verdict.notes] == ["source-not-trusted"]
     entry = replace(BY_JANE, issue="CVE-2026-2000")
-    scan = judge(advisor(ScanStatus.WARN, EXEMPT), only_ledger=True, ledger=Ledger((entry,)))
-    assert scan.verdict.passed
+    assert judge(advisor(ScanStatus.WARN, EXEMPT), ledger=Ledger((entry,)), **strict).verdict.passed
+    notices = (Notice("DSA-1-1", exempt=True), Notice("DSA-2-1"))
+    mixed = replace(OPEN, packages=(), status=PolicyStatus.PARTIAL, notices=notices)
+    entry = replace(BY_JANE, issue="DSA-2-1", type=IssueType.NOTICE)
+    whole = judge(advisor(ScanStatus.FAIL, mixed), ledger=Ledger((entry,)))
+    half = judge(advisor(ScanStatus.FAIL, mixed), ledger=Ledger((entry,)), **strict)
+    assert (whole.findings[0].status, half.findings[0].status) == (
+        PolicyStatus.EXEMPT,
+        PolicyStatus.PARTIAL,
+    )
+    assert codes(half) == ["finding-in-force"]
 
 
 def test_exemption_that_ended_is_the_second_reason() -> None:
@@ -343,8 +355,38 @@ def test_scanner_s_own_suppression_hides_nothing_that_the_advisor_has_in_force()
 def test_suppression_by_one_of_two_scanners_does_not_exempt() -> None:
     hidden = ScanReport(TRIVY, ScanStatus.OK, (replace(OPEN, status=PolicyStatus.EXEMPT),))
     shown = ScanReport(Source("grype"), ScanStatus.FAIL, (OPEN,))
-    assert codes(judge(hidden, shown)) == ["finding-in-force"]
-    assert judge(hidden).verdict.passed
+    for trust in Trust:
+        assert codes(judge(hidden, shown, trust=trust)) == ["finding-in-force"]
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        replace(OPEN, status=PolicyStatus.EXEMPT),
+        replace(OPEN, status=PolicyStatus.EXEMPT, notices=(Notice("DSA-1", exempt=True),)),
+    ],
+)
+def test_what_a_report_suppresses_counts_only_where_that_is_asked_for(hidden: Finding) -> None:
+    report = ScanReport(TRIVY, ScanStatus.OK, (hidden,))
+    for trust in (Trust.LEDGER, Trust.ADVISOR):
+        scan = judge(report, trust=trust)
+        assert codes(scan) == ["finding-in-force"]
+        assert scan.findings[0].status is PolicyStatus.ACTIVE
+        (note,) = scan.verdict.notes
+        assert (note.code, "CVE-2026-1000" in note.text) == ("source-not-trusted", True)
+    assert judge(report, trust=Trust.SOURCES).verdict.passed
+    assert [note.code for note in GateRules(trust=Trust.SOURCES).notes] == ["sources-trusted"]
+
+
+def test_notice_that_the_advisor_exempts_is_exempt_whoever_names_it_too() -> None:
+    exempt = replace(EXEMPT, notices=(Notice("DSA-1", exempt=True),))
+    named = replace(exempt, status=PolicyStatus.ACTIVE, notices=(Notice("DSA-1"),))
+    for reports in (
+        [advisor(ScanStatus.WARN, exempt), trivy(named)],
+        [trivy(named), advisor(ScanStatus.WARN, exempt)],
+    ):
+        (one,) = judge(*reports).findings
+        assert one.finding.notices == (Notice("DSA-1", exempt=True),)
 
 
 def test_partial_status_stays_in_force_and_in_sight() -> None:

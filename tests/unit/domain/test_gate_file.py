@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from imgsec.domain.gate import GateRules, Mode, Treatment
+from imgsec.domain.gate import GateRules, Mode, Treatment, Trust
 from imgsec.domain.gate_file import DEFAULT_MAX_AGE, GateFile
 from imgsec.domain.vulnerability import Severity
 
@@ -34,7 +34,7 @@ def test_every_field_is_read() -> None:
         counts_unknown=False,
         only_fixed=True,
         grace=timedelta(days=14),
-        only_ledger=True,
+        trust=Trust.LEDGER,
         unsupported=Treatment.REFUSE,
         end_of_life=Treatment.PASS,
         last_days={"wolfi 2023": date(2027, 1, 31)},
@@ -69,7 +69,7 @@ def test_option_wins_over_the_file_and_leaves_the_rest() -> None:
                 "unknown-severity": ["pass", True, None],
                 "only-fixed": ["true", 1, None],
                 "grace": ["14", "0d", "-1d", "36h", 14, None, "999999d", True],
-                "exemptions": ["ledger", True, None],
+                "exemptions": ["ledger", "ledger_only", True, None],
                 "unsupported": ["allow", None],
                 "end-of-life": ["fail", None],
                 "distributions": [[], {"debian": "2027-01-01"}, {"debian 12": "never"}, {12: "x"}],
