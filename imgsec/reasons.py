@@ -590,6 +590,13 @@ EXEMPTION_INVALID = _kind(
     "An entry of the ledger is not whole, so it exempts nothing.",
     "Give it an id, a scope, an owner, a reason and an end date such as 2026-12-31.",
 )
+EXEMPTION_NOT_KEPT = _kind(
+    "exemption-not-kept",
+    Outcome.UNDECIDED,
+    "The advisor said yes to a change of its exemptions, and does not show it.",
+    "Run `imgsec exemptions sync` again; it does what is missing.",
+    retryable=True,
+)
 EXEMPTION_TOO_WIDE = _kind(
     "exemption-too-wide",
     Outcome.REFUSED,

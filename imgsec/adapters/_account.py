@@ -42,6 +42,11 @@ class AccountApi:
             text = f"{registry} is not served by Vulnerability Advisor"
             raise ImgsecError(NOT_ASSESSED(text, hint=hint))
 
+    @property
+    def account(self) -> str | None:
+        """Its id; None where neither the caller nor the token says it. May ask for a token."""
+        return self._account or self._tokens().account()
+
     def ask(self, registry: str, send: Callable[[Mapping[str, str]], Answer]) -> Answer:
         """The answer to a request of this host; a token that it refuses is replaced once.
 
@@ -56,8 +61,7 @@ class AccountApi:
     def _headers(self, registry: str) -> dict[str, str]:
         tokens = self._tokens()
         headers = {**tokens.authorization(registry), "Accept": "application/json"}
-        account = self._account or tokens.account()
-        if account is not None:
+        if (account := self.account) is not None:
             headers["Account"] = account
         return headers
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from imgsec.adapters.files import read_regular, write_file
@@ -19,29 +20,43 @@ from imgsec.reasons import INPUT_MALFORMED
 _MAX_BYTES = 8 * 2**20  # ours; ten thousand entries
 
 
-def read_state(path: str, host: str) -> frozenset[KeptExemption]:
+@dataclass(frozen=True, slots=True)
+class SyncOwner:
+    """Whose exemptions they are: of a region, and there of an account. None: nobody says which."""
+
+    host: str
+    account: str | None
+
+    def __str__(self) -> str:
+        return f"{self.host}, account {self.account}" if self.account else self.host
+
+
+def read_state(path: str, owner: SyncOwner) -> frozenset[KeptExemption]:
     """What was put there by earlier runs; nothing where there is no file yet.
 
-    Raises `ImgsecError` (input-unreadable, input-malformed), also for the state of another host.
+    Raises `ImgsecError` (input-unreadable, input-malformed), also for the state of another owner.
     """
     content = read_regular(Path(path), max_bytes=_MAX_BYTES)
     if content is None:
         return frozenset()
     try:
         document = strict_json.parse(content)
-        if document["version"] != 1 or document["host"] != host:
-            raise ValueError("another version, or another host")
+        if document["version"] != 1:
+            raise ValueError("another version")
+        if (found := SyncOwner(document["host"], document["account"])) != owner:
+            raise ValueError(f"it is of {shown(str(found))}")
         return frozenset(_kept(item) for item in document["exemptions"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        text = f"{shown(path)} is no state of `exemptions sync` for {host}: {error}"
+        text = f"{shown(path)} is no state of `exemptions sync` for {owner}: {error}"
         raise ImgsecError(INPUT_MALFORMED(text)) from None
 
 
-def write_state(path: str, host: str, exemptions: Iterable[KeptExemption]) -> None:
+def write_state(path: str, owner: SyncOwner, exemptions: Iterable[KeptExemption]) -> None:
     """Raises `ImgsecError` (output-unwritable)."""
     document = {
         "version": 1,
-        "host": host,
+        "host": owner.host,
+        "account": owner.account,
         "exemptions": [
             {"type": one.type, "id": one.issue, "scope": one.scope}
             for one in sorted(exemptions, key=str)

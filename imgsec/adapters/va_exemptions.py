@@ -34,6 +34,11 @@ class AdvisorExemptions(ExemptionWriter):
         self._http = http
         self._account = account
 
+    def account_at(self, registry: str) -> str | None:
+        """The account whose exemptions they are. Raises (not-assessed), and without a token."""
+        self._account.require_served(registry)
+        return self._account.account
+
     def list_exemptions(self, registry: str) -> tuple[KeptExemption, ...]:
         """See `imgsec.ports.ExemptionReader`."""
         answer = self._ask("GET", registry, "exemptions/account", _READING)
@@ -71,6 +76,8 @@ class AdvisorExemptions(ExemptionWriter):
             lambda headers: self._http.request(method, url, headers=headers, repeats=True),
         )
         if answer.status in (*_DONE, *gone):
+            if answer.body.strip():
+                answer.json()  # a page of something in between is no yes
             return answer
         if answer.status in (_BAD_REQUEST, _NOT_FOUND):
             text = f"{answer.url} answered {answer.status}: {said(answer)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from imgsec.cli.options import loosening, own, with_options
+from imgsec.cli.options import NETWORK, REGISTRY, loosening, own, with_options
 from imgsec.cli.output import Answer
 from imgsec.config import Settings
 
@@ -358,7 +358,7 @@ def exemptions_import(
     return Answer(Report("exemptions import", passed(*notes), changes=edit.changes))
 
 
-@with_options(title="exemptions export")
+@with_options(REGISTRY, NETWORK, title="exemptions export")
 def exemptions_export(
     ledger: LedgerArg,
     file: OtherArg,
@@ -366,11 +366,13 @@ def exemptions_export(
     format: ExportFormatOpt,
     image: ExportImageOpt,
     author: AuthorOpt = None,
-    settings: Settings,  # noqa: ARG001 - every command has them
+    settings: Settings,
 ) -> Answer:
     """Write what is exempt for one image now, in the form of another tool.
 
-    An entry that the other form cannot say without exempting more is left out, and told.
+    An entry that the other form cannot say without exempting more is left out, and told. With a
+    tag beside the digest the registry is asked whether the one names the other, if an entry is for
+    that tag.
 
     Example: imgsec exemptions export exemptions.yaml .trivyignore.yaml --format trivyignore
     --image us.icr.io/team/app@sha256:...
@@ -381,11 +383,13 @@ def exemptions_export(
     from imgsec.adapters.files import read_regular, update_file
     from imgsec.adapters.gate_files import read_ledger
     from imgsec.domain.exemption import subject_named
-    from imgsec.domain.reference import ImageReference
+    from imgsec.domain.reference import ImageReference, shown
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
-    from imgsec.reasons import INVALID_OPTION
+    from imgsec.operations.scan_gate import tag_doubt
+    from imgsec.reasons import FOREIGN_OBJECT, INVALID_OPTION
+    from imgsec.wiring import wire
 
     form = FORMATS[_known_format(format)]
     named = ImageReference.parse(image)
@@ -397,13 +401,23 @@ def exemptions_export(
     now = SystemClock().now()
     subject = subject_named(named)
     entries = tuple(one for one in read.in_force(now.date()) if one.scope.covers(subject))
+    doubt = None
+    if any(one.scope.tag for one in entries):
+        with wire(settings) as world:
+            doubt = tag_doubt(named, world.registry)
+        if doubt is not None:
+            entries = tuple(one for one in entries if not one.scope.tag)
     exported = form.write(Export(entries, subject, now, author or ""))
     content = exported.text.encode()
     held = read_regular(Path(file), max_bytes=_FOREIGN_MAX_BYTES)
+    if held is not None and not form.is_ours(held):
+        hint = "Choose another name, or take the file over with `exemptions import` and remove it."
+        raise ImgsecError(FOREIGN_OBJECT(f"{shown(file)} was not made by export", hint=hint))
     if held is not None and form.is_same(held, content):
         content = held  # a new date alone is no change
     state = update_file(file, content)
     notes = [Note("exported-form", form.caution)] if exported.entries else []
+    notes += [doubt] if doubt is not None else []
     notes += [Note("exemption-skipped", text) for text in exported.skipped]
     notes += [Note("exemption-ignored", problem.text) for problem in read.problems]
     written = Note("exported", f"{len(exported.entries)} of {len(entries)} exemptions")

@@ -21,6 +21,9 @@ from imgsec.cli.output import Answer
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from imgsec.domain.exemption import KeptExemption
     from imgsec.domain.exemption_review import LedgerChange
     from imgsec.wiring import World
 
@@ -290,33 +293,35 @@ def exemptions_sync(
     Example: imgsec exemptions sync exemptions.yaml --host us.icr.io --state synced.json --apply
     """
     from imgsec.adapters.gate_files import read_ledger
-    from imgsec.adapters.sync_state import read_state, write_state
+    from imgsec.adapters.sync_state import SyncOwner, read_state, write_state
     from imgsec.domain.reference import parse_registry
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import Note, because, passed
     from imgsec.errors import ImgsecError
-    from imgsec.operations.sync_exemptions import plan_sync, sync_exemptions
+    from imgsec.operations.sync_exemptions import SyncRun, plan_sync
     from imgsec.wiring import wire
 
     host = parse_registry(host)
     read, _ = read_ledger(ledger)
     with wire(settings) as world:
         today = world.clock.now().date()
-        made = read_state(state, host) if state else frozenset()
-        plan = plan_sync(read, host, world.exemptions, today=today, prune=prune, made=made)
-        changes = list(plan.changes())
+        advisor = world.exemptions
+        owner = SyncOwner(host, advisor.account_at(host)) if state else None
+        made = read_state(state, owner) if state and owner else frozenset()
+        plan = plan_sync(read, host, advisor, today=today, prune=prune, made=made)
+        run = SyncRun(plan, host, advisor, world.clock)
         reasons = []
         if apply:
-            changes = []
+
+            def remember(ours: Iterable[KeptExemption]) -> None:
+                if state and owner:
+                    write_state(state, owner, ours)
+
             try:
-                if state:  # before anything is made: a run that ends half-way knows what is its own
-                    write_state(state, host, made.union(plan.wanted))
-                for change in sync_exemptions(plan, host, world.exemptions):
-                    changes.append(change)
-                if state:
-                    write_state(state, host, plan.wanted)
+                run.apply(remember)
             except ImgsecError as error:  # what was done until then is told
                 reasons.append(error.reason)
+        changes = run.changes if apply else plan.changes()
     notes = list(plan.notes)
     if plan.foreign:
         text = f"{len(plan.foreign)} stay in the advisor that the ledger does not have"

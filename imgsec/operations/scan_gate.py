@@ -15,7 +15,7 @@ from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, ScannedImage
 from imgsec.domain.verdict import Note, all_of
 from imgsec.domain.vulnerability import ScanReport, ScanStatus, ScanSubject
-from imgsec.errors import ImgsecError
+from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Clock, ManifestReader, Scanner, TagScanner
 from imgsec.reasons import (
     BASELINE_UNUSABLE,
@@ -71,6 +71,7 @@ def scan_gate(
     asked, unasked = _serving(image, sources)
     deadline = patience.clock.monotonic() + patience.seconds
     canonical, subjects = _subjects(image, registry)
+    subjects, doubts = _rightly_tagged(image, subjects, plan, registry)
     baseline = _Baseline(plan.baseline, asked, registry)
     scans = []
     for subject in subjects:
@@ -90,7 +91,7 @@ def scan_gate(
         scans.append(scan)
     verdict = all_of(scan.verdict for scan in scans)
     ignored = [Note("exemption-ignored", problem.text) for problem in plan.ledger.problems]
-    notes = dict.fromkeys([*verdict.notes, *unasked, *baseline.notes, *ignored])
+    notes = dict.fromkeys([*verdict.notes, *unasked, *doubts, *baseline.notes, *ignored])
     verdict = replace(verdict, notes=tuple(notes))
     return ImageReport(image, verdict, ScannedImage(canonical, tuple(scans)))
 
@@ -147,6 +148,44 @@ def _subjects(
             one = canonical.at(child.digest)
             subjects.append(ScanSubject(one, held.config, manifest.digest, child.platform))
     return canonical, tuple(subjects)
+
+
+def _rightly_tagged(
+    image: ImageReference,
+    subjects: tuple[ScanSubject, ...],
+    plan: GatePlan,
+    registry: ManifestReader,
+) -> tuple[tuple[ScanSubject, ...], Sequence[Note]]:
+    """The subjects, without the tag that stands beside the digest if it names something else.
+
+    What a tag frees, the caller's word must not free. Asked only where the ledger has such entries.
+    """
+    entries = plan.ledger.in_force(plan.now.date())
+    if not any(one.scope.tag and one.scope.covers(part) for one in entries for part in subjects):
+        return subjects, ()
+    doubt = tag_doubt(image, registry)
+    if doubt is None:
+        return subjects, ()
+    return tuple(replace(one, image=replace(one.image, tag=None)) for one in subjects), (doubt,)
+
+
+def tag_doubt(image: ImageReference, registry: ManifestReader) -> Note | None:
+    """Why the tag beside the digest is not the digest's; None where it is, or there are not both.
+
+    Raises `ImgsecError` where the registry does not say.
+    """
+    if image.tag is None or image.digest is None:
+        return None
+    tagged = replace(image, digest=None)
+    try:
+        named = registry.fetch_manifest(tagged).digest
+    except ImageNotFound:
+        text = f"there is no {tagged}, so what is exempt for that tag is not for {image.digest}"
+    else:
+        if named == image.digest:
+            return None
+        text = f"{tagged} names {named}, so what is exempt for that tag is not for {image.digest}"
+    return Note("tag-not-confirmed", text)
 
 
 class _Baseline:

@@ -3,12 +3,12 @@
 
 The advisor keeps no author, so whatever stands in the ledger, in force or over, is taken to be the
 ledger's, and what earlier runs are known to have put there; everything else is somebody else's and
-stays, unless told.
+stays, unless told. What was changed is looked at afterwards: an answer alone proves nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 
@@ -17,21 +17,24 @@ from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
-from imgsec.ports import ExemptionReader, ExemptionWriter
-from imgsec.reasons import EXEMPTION_INVALID
+from imgsec.ports import Clock, ExemptionReader, ExemptionWriter
+from imgsec.reasons import EXEMPTION_INVALID, EXEMPTION_NOT_KEPT
+
+_SHOWN_MAX = 5
+_SECONDS = 30.0  # ours; for the advisor to show what it was told
 
 
 @dataclass(frozen=True, slots=True)
 class SyncPlan:
     """What would change.
 
-    foreign: somebody else's. wanted: everything that the ledger wants there.
+    foreign: somebody else's. made: what earlier runs put there and is there still.
     """
 
     added: tuple[KeptExemption, ...]
     removed: tuple[KeptExemption, ...]
     foreign: tuple[KeptExemption, ...]
-    wanted: tuple[KeptExemption, ...] = ()
+    made: frozenset[KeptExemption] = frozenset()
     notes: tuple[Note, ...] = ()
 
     @property
@@ -70,22 +73,65 @@ def plan_sync(
         added=_sorted(wanted - held),
         removed=_sorted(gone | foreign if prune else gone),
         foreign=() if prune else _sorted(foreign),
-        wanted=_sorted(wanted),
+        made=made & held,
         notes=(*_notes(ours, today), *_elsewhere(len(ledger.entries) - len(ours), registry)),
     )
 
 
-def sync_exemptions(plan: SyncPlan, registry: str, advisor: ExemptionWriter) -> Iterator[Change]:
-    """Do what the plan says, and tell of each change when it is done.
+class SyncRun:
+    """Does what a plan says.
 
-    What exempts less comes first, so that a failure leaves too few exemptions, and not too many.
+    changes: what was done so far. made: what runs of ours put there; also what one only tried to,
+    since nobody knows what becomes of a request that fails.
     """
-    for exemption in plan.removed:
-        advisor.remove_exemption(registry, exemption)
-        yield Change(str(exemption), "removed")
-    for exemption in plan.added:
-        advisor.add_exemption(registry, exemption)
-        yield Change(str(exemption), "added")
+
+    def __init__(
+        self, plan: SyncPlan, registry: str, advisor: ExemptionWriter, clock: Clock
+    ) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._advisor = advisor
+        self._clock = clock
+        self.changes: list[Change] = []
+        self.made = set(plan.made)
+
+    def apply(self, remember: Callable[[Iterable[KeptExemption]], None]) -> None:
+        """What exempts less comes first: a failure leaves too few exemptions, and not too many.
+
+        remember: told what is ours, before and after; a run that is killed knows too much, not too
+        little. Raises `ImgsecError`, also (exemption-not-kept).
+        """
+        remember({*self.made, *self._plan.added})
+        try:
+            for exemption in self._plan.removed:
+                self._advisor.remove_exemption(self._registry, exemption)
+                self.made.discard(exemption)
+                self.changes.append(Change(str(exemption), "removed"))
+            for exemption in self._plan.added:
+                self.made.add(exemption)
+                self._advisor.add_exemption(self._registry, exemption)
+                self.changes.append(Change(str(exemption), "added"))
+            self._confirm()
+        finally:
+            remember(self.made)
+
+    def _confirm(self) -> None:
+        """Wait until the advisor shows what it was told. Raises (exemption-not-kept)."""
+        if self._plan.is_empty:
+            return
+        end = self._clock.monotonic() + _SECONDS
+        for wait in self._clock.backoff():
+            held = set(self._advisor.list_exemptions(self._registry))
+            missing = [f"{one} is not there" for one in self._plan.added if one not in held]
+            left = [one for one in self._plan.removed if one in held]
+            wrong = [*missing, *(f"{one} is still there" for one in left)]
+            if not wrong:
+                return
+            if self._clock.monotonic() + wait > end:
+                self.made.update(left)
+                more = f"; and {len(wrong) - _SHOWN_MAX} more" if len(wrong) > _SHOWN_MAX else ""
+                raise ImgsecError(EXEMPTION_NOT_KEPT("; ".join(wrong[:_SHOWN_MAX]) + more))
+            self._clock.sleep(wait)
 
 
 def is_at(entry: Exemption, registry: str) -> bool:

@@ -154,8 +154,11 @@ def test_what_left_the_ledger_leaves_the_advisor_where_a_state_is_kept(desk: Des
     desk.write({"id": CVES[1], "scope": "team/app"})
     assert states(desk(*sync).expect(0)) == ["removed", "added", "kept"]
     assert desk.held() == {(CVES[1], "team", "app"), ("CVE-2020-0001", "team", "app")}
-    said = desk("sync", desk.path, "--host", "us.icr.io", "--state", state)
-    said.expect(2, "input-malformed")
+    written = json.loads(state.read_text())
+    assert [one["id"] for one in written["exemptions"]] == [CVES[1]]
+    for member, other in (("host", "us.icr.io"), ("account", "of-somebody-else")):
+        state.write_text(json.dumps({**written, member: other}))
+        desk(*sync).expect(2, "input-malformed")
 
 
 def test_passing_trouble_is_sat_out(desk: Desk) -> None:
@@ -342,10 +345,30 @@ def test_other_tools_files_come_and_go(desk: Desk) -> None:
         (found,) = yaml.safe_load(back.read_text())["exemptions"]
         assert (found["id"], found["scope"]) == (CVES[0], image)
     assert states(desk(*write).expect(0)) == ["unchanged"]
+    out.write_text("by hand\n")
+    desk(*write).expect(1, "foreign-object")
+    assert out.read_text() == "by hand\n"
     write = ("export", desk.path, out, "--format", "grype", "--image", "us.icr.io/team/app:1")
     desk(*write).expect(2, "invalid-option")
     desk(*read, "--expires", "1d", "--vex-author", "them").expect(2, "input-malformed")
     desk(*read, "--scope", "team/app", "--vex-author", "us").expect(2, "invalid-option")
+
+
+def test_entry_for_a_tag_is_exported_for_what_the_tag_names(desk: Desk) -> None:
+    bench, out = desk.bench, desk.bench.folder / "ignore"
+    name, digest = bench.push(bench.repository())
+    _, other = bench.push(bench.repository() + "-other")
+    path = name.partition("/")[2]
+    desk.write(
+        {"id": CVES[0], "scope": path, "owner": "jane", "reason": "why", "expires": str(SOON)}
+    )
+    write = ("export", desk.path, out, "--format", "trivyignore", "--image")
+    done = desk(*write, f"{name}@{digest}").expect(0)
+    assert notes(done) == ["exported", "exported-form"]
+    assert CVES[0] in out.read_text()
+    done = desk(*write, f"{name}@{other}").expect(0)
+    assert notes(done) == ["exported", "tag-not-confirmed"]
+    assert CVES[0] not in out.read_text()
 
 
 def test_ledger_is_listed_for_people(desk: Desk) -> None:

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from imgsec.domain.exemption import Exemption, ExemptionScope
+from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType, is_cve
 from imgsec.domain.vulnerability import ScanSubject
+
+MAKER = "imgsec exemptions export"  # in every file that is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Export:
 
     def sayable(self, cannot_say: Callable[[Exemption], str | None]) -> Exported:
         """The entries that a format can say, and the sentences about the others."""
-        told = [(entry, cannot_say(entry)) for entry in self.entries]
+        told = [(entry, _unclear(entry) or cannot_say(entry)) for entry in self.entries]
         return Exported(
             "",
             tuple(entry for entry, why in told if why is None),
@@ -85,11 +87,21 @@ class ExemptionFormat:
     names_images: bool = False
     moments: re.Pattern[bytes] | None = None
 
+    def is_ours(self, content: bytes) -> bool:
+        """Whether it was written by us, and by nobody's hand."""
+        return MAKER.encode() in content
+
     def is_same(self, one: bytes, other: bytes) -> bool:
         """Whether two files say the same, be it at different times."""
         if self.moments is None:
             return one == other
         return self.moments.sub(b"", one) == self.moments.sub(b"", other)
+
+
+def _unclear(entry: Exemption) -> str | None:
+    if entry.type is IssueType.NOTICE and is_cve(entry.issue):
+        return "it is for a notice that has the name of a CVE, and not for the CVE"
+    return None
 
 
 def scope(defaults: Defaults) -> str:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from imgsec.adapters.exemption_files import (
+    MAKER,
     Defaults,
     ExemptionFormat,
     Export,
@@ -87,7 +88,7 @@ def _write(export: Export) -> Exported:
         named = [{**rule, "package": {"name": _quoted(name)}} for name in entry.packages]
         rules += named or [rule]
     head = (
-        f"# For {export.subject.image.canonical_name}, made by `imgsec exemptions export`.\n"
+        f"# For {export.subject.image.canonical_name}, made by `{MAKER}`.\n"
         f"# Grype knows no end dates: the first of these ends on"
         f" {min((one.expires for one in exported.entries), default='-')}.\n"
     )

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 from imgsec.adapters.exemption_files import (
+    MAKER,
     Defaults,
     ExemptionFormat,
     Export,
@@ -199,6 +200,7 @@ def _write(export: Export) -> Exported:
         "author": export.author,
         "timestamp": moment,
         "version": 1,
+        "tooling": MAKER,
         "statements": statements,
     }
     return replace(exported, text=json.dumps(document, indent=2) + "\n")

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from imgsec.adapters.exemption_files import (
+    MAKER,
     Defaults,
     ExemptionFormat,
     Export,
@@ -95,7 +96,7 @@ def _write(export: Export) -> Exported:
             }
         )
     image = export.subject.image
-    head = f"# For {image.canonical_name}, made by `imgsec exemptions export`.\n"
+    head = f"# For {image.canonical_name}, made by `{MAKER}`.\n"
     text = head + yaml.safe_dump(lists, sort_keys=False, allow_unicode=True)
     return replace(exported, text=text)
 

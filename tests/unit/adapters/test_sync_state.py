@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from imgsec.adapters.sync_state import read_state, write_state
+from imgsec.adapters.sync_state import SyncOwner, read_state, write_state
 from imgsec.domain.exemption import KeptExemption
 from tests.unit.refusals import refused
 
+OWNER = SyncOwner("us.icr.io", "a")
 MADE = frozenset(
     {KeptExemption("cve", "CVE-2026-1", "team/app"), KeptExemption("sn", "DSA-1-1", "*")}
 )
@@ -18,9 +19,9 @@ MADE = frozenset(
 
 def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = str(tmp_path / "state.json")
-    assert read_state(path, "us.icr.io") == frozenset()
-    write_state(path, "us.icr.io", MADE)
-    assert read_state(path, "us.icr.io") == MADE
+    assert read_state(path, OWNER) == frozenset()
+    write_state(path, OWNER, MADE)
+    assert read_state(path, OWNER) == MADE
 
 
 @pytest.mark.parametrize(
@@ -30,19 +31,24 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
         "[]",
         "null",
         '{"version": 1}',
-        '{"version": 2, "host": "us.icr.io", "exemptions": []}',
-        '{"version": 1, "host": "de.icr.io", "exemptions": []}',
-        '{"version": 1, "host": "us.icr.io", "exemptions": [7]}',
-        '{"version": 1, "host": "us.icr.io", "exemptions":'
+        '{"version": 2, "host": "us.icr.io", "account": "a", "exemptions": []}',
+        '{"version": 1, "host": "de.icr.io", "account": "a", "exemptions": []}',
+        '{"version": 1, "host": "us.icr.io", "account": "b", "exemptions": []}',
+        '{"version": 1, "host": "us.icr.io", "account": null, "exemptions": []}',
+        '{"version": 1, "host": "us.icr.io", "exemptions": []}',
+        '{"version": 1, "host": "us.icr.io", "account": "a", "exemptions": [7]}',
+        '{"version": 1, "host": "us.icr.io", "account": "a", "exemptions":'
         ' [{"type": "cve", "id": "", "scope": "*"}]}',
-        '{"version": 1, "host": "us.icr.io", "exemptions": [{"type": "cve", "id": "CVE-1"}]}',
-        '{"version": 1, "host": "us.icr.io", "exemptions":'
+        '{"version": 1, "host": "us.icr.io", "account": "a", "exemptions":'
+        ' [{"type": "cve", "id": "CVE-1"}]}',
+        '{"version": 1, "host": "us.icr.io", "account": "a", "exemptions":'
         ' [{"type": "cve", "id": "CVE-1", "scope": "../../x"}]}',
-        '{"version": 1, "host": "us.icr.io", "host": "de.icr.io", "exemptions": []}',
+        '{"version": 1, "host": "us.icr.io", "host": "de.icr.io", "account": "a",'
+        ' "exemptions": []}',
     ],
 )
 def test_state_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(content)
     with refused("input-malformed"):
-        read_state(str(path), "us.icr.io")
+        read_state(str(path), OWNER)

@@ -172,6 +172,24 @@ def test_exemption_is_its_address(scope: str, path: str) -> None:
     assert {asked[2]["Account"] for asked in http.asked} == {"mine"}
 
 
+@pytest.mark.parametrize("status", [200, 201])
+@pytest.mark.parametrize("body", [b"<html>Log in", b"{", b"ok"])
+def test_page_in_front_of_the_service_is_no_yes(status: int, body: bytes) -> None:
+    one = KeptExemption("cve", "CVE-2026-1", "team")
+    found, _ = advisor(body, status)
+    with refused("answer-malformed"):
+        found.add_exemption(HOST, one)
+    with refused("answer-malformed"):
+        found.remove_exemption(HOST, one)
+
+
+def test_answer_without_a_body_is_a_yes() -> None:
+    one = KeptExemption("cve", "CVE-2026-1", "team")
+    found, _ = advisor(b"", 204)
+    found.add_exemption(HOST, one)
+    found.remove_exemption(HOST, one)
+
+
 def test_issue_cannot_be_another_address() -> None:
     found, http = advisor({}, 201)
     found.add_exemption(HOST, KeptExemption("configuration", "a/b:c?d", "team"))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from imgsec.domain.exemption import Ledger
+from imgsec.domain.exemption import Exemption, Ledger
 from imgsec.domain.gate import GateRules
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, ScannedImage
@@ -78,6 +78,32 @@ def test_finished_scan_is_judged_at_once() -> None:
     assert len(scanner.asked) == 1
     assert "@sha256:" in scanner.asked[0]
     assert clock.slept == []
+
+
+def exempt_for(scope: str) -> Ledger:
+    entry = {"id": "CVE-2026-1000", "scope": scope, "owner": "jane", "reason": "why"}
+    return Ledger((Exemption.parse({**entry, "expires": "2026-12-31"}),))
+
+
+def test_tag_beside_a_digest_frees_only_what_it_names() -> None:
+    registry = pushed()
+    digest = registry.fetch_manifest(ImageReference.parse(NAME)).digest
+    asked: list[ImageReference] = []
+    registry.on_fetch = asked.append
+    by_tag = exempt_for("team/app:1")
+    freed = judged([FakeScanner([FAIL])], registry, image=f"{NAME}@{digest}", ledger=by_tag)
+    assert freed.verdict.passed
+    assert ImageReference.parse(NAME) in asked
+    other = registry.push("us.icr.io/team/app:2").digest
+    for tag in ("1", "absent"):
+        name = f"us.icr.io/team/app:{tag}"
+        ledger = exempt_for(f"team/app:{tag}")
+        part = judged([FakeScanner([FAIL])], registry, image=f"{name}@{other}", ledger=ledger)
+        assert [reason.code for reason in part.verdict.reasons] == ["finding-in-force"]
+        assert "tag-not-confirmed" in [note.code for note in part.verdict.notes]
+    asked.clear()
+    judged([FakeScanner([FAIL])], registry, image=f"{NAME}@{other}", ledger=exempt_for("team/app"))
+    assert {image.digest for image in asked} == {other}
 
 
 def test_image_of_a_foreign_registry_is_not_assessed_and_nobody_is_asked() -> None:

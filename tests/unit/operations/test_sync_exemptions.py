@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -19,8 +20,9 @@ from imgsec.domain.exemption import (
 )
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
-from imgsec.operations.sync_exemptions import SyncPlan, plan_sync, sync_exemptions
+from imgsec.operations.sync_exemptions import SyncPlan, SyncRun, plan_sync
 from imgsec.reasons import SERVICE_UNREACHABLE
+from tests.unit.operations.fakes import FakeClock
 from tests.unit.refusals import refused
 
 TODAY = date(2026, 5, 1)
@@ -56,6 +58,23 @@ class FakeAdvisor:
         self.held.discard(self._change("remove", exemption))
 
 
+@dataclass
+class Forgetful(FakeAdvisor):
+    """Says yes to changes, and shows them only when it was looked at so often after them."""
+
+    late: int = 0
+    shown: set[str] | None = None
+
+    def list_exemptions(self, host: str) -> tuple[KeptExemption, ...]:
+        if self.shown is None or not self.done:
+            self.shown = set(self.held)
+        elif self.late == 0:
+            self.shown = self.held
+        else:
+            self.late -= 1
+        return FakeAdvisor(self.shown).list_exemptions(host)
+
+
 def entry(issue: str = "CVE-2026-1000", scope: str = "team/app", **changes: object) -> Exemption:
     where = ACCOUNT if scope == "*" else ExemptionScope.parse(scope)
     fields: dict[str, object] = {"expires": TODAY, "packages": (), **changes}
@@ -66,8 +85,14 @@ def plan(advisor: FakeAdvisor, *entries: Exemption, prune: bool = False) -> Sync
     return plan_sync(Ledger(entries), HOST, advisor, today=TODAY, prune=prune)
 
 
+def run(advisor: FakeAdvisor, found: SyncPlan, clock: FakeClock | None = None) -> SyncRun:
+    return SyncRun(found, HOST, advisor, clock or FakeClock())
+
+
 def synced(advisor: FakeAdvisor, *entries: Exemption, prune: bool = False) -> list[Change]:
-    return list(sync_exemptions(plan(advisor, *entries, prune=prune), HOST, advisor))
+    done = run(advisor, plan(advisor, *entries, prune=prune))
+    done.apply(lambda _: None)
+    return done.changes
 
 
 @pytest.mark.parametrize(
@@ -153,13 +178,12 @@ def test_failure_leaves_too_few_and_the_next_run_ends_it(changes: int) -> None:
     advisor = FakeAdvisor(set(old), changes)
     ledger = [entry(f"CVE-2026-{n}", expires=TODAY - timedelta(1)) for n in (2000, 2001)]
     ledger += [entry(f"CVE-2026-{number}") for number in (3000, 3001)]
-    done: list[Change] = []
+    work = run(advisor, plan(advisor, *ledger))
     try:
-        for one in sync_exemptions(plan(advisor, *ledger), HOST, advisor):
-            done.append(one)
+        work.apply(lambda _: None)
     except ImgsecError:
         assert changes < 4
-    assert len(done) == changes, "what was done is told"
+    assert len(work.changes) == changes, "what was done is told"
     wanted = {f"cve CVE-2026-{number} team/app" for number in (3000, 3001)}
     assert not (advisor.held & wanted) or not (advisor.held & old)
     advisor.changes = 1000
@@ -183,4 +207,52 @@ def test_what_earlier_runs_made_goes_when_the_ledger_lets_go() -> None:
     found = plan_sync(
         Ledger(), HOST, advisor, today=TODAY, prune=False, made=frozenset((ours, gone))
     )
-    assert (found.removed, found.foreign, found.wanted) == ((ours,), (others,), ())
+    assert (found.removed, found.foreign, found.made) == ((ours,), (others,), {ours})
+
+
+def test_only_what_a_run_adds_itself_is_its_own() -> None:
+    """What was there already may be somebody else's, though the ledger says the same."""
+    held, new, earlier = "CVE-2026-1000", "CVE-2026-2000", "CVE-2026-3000"
+    advisor = FakeAdvisor({f"cve {issue} team/app" for issue in (held, earlier)})
+    ledger = Ledger((entry(held), entry(new), entry(earlier)))
+    kept = {issue: KeptExemption("cve", issue, "team/app") for issue in (held, new, earlier)}
+    made = frozenset((kept[earlier],))
+    found = plan_sync(ledger, HOST, advisor, today=TODAY, prune=False, made=made)
+    told: list[set[KeptExemption]] = []
+    run(advisor, found).apply(lambda ours: told.append(set(ours)))
+    assert told == [{kept[new], kept[earlier]}] * 2
+
+
+@pytest.mark.parametrize("changes", range(4))
+def test_state_after_a_failure_has_what_may_be_there(changes: int) -> None:
+    advisor = FakeAdvisor({"cve CVE-2026-1000 team/app"}, changes)
+    gone = KeptExemption("cve", "CVE-2026-1000", "team/app")
+    new = [KeptExemption("cve", f"CVE-2026-{n}", "team/app") for n in (2000, 3000)]
+    ledger = Ledger((entry("CVE-2026-2000"), entry("CVE-2026-3000")))
+    found = plan_sync(ledger, HOST, advisor, today=TODAY, prune=False, made=frozenset((gone,)))
+    told: list[set[KeptExemption]] = []
+    with nullcontext() if changes == 3 else refused("service-unreachable"):
+        run(advisor, found).apply(lambda ours: told.append(set(ours)))
+    assert told[0] == {gone, *new}
+    assert told[1] == [{gone}, {new[0]}, set(new), set(new)][changes]
+
+
+@pytest.mark.parametrize("late", [0, 1, 2])
+def test_change_that_shows_late_is_waited_for(late: int) -> None:
+    clock, advisor = FakeClock(), Forgetful(late=late)
+    run(advisor, plan(advisor, entry()), clock).apply(lambda _: None)
+    assert len(clock.slept) == late
+
+
+def test_yes_without_a_deed_is_no_success() -> None:
+    """As a page in front of the service says it: 200, and nothing is done."""
+    advisor = Forgetful({"cve CVE-2026-1000 team/app"}, late=1000)
+    gone = KeptExemption("cve", "CVE-2026-1000", "team/app")
+    ledger = Ledger((entry("CVE-2026-2000"),))
+    found = plan_sync(ledger, HOST, advisor, today=TODAY, prune=False, made=frozenset((gone,)))
+    told: list[set[KeptExemption]] = []
+    with refused("exemption-not-kept") as reasons:
+        run(advisor, found).apply(lambda ours: told.append(set(ours)))
+    assert "is not there" in reasons[0].text
+    assert "is still there" in reasons[0].text
+    assert gone in told[-1], "it is ours until it is gone"
