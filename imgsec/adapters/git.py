@@ -20,7 +20,7 @@ from imgsec.reasons import INPUT_UNREADABLE, INVALID_OPTION
 
 _SECONDS = 60.0
 _REVISION = re.compile(r"[^\s\x00-\x1f\x7f-]\S{0,199}")  # no option; git knows the rest
-_AROUND = 3  # lines; an image's name and its tag stand closer
+_AROUND = 1000  # lines; hardly a file has an image's name and its tag further apart
 _ADDED = ">"  # no line of a patch but an added one begins with it, whatever a file holds
 _OURS = (
     *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat"),

@@ -34,7 +34,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-_SOURCE_FILE = re.compile(r"(?:.*\.)?(?:docker|container)file(?:\..*)?", re.IGNORECASE)
+_SOURCE_FILE = re.compile(r"(?:.*[._-])?(?:docker|container)file(?:[._-].*)?", re.IGNORECASE)
 _DAYS_MAX = 36_500  # ours; a hundred years
 
 SinceOpt = Annotated[
@@ -176,9 +176,8 @@ def exemptions_lint(
         )
         change = _change(world, ledger, since) if since is not None else None
         used = _used(used_by) if used_by else None
-        return Answer(
-            Report("exemptions lint", review_ledger(read, rules, used=used, change=change))
-        )
+        verdict = review_ledger(read, rules, used=used, change=change)
+    return Answer(Report("exemptions lint", verdict))
 
 
 def _change(world: World, path: str, since: str) -> LedgerChange:
@@ -198,12 +197,15 @@ def _change(world: World, path: str, since: str) -> LedgerChange:
     if content is not None and len(content) <= LEDGER_MAX_BYTES:
         with suppress(ImgsecError, ValueError):  # it was none then: every entry is new
             before = Ledger.parse(load_yaml(content, path, keeps_dates=True))
-    sources = [name for name in repository.changed_files(commit) if _builds_an_image(name)]
-    return LedgerChange(before, tuple(repository.changed_places(commit)), tuple(sources))
+    files = repository.changed_files(commit)
+    sources = tuple(name for name in files if _builds_an_image(name))
+    return LedgerChange(
+        before, tuple(repository.changed_places(commit)), sources, is_alone=not files
+    )
 
 
 def _builds_an_image(name: str) -> bool:
-    """Such as Dockerfile, Dockerfile.prod and app.Containerfile."""
+    """Such as Dockerfile, Dockerfile.prod, Dockerfile-prod and app.Containerfile."""
     return _SOURCE_FILE.fullmatch(name.rpartition("/")[2]) is not None
 
 

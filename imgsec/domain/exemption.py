@@ -280,6 +280,8 @@ class Ledger:
         if unknown := {str(name) for name in document} - _LEDGER_FIELDS:
             raise unknown_field(min(unknown), _LEDGER_FIELDS)
         items = document.get("exemptions")
+        if items is None:
+            raise ValueError("exemptions is missing; for none, it is written exemptions: []")
         if not isinstance(items, list) or len(items) > ENTRIES_MAX:
             raise ValueError(f"exemptions is not a list of at most {ENTRIES_MAX} entries")
         entries, numbers, problems = [], [], []

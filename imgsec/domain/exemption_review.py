@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
-from imgsec.domain.exemption import Exemption, Ledger, subject_named
+from imgsec.domain.exemption import Exemption, ExemptionScope, Ledger
+from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.errors import ImgsecError
@@ -22,7 +23,11 @@ from imgsec.reasons import (
 
 # As in Kustomize's newTag, a chart's tag and many a script's IMAGE_VERSION.
 _VERSION = re.compile(r"[^:=]*(?:tag|digest|version)[\"']?\s*[:=]", re.IGNORECASE)
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@-]+")
+_WORD = re.compile(r"[A-Za-z0-9._:/@${}-]+")
+_VARIABLE = re.compile(r"[${}]")
+_PAGES = frozenset(("http", "https", "git", "ssh", "file", "ftp"))
+_CODE_HOSTS = frozenset(("github.com", "gitlab.com", "bitbucket.org"))  # registries are elsewhere
+_PARTS_MAX = 32  # ours; no image has as many
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ class ChangedPlace:
     around: tuple[str, ...] = ()
 
     @property
-    def images(self) -> Iterator[ImageReference]:
+    def images(self) -> Iterator[NamedImage]:
         """What it may bring into use; a manifest can have a tag on one line, and its name above."""
         yield from images_in(self.added)
         if any(_VERSION.match(line) for line in self.added):
@@ -51,16 +56,28 @@ class ChangedPlace:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image that a line names. host: empty where it does not say one, or by a variable."""
+
+    host: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}" if self.host else self.path
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerChange:
     """What happened to the repository of a ledger since an earlier revision.
 
     before: the ledger then. places: in every other file. sources: changed files that images are
-    built from.
+    built from. is_alone: no other file changed at all.
     """
 
     before: Ledger
     places: tuple[ChangedPlace, ...] = ()
     sources: tuple[str, ...] = ()
+    is_alone: bool = False
 
 
 def review_ledger(
@@ -83,6 +100,9 @@ def review_ledger(
     reasons += _repeated(ledger)
     if change is not None:
         reasons += _with_image(ledger, change)
+        if change.is_alone:
+            text = "no other file changed in the commits since; what is not committed is not seen"
+            notes.append(Note("nothing-beside", text))
     return because(*reasons, notes=notes) if reasons else passed(*notes)
 
 
@@ -93,6 +113,11 @@ def _flaws(entry: Exemption, name: str, rules: ReviewRules) -> Iterator[Reason]:
     elif entry.expires > rules.today + rules.longest:
         text = f"{name} ends on {entry.expires}, in more than {rules.longest.days} days"
         yield EXEMPTION_TOO_WIDE(text)
+    if entry.created is not None and entry.created > min(rules.today, entry.expires):
+        when = "its own end" if entry.created > entry.expires else "today"
+        yield EXEMPTION_INVALID(
+            f"{name} was created on {entry.created}, after {when}", hint="Correct its dates."
+        )
     if entry.scope.kind in rules.wide:
         where = "the whole account" if entry.scope.kind == "account" else f"all of {entry.scope}"
         yield EXEMPTION_TOO_WIDE(f"{name} holds for {where}")
@@ -127,13 +152,13 @@ def _repeated(ledger: Ledger) -> Iterator[Reason]:
 def _with_image(ledger: Ledger, change: LedgerChange) -> Iterator[Reason]:
     """Entries that are new, or hold longer, beside an image that they free."""
     before = {entry.about: entry for entry in reversed(change.before.entries)}
-    images = list(dict.fromkeys(image for place in change.places for image in place.images))
+    named = _Named(image for place in change.places for image in place.images)
     for number, entry in zip(ledger.numbers, ledger.entries, strict=True):
         earlier = before.get(entry.about)
         if earlier is not None and earlier.expires >= entry.expires:
             continue
         what = "is new" if earlier is None else "holds longer than before"
-        freed = next((one for one in images if _frees(entry, one)), None)
+        freed = named.freed_by(entry.scope)
         beside = str(freed) if freed else next(iter(change.sources), None)
         if beside is not None:
             yield EXEMPTION_WITH_IMAGE(
@@ -141,21 +166,62 @@ def _with_image(ledger: Ledger, change: LedgerChange) -> Iterator[Reason]:
             )
 
 
-def _frees(entry: Exemption, image: ImageReference) -> bool:
-    """Whether the image is in the scope, be it with another tag: manifests split it from names."""
-    return replace(entry.scope, tag="", digest=None).covers(subject_named(image))
+class _Named:
+    """The images that a change names, to be asked for many scopes."""
+
+    def __init__(self, images: Iterable[NamedImage]) -> None:
+        self._by_path: dict[str, list[NamedImage]] = {}
+        for image in dict.fromkeys(images):
+            for key in {image.path, image.path.partition("/")[0], ""}:
+                self._by_path.setdefault(key, []).append(image)
+
+    def freed_by(self, scope: ExemptionScope) -> NamedImage | None:
+        """One in the scope, whatever its tag is: manifests keep that apart from the name."""
+        hosts = (scope.registry, other_icr_host(scope.registry)) if scope.registry else ()
+        for image in self._by_path.get(scope.path, ()):
+            is_there = not hosts or not image.host or image.host in hosts
+            if is_there and (scope.kind != "account" or image.host):
+                return image
+        return None
 
 
-def images_in(lines: Iterable[str]) -> Iterator[ImageReference]:
-    """The image references in lines of any file.
+def images_in(lines: Iterable[str]) -> Iterator[NamedImage]:
+    """The images that lines of any file name, or may name.
 
     >>> [str(one) for one in images_in(["  image: us.icr.io/team/app:1.1 # new"])]
-    ['us.icr.io/team/app:1.1']
+    ['us.icr.io/team/app']
+    >>> [str(one) for one in images_in(["docker push $REGISTRY/team/app:$TAG"])]
+    ['team/app', 'app']
     """
     for line in lines:
         for word in _WORD.findall(line):
             if "/" in word:
-                try:
-                    yield ImageReference.parse(word.rpartition("://")[2].rstrip(".:-/"))
-                except ImgsecError:
-                    continue
+                yield from _named(word.rstrip(".:-/"))
+
+
+def _named(word: str) -> Iterator[NamedImage]:
+    scheme, colons, rest = word.rpartition("://")
+    if scheme.lower() in _PAGES:
+        return
+    name = (rest if colons else word).partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    host, *path = parts = (head if colon and "/" not in tag else name).split("/")
+    if len(parts) > _PARTS_MAX:
+        return
+    if (image := _hosted(host, path)) is not None:
+        if image.host not in _CODE_HOSTS:
+            yield image
+        return
+    for start in range(len(parts)):  # what a variable holds, nobody knows
+        if start == 0 or _VARIABLE.search("/".join(parts[:start])):
+            found = _hosted("any.host", parts[start:])
+            if found is not None and (start or len(parts) > 1):
+                yield replace(found, host="")
+
+
+def _hosted(host: str, path: list[str]) -> NamedImage | None:
+    try:
+        image = ImageReference.parse(f"{host}/{'/'.join(path)}")
+    except ImgsecError:
+        return None
+    return NamedImage(image.registry, image.repository)

@@ -154,7 +154,14 @@ def test_entry_that_lost_its_limits_is_new() -> None:
     [
         "image: de.icr.io/team/app:2",
         "image: us.icr.io/team/other:2",
-        "image: team/app:2",  # of Docker Hub
+        "image: github.com/team/app",  # code, and no image
+        "see https://us.icr.io/team/app",
+        "context: ../team/app",
+        "path: /team/app",
+        "image: us.icr.io/other/team/app:2",
+        "image: team/app/more:2",
+        "image: team/application:2",
+        "image: $REGISTRY/team/app/more:2",
         "# see docs/team/app",
         "",
         "a/" * 5000,
@@ -202,7 +209,45 @@ def test_many_lines_and_entries_are_looked_through_quickly() -> None:
      "docker://us.icr.io/team/app:1.1"],
 )  # fmt: skip
 def test_image_is_found_in_any_line(text: str) -> None:
-    assert [str(one) for one in images_in([text])] == ["us.icr.io/team/app:1.1"]
+    assert [str(one) for one in images_in([text])] == ["us.icr.io/team/app"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["image: team/app:1.1", "repository: team/app", "IMG=$REG/team/app:1.1", "- ${REG:-x}/team/app",
+     "image: {{ .Values.registry }}/team/app:1.1", "push $REG/$PREFIX/team/app:$TAG",
+     "us.icr.io/team/app@sha256:12", "private.us.icr.io/team/app", "'team/app'"],
+)  # fmt: skip
+@pytest.mark.parametrize("scope", ["team/app", "us.icr.io/team/app:1", "us.icr.io/team", "team"])
+def test_image_is_named_without_its_host_too(line: str, scope: str) -> None:
+    change = LedgerChange(Ledger(), (ChangedPlace((line,)),))
+    assert "exemption-with-image" in reviewed({"scope": scope}, change=change)
+
+
+def test_chart_s_tag_belongs_to_the_repository_wherever_the_file_names_it() -> None:
+    lines = ("registry: us.icr.io", "repository: team/app", *["# more"] * 900)
+    change = LedgerChange(Ledger(), (ChangedPlace(('tag: "1.1"',), lines),))
+    assert reviewed({}, change=change) == ["exemption-with-image"]
+    assert reviewed({"scope": "us.icr.io/team/other"}, change=change) == []
+
+
+@pytest.mark.parametrize("day", [TODAY + timedelta(1), date(2027, 1, 1)])
+def test_entry_cannot_come_from_the_future(day: date) -> None:
+    assert reviewed({"created": day.isoformat()}) == ["exemption-invalid"]
+    assert reviewed({"created": TODAY.isoformat()}) == []
+
+
+def test_nothing_beside_the_ledger_is_told() -> None:
+    verdict = review_ledger(ledger({}), RULES, change=LedgerChange(Ledger(), is_alone=True))
+    assert [note.code for note in verdict.notes] == ["nothing-beside"]
+    assert verdict.passed
+
+
+def test_whole_account_is_freed_by_what_surely_is_an_image() -> None:
+    wide = {"scope": None, "account-wide": True}
+    for line, is_refused in (("type: application/json", False), ("x: a.example/b", True)):
+        change = LedgerChange(Ledger(), (ChangedPlace((line,)),))
+        assert ("exemption-with-image" in reviewed(wide, change=change)) == is_refused
 
 
 def test_longest_time_may_be_changed() -> None:
