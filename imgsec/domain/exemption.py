@@ -15,9 +15,17 @@ from enum import StrEnum
 from typing import Any, Self
 
 from imgsec.domain.hosts import other_icr_host
+from imgsec.domain.invisible import INVISIBLE
+from imgsec.domain.package_url import SCHEME, any_version_of, parse_package_url
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.spelling import unknown_field
-from imgsec.domain.vulnerability import Finding, IssueKind, PolicyStatus, ScanSubject
+from imgsec.domain.vulnerability import (
+    AffectedPackage,
+    Finding,
+    IssueKind,
+    PolicyStatus,
+    ScanSubject,
+)
 from imgsec.errors import ImgsecError
 
 ENTRIES_MAX = 10_000  # ours; nobody reviews as many
@@ -29,10 +37,7 @@ _PACKAGE = re.compile(r"[A-Za-z0-9@/][A-Za-z0-9@._:/+~-]{0,254}")  # or a file w
 # Security notices of distributions and languages: DSA-5514-1, RHSA-2026:1, ALAS2-2026-1, GHSA-...
 _NOTICE = re.compile(r"[A-Z][A-Za-z0-9]+(?:-[A-Za-z0-9.:_]+)+")
 _NAMESPACE = re.compile(r"[a-z0-9]+(?:[_-]+[a-z0-9]+)*")
-# Control characters, and those that let a reviewer see another text than the one that counts.
-_HIDDEN = re.compile(
-    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
-)
+_HIDDEN = re.compile(f"[{INVISIBLE}]")
 _FIELDS = frozenset("id type scope account-wide packages owner reason expires created".split())
 _LEDGER_FIELDS = frozenset(("version", "exemptions"))
 
@@ -156,7 +161,7 @@ def narrowest_scope(image: ImageReference) -> ExemptionScope:
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """One entry of the ledger. packages: only in these; none for whichever.
+    """One entry of the ledger. packages: only in these, by name or package URL; none for whichever.
 
     expires: the last day on which it holds, in UTC. created: None where it does not say.
     """
@@ -228,8 +233,19 @@ class Exemption:
 
     def covers_packages(self, finding: Finding) -> bool:
         """Whether all packages of the finding are among its own: no two entries add up."""
-        held = {package.name for package in finding.packages}
-        return not self.packages or (bool(held) and held <= set(self.packages))
+        return not self.packages or (
+            bool(finding.packages) and all(map(self._covers_package, finding.packages))
+        )
+
+    def _covers_package(self, package: AffectedPackage) -> bool:
+        if package.name in self.packages:
+            return True
+        return self.names_kinds and any_version_of(package.url) in self.packages
+
+    @property
+    def names_kinds(self) -> bool:
+        """It names a package by its package URL, which says of which kind it is."""
+        return any(name.startswith(SCHEME) for name in self.packages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +397,10 @@ def _packages(entry: Mapping[Any, Any]) -> tuple[str, ...]:
     if "packages" in entry and not names:
         raise ValueError("packages is an empty list; leave it out for any package")
     for name in names:
-        if not isinstance(name, str) or not is_package_name(name):
+        if isinstance(name, str) and name.startswith(SCHEME):
+            if (written := parse_package_url(name)) != name:
+                raise ValueError(f"{shown(name)} is written {written}")
+        elif not isinstance(name, str) or not is_package_name(name):
             raise ValueError(f"{shown(str(name))} is not the name of a package")
     return tuple(names)
 

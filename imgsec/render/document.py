@@ -185,6 +185,7 @@ def _finding(one: JudgedFinding) -> Document:
                 "installed": package.installed,
                 "fixed": package.fixed,
                 "action": package.action,
+                **({"purl": package.url} if package.url else {}),
             }
             for package in finding.packages
         ],

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from imgsec.domain.invisible import INVISIBLE
 from imgsec.domain.report import (
     ExemptionLine,
     ImageReport,
@@ -30,9 +31,7 @@ from imgsec.reasons import Outcome, Reason
 if TYPE_CHECKING:  # only one command rotates
     from imgsec.domain.rotation import Rotation
 
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]+"
-)
+_UNPRINTABLE = re.compile(rf"[\t\n\r{INVISIBLE}]+")
 _GATING = ("scan-gate", "release-image")  # they say last whether the image may be deployed
 _OLDER_COMMAND = re.compile(r"##(?=(?:vso)?\[)")
 

@@ -8,7 +8,7 @@ is never left out to make it fit, since it would exempt more: the entry is told 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -16,6 +16,8 @@ from typing import Any
 from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType, is_cve
 from imgsec.domain.vulnerability import ScanSubject
 
+# Ids of databases with one vulnerability an entry; distributions' notices are about several.
+_SINGLE = re.compile(r"(?:CVE|GHSA|PYSEC|GO|RUSTSEC|OSV|MAL|TEMP|NSWG-ECO|HSEC|CGA|BIT|EUVD)-")
 MAKER = "imgsec exemptions export"  # in every file that is written
 
 
@@ -54,7 +56,11 @@ class Export:
 
     def sayable(self, cannot_say: Callable[[Exemption], str | None]) -> Exported:
         """The entries that a format can say, and the sentences about the others."""
-        told = [(entry, _unclear(entry) or cannot_say(entry)) for entry in self.entries]
+        widest = _widest(self.entries)
+        told = [
+            (entry, _unclear(entry) or cannot_say(entry) or _added_up(entry, widest[entry.issue]))
+            for entry in self.entries
+        ]
         return Exported(
             "",
             tuple(entry for entry, why in told if why is None),
@@ -104,6 +110,33 @@ def _unclear(entry: Exemption) -> str | None:
     return None
 
 
+def _widest(entries: Iterable[Exemption]) -> dict[str, Exemption]:
+    """Of each issue the entry that holds for the most packages."""
+    found: dict[str, Exemption] = {}
+    for entry in entries:
+        other = found.setdefault(entry.issue, entry)
+        if other.packages and (not entry.packages or len(entry.packages) > len(other.packages)):
+            found[entry.issue] = entry
+    return found
+
+
+def _added_up(entry: Exemption, widest: Exemption) -> str | None:
+    """Other tools judge each package by itself, so that entries would free what none covers."""
+    if widest.packages and not set(entry.packages) <= set(widest.packages):
+        return "there it would add up with another entry for the same issue"
+    return None
+
+
+def single_issue(issue: object) -> object:
+    """The id, if it is of one vulnerability. Raises `ValueError`.
+
+    Other tools match the one finding that has a notice's id; here it frees all that it is about.
+    """
+    if isinstance(issue, str) and not _SINGLE.match(issue):
+        raise ValueError("it is a notice, and would exempt every vulnerability that it is about")
+    return issue
+
+
 def scope(defaults: Defaults) -> str:
     """Where it holds. Raises `ValueError` where the caller does not say it."""
     if defaults.scope is None:
@@ -133,30 +166,3 @@ def require_fields(item: dict[str, Any], known: frozenset[str]) -> None:
     for name, value in item.items():
         if name not in known and value not in (None, "", [], {}):
             raise ValueError(f"it is narrowed by {name}, which the ledger cannot say")
-
-
-def package_of(purl: object) -> str:
-    """The name of a package in a package URL. Raises `ValueError`.
-
-    One that says more, such as a version or an architecture, is about fewer packages than a name.
-
-    >>> package_of("pkg:deb/debian/openssl"), package_of("pkg:npm/%40a/b")
-    ('openssl', '@a/b')
-    """
-    from urllib.parse import unquote
-
-    if not isinstance(purl, str):
-        raise ValueError("a package is not a text")
-    scheme, colon, rest = purl.partition(":")
-    kind, slash, path = rest.lstrip("/").partition("/")
-    if "?" in path or "#" in path:
-        raise ValueError("it is narrowed to a form of a package, which the ledger cannot say")
-    if "@" in path[1:]:  # an npm scope in front is written %40, and by some as it is
-        raise ValueError("it is narrowed to a version of a package, which the ledger cannot say")
-    parts = [unquote(part) for part in path.split("/") if part]
-    if scheme != "pkg" or not colon or not slash or not parts:
-        raise ValueError(f"{purl[:100]!r} is no package URL")
-    # Distributions put their own name in front; a language's namespace is part of the name.
-    if kind in ("deb", "rpm", "apk", "alpm", "bitnami"):
-        return parts[-1]
-    return (":" if kind == "maven" else "/").join(parts)

@@ -9,7 +9,6 @@ a regular expression there, for the whole name. Each rule hides the match in one
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from imgsec.adapters.exemption_files import (
     reason,
     require_fields,
     scope,
+    single_issue,
 )
 from imgsec.domain.exemption import Exemption, IssueType
 
@@ -58,7 +58,7 @@ def _entry(rule: Any, defaults: Defaults) -> Exemption:
     if not rule.get("vulnerability"):
         raise ValueError("it is about every vulnerability")
     document = {
-        "id": rule["vulnerability"],
+        "id": single_issue(rule["vulnerability"]),
         "scope": scope(defaults),
         **({"packages": [_literal(package["name"])]} if has_name else {}),
         "owner": defaults.owner,
@@ -79,8 +79,7 @@ def _literal(pattern: object) -> str:
 def _write(export: Export) -> Exported:
     import yaml
 
-    widest = _widest(export.entries)
-    exported = export.sayable(lambda entry: _cannot_say(entry, widest))
+    exported = export.sayable(_cannot_say)
     rules: list[dict[str, Any]] = []
     for entry in exported.entries:
         why = f"{entry.reason} (until {entry.expires}, {entry.owner})"
@@ -100,23 +99,11 @@ def _quoted(name: str) -> str:
     return re.sub(r"[.+]", r"\\\g<0>", name)
 
 
-def _widest(entries: Iterable[Exemption]) -> dict[str, Exemption]:
-    """Of each issue the entry that holds for the most packages."""
-    found: dict[str, Exemption] = {}
-    for entry in entries:
-        other = found.setdefault(entry.issue, entry)
-        if other.packages and (not entry.packages or len(entry.packages) > len(other.packages)):
-            found[entry.issue] = entry
-    return found
-
-
-def _cannot_say(entry: Exemption, widest: dict[str, Exemption]) -> str | None:
+def _cannot_say(entry: Exemption) -> str | None:
     if entry.type not in _IDS:
         return "Grype looks for no configuration issues"
-    other = widest[entry.issue]
-    if other.packages and not set(entry.packages) <= set(other.packages):
-        # Rules for each package would add up to what no entry covers.
-        return "in Grype it would add up with another entry for the same issue"
+    if entry.names_kinds:
+        return "Grype names packages without their kind"
     return None
 
 

@@ -25,10 +25,12 @@ from imgsec.adapters.exemption_files import (
     Exported,
     Imported,
     ends,
-    package_of,
     reason,
+    single_issue,
 )
 from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType
+from imgsec.domain.hosts import public_icr_host
+from imgsec.domain.package_url import SCHEME, parse_package_url
 
 _CONTEXT = "https://openvex.dev/ns/v0.2.0"
 _KNOWN_CONTEXT = re.compile(r"https://openvex\.dev/ns/v0\.2\.[0-9]{1,3}")
@@ -91,10 +93,15 @@ def _denial(statement: Any, issued: datetime | None) -> _Denial:
     products: Any = statement.get("products") or [{}]
     scopes: frozenset[str] | None
     try:
-        scopes = frozenset(str(_scope(product["@id"])) for product in products)
+        scopes = frozenset(_place(_scope(product["@id"])) for product in products)
     except (ValueError, TypeError, KeyError):
         scopes = None  # perhaps the same image by another name
     return _Denial(_names(statement), scopes, _since(statement, issued))
+
+
+def _place(scope: ExemptionScope) -> str:
+    """The image, by whichever of its hosts it was named."""
+    return str(replace(scope, registry=public_icr_host(scope.registry)))
 
 
 def _since(statement: dict[str, Any], issued: datetime | None) -> datetime | None:
@@ -129,7 +136,7 @@ def _entries(
     names, since = _names(statement), _since(statement, issued)
     for entry in made:
         for other in denials:
-            same = other.products is None or str(entry.scope) in other.products
+            same = other.products is None or _place(entry.scope) in other.products
             is_older = since is not None and other.since is not None and other.since < since
             if same and names & other.names and not is_older:
                 raise ValueError("another statement of the document says otherwise")
@@ -142,12 +149,12 @@ def _entry(statement: Any, product: Any, why: str, defaults: Defaults) -> Exempt
     parts = product.get("subcomponents", [])
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
         raise ValueError("a part of a product is not an object")
-    names = [package_of(part.get("@id")) for part in parts]
+    names = [parse_package_url(part.get("@id")) for part in parts]
     about = statement.get("vulnerability")
     if not isinstance(about, dict) or not isinstance(about.get("name"), str):
         raise ValueError("its vulnerability has no name")
     document = {
-        "id": about["name"],
+        "id": single_issue(about["name"]),
         "scope": str(_scope(product.get("@id"))),
         **({"packages": list(dict.fromkeys(names))} if names else {}),
         "owner": defaults.owner,
@@ -185,7 +192,7 @@ def _write(export: Export) -> Exported:
     statements = [
         {
             "vulnerability": {"name": entry.issue},
-            "products": [{"@id": product}],
+            "products": [_product(product, entry)],
             "status": _EXEMPTS,
             "impact_statement": f"{entry.reason} (until {entry.expires}, {entry.owner})",
             "timestamp": moment,
@@ -206,11 +213,16 @@ def _write(export: Export) -> Exported:
     return replace(exported, text=json.dumps(document, indent=2) + "\n")
 
 
+def _product(purl: str, entry: Exemption) -> dict[str, Any]:
+    parts = [{"@id": name} for name in entry.packages]
+    return {"@id": purl, **({"subcomponents": parts} if parts else {})}
+
+
 def _cannot_say(entry: Exemption) -> str | None:
     if entry.type is IssueType.CONFIGURATION:
         return "OpenVEX is about vulnerabilities"
-    if entry.packages:
-        return "OpenVEX names packages by their whole package URL, which the ledger does not know"
+    if not all(name.startswith(SCHEME) for name in entry.packages):
+        return "OpenVEX names packages by their package URL, and the entry does not"
     return None
 
 

@@ -19,12 +19,13 @@ from imgsec.adapters.exemption_files import (
     Exported,
     Imported,
     ends,
-    package_of,
     reason,
     require_fields,
     scope,
+    single_issue,
 )
 from imgsec.domain.exemption import Exemption, IssueType
+from imgsec.domain.package_url import SCHEME, parse_package_url
 
 _DAY = timedelta(days=1)
 _KNOWN = frozenset(("id", "statement", "expired_at", "purls"))
@@ -59,10 +60,10 @@ def _entry(item: Any, kind: IssueType | None, defaults: Defaults) -> Exemption:
     if not isinstance(purls, list):
         raise ValueError("purls is not a list")
     document = {
-        "id": item.get("id"),
+        "id": item.get("id") if kind else single_issue(item.get("id")),
         **({"type": str(kind)} if kind else {}),
         "scope": scope(defaults),
-        **({"packages": list(dict.fromkeys(map(package_of, purls)))} if purls else {}),
+        **({"packages": list(dict.fromkeys(map(parse_package_url, purls)))} if purls else {}),
         "owner": defaults.owner,
         "reason": reason(item.get("statement"), defaults),
         "expires": ends(_last_day(item.get("expired_at")), defaults).isoformat(),
@@ -93,6 +94,7 @@ def _write(export: Export) -> Exported:
                 "id": entry.issue,
                 "expired_at": min(entry.expires, date.max - _DAY) + _DAY,
                 "statement": f"{entry.reason} ({entry.owner})",
+                **({"purls": list(entry.packages)} if entry.packages else {}),
             }
         )
     image = export.subject.image
@@ -102,8 +104,8 @@ def _write(export: Export) -> Exported:
 
 
 def _cannot_say(entry: Exemption) -> str | None:
-    if entry.packages:
-        return "Trivy names packages by their whole package URL, which the ledger does not know"
+    if not all(name.startswith(SCHEME) for name in entry.packages):
+        return "Trivy names packages by their package URL, and the entry does not"
     if entry.type is IssueType.NOTICE and not entry.issue.startswith("GHSA-"):
         return "Trivy ignores vulnerabilities, and not the notices about them"
     return None

@@ -128,6 +128,7 @@ def _package(match: Mapping[str, Any]) -> AffectedPackage:
         ", ".join(versions),
         fixed_since=min(known) if known else None,
         notices=tuple(notice.id for notice in _advisories(match)),
+        url=as_text(artifact.get("purl")),
     )
 
 

@@ -158,6 +158,7 @@ def _vulnerability(issue: str, items: list[tuple[Mapping[str, Any], bool]]) -> F
                 as_text(item.get("FixedVersion")),
                 fixed_since=as_time(item.get("PublishedDate")),
                 notices=tuple(needed(name) for name in as_list(item.get("VendorIDs"))),
+                url=as_text(as_mapping(item.get("PkgIdentifier")).get("PURL")),
             )
             for item, _ in items
         ),

@@ -97,10 +97,35 @@ def test_trivy_entry_that_the_ledger_cannot_say_is_told(item: dict[str, Any]) ->
     assert (found.entries, len(found.skipped)) == ((), 1)
 
 
-def test_trivy_packages_are_kept_by_their_names() -> None:
-    purls = ["pkg:deb/debian/openssl", "pkg:npm/%40a/b", "pkg:maven/org.x/y"]
+def test_trivy_packages_keep_their_kind() -> None:
+    purls = ["pkg:deb/debian/openssl", "pkg:npm/@a/b", "pkg:PyPI/Foo_Bar"]
     (found,) = trivy(purls=purls, statement="why").entries
-    assert (found.packages, found.reason) == (("openssl", "@a/b", "org.x:y"), "why")
+    kept = ("pkg:deb/debian/openssl", "pkg:npm/%40a/b", "pkg:pypi/foo-bar")
+    assert (found.packages, found.reason) == (kept, "why")
+    document, _, _ = written("trivyignore", found)
+    assert read("trivyignore", document).entries[0].packages == kept
+
+
+@pytest.mark.parametrize(
+    "issue", ["DSA-5514-1", "RHSA-2026:1", "USN-1-1", "ALAS2-2026-1", "ELSA-1"]
+)
+def test_notice_of_a_distribution_is_not_taken_over(issue: str) -> None:
+    """Elsewhere it is the one finding of that name, and here all that the notice is about."""
+    assert len(trivy(id=issue).skipped) == 1
+    assert len(grype(vulnerability=issue).skipped) == 1
+    assert len(read("openvex", vex(statement(vulnerability={"name": issue}))).skipped) == 1
+
+
+@pytest.mark.parametrize("issue", ["GHSA-aaaa-bbbb-cccc", "PYSEC-2026-1", "GO-2026-1"])
+def test_advisory_about_one_vulnerability_is_taken_over(issue: str) -> None:
+    assert [one.issue for one in trivy(id=issue).entries] == [issue]
+    assert [one.issue for one in grype(vulnerability=issue).entries] == [issue]
+
+
+@pytest.mark.parametrize("form", ["trivyignore", "grype", "openvex"])
+def test_notice_that_is_called_as_a_cve_is_not_written(form: str) -> None:
+    _, kept, skipped = written(form, replace(entry(), type=IssueType.NOTICE))
+    assert (kept, len(skipped)) == ((), 1)
 
 
 def test_trivy_secrets_and_licences_are_told() -> None:
@@ -183,6 +208,12 @@ def test_grype_rules_do_not_add_up_to_what_no_entry_covers() -> None:
     assert (kept, len(skipped)) == ((narrow, wide), 1)
     _, kept, _ = written("grype", narrow, entry(), other)
     assert len(kept) == 3
+    kinds = [entry(packages=(f"pkg:deb/debian/{name}",)) for name in ("a", "b")]
+    assert [len(written(form, *kinds)[1]) for form in ("trivyignore", "openvex", "grype")] == [
+        1,
+        1,
+        0,
+    ]
 
 
 # --- OpenVEX --------------------------------------------------------------------------------------
@@ -274,12 +305,20 @@ def test_vex_statement_that_the_ledger_cannot_say_is_told(changes: dict[str, Any
     assert (found.entries, len(found.skipped)) == ((), 1)
 
 
+def test_vex_denial_holds_for_either_host_of_a_registry() -> None:
+    twin = PURL.replace("us.icr.io", "private.us.icr.io")
+    denied = statement(products=[{"@id": twin}], status="affected")
+    assert read("openvex", vex(statement(), denied)).entries == ()
+
+
 def test_vex_parts_of_a_product_are_its_packages() -> None:
     parts = [{"@id": "pkg:deb/debian/openssl"}, {"@id": "pkg:deb/debian/libssl3"}]
     (found,) = read(
         "openvex", vex(statement(products=[{"@id": PURL, "subcomponents": parts}]))
     ).entries
-    assert found.packages == ("openssl", "libssl3")
+    assert found.packages == ("pkg:deb/debian/openssl", "pkg:deb/debian/libssl3")
+    document, _, _ = written("openvex", found)
+    assert read("openvex", document).entries[0].packages == found.packages
 
 
 @pytest.mark.parametrize(

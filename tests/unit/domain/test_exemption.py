@@ -27,6 +27,7 @@ from imgsec.domain.vulnerability import (
     Notice,
     PolicyStatus,
     ScanSubject,
+    merged_packages,
 )
 
 TODAY = date(2026, 5, 1)
@@ -50,6 +51,9 @@ WHOLE = {
     "reason": "not reachable",
     "expires": "2026-12-31",
 }
+
+
+HIDDEN = "\u200b\u200d\u2060\ufeff\u3164\u202e\xad\U000e0041\x1b"
 
 
 def entry(**changes: Any) -> Exemption:
@@ -99,6 +103,14 @@ def ruling(*entries: Exemption, finding: Finding = FINDING) -> Ruling:
         {"packages": ["a b"]},
         {"reason": "x" * 2001},
         {"ticket": "ABC-1"},
+        *({name: f"a{hidden}b"} for name in ("owner", "reason") for hidden in HIDDEN),
+        {"owner": "\u3164"},
+        {"packages": ["pkg:deb/debian/openssl@3"]},
+        {"packages": ["pkg:deb/debian/openssl?arch=amd64"]},
+        {"packages": ["pkg:DEB/debian/openssl"]},
+        {"packages": ["pkg:npm/@a/b"]},
+        {"packages": ["pkg:deb"]},
+        {"packages": ["pkg:deb/debian/a\n"]},
     ],
 )
 def test_entry_that_is_not_whole_is_told_and_exempts_nothing(changes: dict[str, Any]) -> None:
@@ -228,6 +240,47 @@ def test_notice_frees_no_package_that_it_is_not_about() -> None:
     brought = AffectedPackage("cryptography", "1")
     mixed = replace(FINDING, notices=(Notice("DSA-1-1"),), packages=(*FINDING.packages, brought))
     assert ruling(entry(id="DSA-1-1"), finding=mixed).status is PolicyStatus.PARTIAL
+
+
+DEBIAN = "pkg:deb/debian/openssl"
+
+
+@pytest.mark.parametrize(
+    ("urls", "packages", "is_exempt"),
+    [
+        ([f"{DEBIAN}@1?arch=amd64"], [DEBIAN], True),
+        ([f"{DEBIAN}@1?arch=amd64"], ["openssl"], True),
+        (["pkg:pypi/openssl@1"], [DEBIAN], False),
+        (["pkg:pypi/openssl@1"], ["openssl"], True),
+        ([""], [DEBIAN], False),
+        (["no url"], [DEBIAN], False),
+        ([f"{DEBIAN}@1", "pkg:pypi/openssl@2"], [DEBIAN], False),
+        ([f"{DEBIAN}@1", "pkg:pypi/openssl@2"], [DEBIAN, "pkg:pypi/openssl"], True),
+    ],
+)
+def test_package_url_holds_for_its_kind_alone(
+    urls: list[str], packages: list[str], is_exempt: bool
+) -> None:
+    parts = tuple(AffectedPackage("openssl", str(n), url=url) for n, url in enumerate(urls))
+    found = replace(FINDING, notices=(), packages=parts)
+    status = PolicyStatus.EXEMPT if is_exempt else PolicyStatus.ACTIVE
+    assert ruling(entry(packages=packages), finding=found).status is status
+
+
+def test_row_of_two_kinds_is_of_no_kind() -> None:
+    same, other = (
+        AffectedPackage("a", "1", url=f"pkg:deb/debian/a@1?arch={arch}") for arch in "xy"
+    )
+    foreign = AffectedPackage("a", "1", url="pkg:pypi/a@1")
+    unsaid = AffectedPackage("a", "1", fixed="2")
+    for parts, expected in (
+        ((same, other), "pkg:deb/debian/a"),
+        ((same, unsaid), same.url),
+        ((same, foreign), ""),
+        ((unsaid,), ""),
+    ):
+        (found,) = merged_packages(parts)
+        assert found.url == expected
 
 
 def test_configuration_issue_needs_an_entry_that_says_so() -> None:
