@@ -104,15 +104,19 @@ def remove_file(path: str) -> None:
         ) from None
 
 
-def write_file(path: str | Path, content: bytes) -> None:
-    """Replace the file whole, by a rename. Raises `ImgsecError` (output-unwritable)."""
+def write_file(path: str | Path, content: bytes, *, keeps_mode: bool = False) -> None:
+    """Replace the file whole, by a rename. Raises `ImgsecError` (output-unwritable).
+
+    keeps_mode: who may read it stays as it was, where there was one.
+    """
     target = Path(path)
     require_writable(str(target))
     temporary = ""
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=".imgsec-", dir=target.absolute().parent)
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, _FILE_MODE)
+            is_kept = keeps_mode and target.exists()
+            os.fchmod(descriptor, target.stat().st_mode & 0o777 if is_kept else _FILE_MODE)
             file.write(content)
         Path(temporary).replace(target)
     except OSError as error:

@@ -61,7 +61,7 @@ def change_ledger(path: str, choose: Callable[[Ledger], LedgerEdit]) -> LedgerEd
                     hint="Write exemptions as a list in UTF-8, each entry on lines of its own.",
                 )
             )
-        write_file(path, written)
+        write_file(path, written, keeps_mode=True)
         return edit
 
 

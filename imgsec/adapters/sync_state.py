@@ -62,7 +62,7 @@ def write_state(path: str, owner: SyncOwner, exemptions: Iterable[KeptExemption]
             for one in sorted(exemptions, key=str)
         ],
     }
-    write_file(path, (json.dumps(document, indent=2) + "\n").encode())
+    write_file(path, (json.dumps(document, indent=2) + "\n").encode(), keeps_mode=True)
 
 
 def _kept(item: dict[str, str]) -> KeptExemption:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from imgsec.domain.vulnerability import Finding
 
+_NAME_MAX_CHARS = 100
 _PARTS = re.compile(r"~|[0-9]+|[^0-9~.+_-]+")
 
 
@@ -21,12 +22,16 @@ class Remedy:
     of: int
 
     def __str__(self) -> str:
-        named = [f"{name} to {version}" for name, version in self.packages[:4]]
+        named = [f"{_brief(name)} to {_brief(version)}" for name, version in self.packages[:4]]
         more = len(self.packages) - len(named)
         if more:
             named.append(f"{more} more packages")
         listed = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
         return f"upgrade {listed}: clears {self.clears} of {self.of}"
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= _NAME_MAX_CHARS else f"{text[:_NAME_MAX_CHARS]}..."
 
 
 def remedies(findings: Iterable[Finding]) -> tuple[Remedy, ...]:

@@ -94,6 +94,7 @@ class _Row(NamedTuple):
     further_steps: Sequence[str]
     policy: str
     exemptions: Sequence[Exemption]
+    is_exempt: bool
     is_ownerless: bool
     packages: Sequence[tuple[str, str, str]]
     fixed_since: datetime | None
@@ -366,6 +367,7 @@ class _Rows:
             further_steps=list(dict.fromkeys(steps))[1:],
             policy=policy,
             exemptions=one.exemptions,
+            is_exempt=one.status.is_exempt,
             is_ownerless=one.is_ownerless,
             packages=packages if len(packages) > 1 else (),
             fixed_since=max(

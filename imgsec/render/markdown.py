@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from imgsec.domain.report import ImageReport, Report, ScannedImage, scanned_parts
+from imgsec.domain.vulnerability import IssueKind
 from imgsec.render.text import clean
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step, of all commands in it
 _CELL_MAX_CHARS = 300
+_REASON_MAX_CHARS = 1500
 _ROWS_MAX = 200  # of findings, of all images together; a page with more is read by nobody
+_LEAST_ROWS = 20  # for each kind of finding, if there are as many
 _LINK = re.compile(r"https://[A-Za-z0-9./_~:?&=%#+-]+")
 
 
@@ -48,18 +51,19 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"- {change.state}: `{_cell(change.target)}`"
     if not report.images:
         for reason in report.verdict.reasons:
-            yield f"- `{reason.code}` {_cell(reason.text)}"
+            yield f"- `{reason.code}` {_cell(reason.text, _REASON_MAX_CHARS)}"
     yield from _scans(report)
     if report.listing is not None:
         yield from _listing(report.listing)
     for note in report.verdict.notes:
-        yield f"- note: `{note.code}` {_cell(note.text)}"
+        yield f"- note: `{note.code}` {_cell(note.text, _REASON_MAX_CHARS)}"
 
 
 def _row(part: ImageReport) -> str:
     name = str(part.found.image if part.found else part.asked)
     why = "<br>".join(
-        f"`{one.code}` {_cell(one.text)} *{_cell(one.hint)}*" for one in part.verdict.reasons
+        f"`{one.code}` {_cell(one.text, _REASON_MAX_CHARS)} *{_cell(one.hint)}*"
+        for one in part.verdict.reasons
     )
     return f"| `{name}` | {part.verdict.outcome.word} | {why} |"
 
@@ -90,13 +94,23 @@ def _scan(found: ScannedImage, scan: JudgedScan, room: int) -> Iterator[str]:
     yield ""
     yield "| | id | severity | package | installed | fixed | policy status |"
     yield "|---|---|---|---|---|---|---|"
-    for one in gated_first(scan)[:room]:
+    shown = _chosen(gated_first(scan), room)
+    for one in shown:
         yield _finding(one, mark_word(one.mark, scan.verdict))
-    if len(scan.findings) > room:
+    if len(scan.findings) > len(shown):
         yield ""
-        more = len(scan.findings) - room
+        more = len(scan.findings) - len(shown)
         yield f"And {more} more findings, which the JSON and HTML reports have."
     yield ""
+
+
+def _chosen(findings: list[JudgedFinding], room: int) -> list[JudgedFinding]:
+    """As many as there is room for, gated first, and some of each kind: vulnerabilities first."""
+    of_kind = {kind: [one for one in findings if one.finding.kind is kind] for kind in IssueKind}
+    least = [one for some in of_kind.values() for one in some[:_LEAST_ROWS]]
+    there = set(map(id, least))
+    chosen = [*least, *(one for one in findings if id(one) not in there)][:room]
+    return [one for kind in IssueKind for one in chosen if one.finding.kind is kind]
 
 
 def _finding(one: JudgedFinding, word: str) -> str:
@@ -130,7 +144,10 @@ def _listing(listing: ImageListing) -> Iterator[str]:
     yield ""
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, most: int = _CELL_MAX_CHARS) -> str:
     """Foreign text inside a table cell: no markup, no link, no mention, no further cell."""
-    text = re.sub(r"([\\`*_{}\[\]()<>#|!~@:&])", r"\\\1", clean(text)[:_CELL_MAX_CHARS])
+    text = clean(text)
+    if len(text) > most:  # between words, and marked: half an id is another id
+        text = f"{text[:most].rpartition(' ')[0] or text[:most]} \u2026"
+    text = re.sub(r"([\\`*_{}\[\]()<>#|!~@:&])", r"\\\1", text)
     return text.replace("www.", "www\\.")

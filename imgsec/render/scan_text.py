@@ -17,7 +17,7 @@ from imgsec.domain.verdict import Verdict
 from imgsec.domain.vulnerability import IssueKind
 from imgsec.render.columns import Row, aligned, column_widths, narrowed
 
-ROWS_MAX = 50  # of findings, where nobody asked for all
+ROWS_MAX = 50  # of findings of a kind, where nobody asked for all
 _COLUMN_MAX = 40  # characters, where nobody says how wide a line may be
 _INDENT = "    "
 # What may lose its middle, in this order, and what is left of it; an id never does.
@@ -85,15 +85,14 @@ def _scan(scan: JudgedScan, *, named: bool, verbose: bool, width: int | None) ->
     for number, remedy in enumerate(best[:_REMEDIES_MAX]):
         if number or only_warns(scan.verdict):  # else the first is the hint of the reason
             yield f"  {'then' if number else 'first'} {remedy}"
-    shown = gated_first(scan)
-    shown = shown if verbose else shown[:ROWS_MAX]
     for kind, title, resolve in _TABLES:
-        rows = [one for one in shown if one.finding.kind is kind]
-        if rows:
+        rows = [one for one in gated_first(scan) if one.finding.kind is kind]
+        shown = rows if verbose else rows[:ROWS_MAX]
+        if shown:
             yield f"  {title}:"
-            yield from _table(rows, resolve, scan.verdict, width)
-    if len(shown) < len(scan.findings):
-        yield f"  and {len(scan.findings) - len(shown)} more findings; --verbose shows them"
+            yield from _table(shown, resolve, scan.verdict, width)
+        if more := len(rows) - len(shown):
+            yield f"  and {more} more {title}; --verbose shows them"
 
 
 def gated_first(scan: JudgedScan) -> list[JudgedFinding]:
@@ -153,7 +152,12 @@ def _below(one: JudgedFinding, resolve: str) -> Iterator[str]:
     listed = " ".join(link for link in links if link)
     if listed:
         yield f"see: {listed}"
+    whole = one.status.is_exempt
     for entry in one.exemptions:
-        yield f"exempt until {entry.expires} by {entry.owner}: {entry.reason}"
+        about = "exempt" if whole else f"{entry.issue} is exempt"
+        yield f"{about} until {entry.expires} by {entry.owner}: {entry.reason}"
+    at_source = [notice.id for notice in finding.notices if notice.exempt and not whole]
+    if at_source:
+        yield f"exempt at the source: {', '.join(at_source)}"
     if one.is_ownerless:
         yield "exempt at the source, on nobody's word"

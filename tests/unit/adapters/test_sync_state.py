@@ -24,6 +24,14 @@ def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert read_state(path, OWNER) == MADE
 
 
+def test_who_may_read_it_stays(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_state(str(path), OWNER, ())
+    path.chmod(0o600)
+    write_state(str(path), OWNER, MADE)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -133,13 +133,14 @@ def judged(
     *,
     rules: GateRules | None = None,
     platform: str = "",
+    entry: Exemption | None = None,
 ) -> JudgedScan:
     """The scan of one manifest, with one entry in the ledger."""
     return judge_manifest(
         ScanSubject(image, platform=platform),
         found,
         rules or GateRules(fail_on=Severity.MEDIUM, only_fixed=True),
-        ledger=Ledger((ENTRY,)),
+        ledger=Ledger((entry or ENTRY,)),
         now=NOW,
     )
 

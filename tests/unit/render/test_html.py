@@ -14,7 +14,8 @@ import jinja2
 import pytest
 import yaml
 
-from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType, Ledger
+from imgsec.domain.exemption import ACCOUNT, Exemption, ExemptionScope, IssueType, Ledger
+from imgsec.domain.gate import GateRules
 from imgsec.domain.reference import Digest
 from imgsec.domain.report import ImageReport, Report
 from imgsec.domain.verdict import all_of, because
@@ -22,6 +23,7 @@ from imgsec.domain.vulnerability import (
     AffectedPackage,
     Finding,
     IssueKind,
+    Notice,
     ScanReport,
     ScanStatus,
     ScanSubject,
@@ -29,10 +31,12 @@ from imgsec.domain.vulnerability import (
 from imgsec.reasons import INVALID_OPTION, SERVICE_UNREACHABLE
 from imgsec.render import html
 from imgsec.render.html import report_html
+from imgsec.render.text import report_lines
 from tests.unit.render.gate_reports import (
     ADVISORS,
     FINDINGS,
     IMAGE,
+    NOW,
     SCANNER,
     hostile_report,
     huge_report,
@@ -417,6 +421,17 @@ def test_an_unknown_name_in_a_template_is_an_error() -> None:
     assert environment.autoescape is True
     with pytest.raises(jinja2.UndefinedError):
         environment.from_string("{{ nothing }}").render()
+
+
+def test_notice_that_is_exempt_in_part_is_named() -> None:
+    finding = Finding("CVE-2026-1", notices=(Notice("DSA-1-1"), Notice("DSA-2-1")))
+    entry = Exemption("DSA-1-1", IssueType.NOTICE, ACCOUNT, "jane", "why", NOW.date())
+    scans = [ScanReport(SCANNER, ScanStatus.FAIL, (finding,))]
+    shown = report(judged(scans, rules=GateRules(), entry=entry))
+    assert f"DSA-1-1 until {NOW.date()} by jane" in page_of(shown).text
+    lines = "\n".join(report_lines(shown))
+    assert f"DSA-1-1 is exempt until {NOW.date()} by jane: why" in lines
+    assert "Partially exempt" in lines
 
 
 def test_texts_of_a_ledger_are_foreign_too() -> None:

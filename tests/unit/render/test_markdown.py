@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from imgsec.domain.vulnerability import AffectedPackage, Finding, ScanReport, ScanStatus
+from imgsec.domain.vulnerability import AffectedPackage, Finding, IssueKind, ScanReport, ScanStatus
 from imgsec.render.markdown import report_markdown
 from tests.unit.render.gate_reports import (
     SCANNER,
@@ -73,6 +73,21 @@ def test_thousands_of_findings_fit_and_are_counted() -> None:
     text = report_markdown(huge_report(5000))
     assert len(text.encode()) <= 512 * 1024
     assert "And 4800 more findings" in text
+
+
+def test_kinds_do_not_crowd_each_other_out() -> None:
+    many = [Finding(f"CVE-2026-{number}") for number in range(1000, 1400)]
+    issues = [Finding(f"config:{n}", kind=IssueKind.CONFIGURATION) for n in range(30)]
+    text = report_markdown(report(judged([ScanReport(SCANNER, ScanStatus.FAIL, (*many, *issues))])))
+    assert sum("CVE-2026-" in line[:40] for line in text.splitlines()) == 180
+    assert sum("config\\:" in line[:40] for line in text.splitlines()) == 20
+    assert "And 230 more findings" in text
+
+
+def test_long_text_ends_between_words_and_says_so() -> None:
+    finding = Finding("CVE-2026-1000", packages=(AffectedPackage("a " * 400),))
+    text = report_markdown(report(judged([ScanReport(SCANNER, ScanStatus.FAIL, (finding,))])))
+    assert "a \u2026 |" in text
 
 
 def test_endless_texts_fit() -> None:
