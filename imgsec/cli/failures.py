@@ -16,7 +16,13 @@ from itertools import pairwise
 
 import typer
 
-from imgsec.cli.lifetime import DeadlineReached, Terminated, catch_signals, ended_by_signal
+from imgsec.cli.lifetime import (
+    DeadlineReached,
+    Terminated,
+    catch_signals,
+    ended_by_signal,
+    lift_deadline,
+)
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INTERNAL_ERROR, INVALID_OPTION, OUTPUT_UNWRITABLE, TIMEOUT, Reason
 
@@ -33,6 +39,7 @@ def run(arguments: list[str]) -> int:
     """
     catch_signals()
     code = _guarded(arguments)
+    lift_deadline()
     return ended_by_signal() or code
 
 
