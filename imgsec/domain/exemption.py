@@ -229,7 +229,7 @@ class Exemption:
             return False
         if self.type is IssueType.NOTICE and _CVE.fullmatch(self.issue):
             return False  # a notice that is called as the CVE is: it is one of several, maybe
-        return self.issue in finding.names
+        return self.issue == finding.id
 
     def covers_packages(self, finding: Finding) -> bool:
         """Whether all packages of the finding are among its own: no two entries add up."""
@@ -331,27 +331,38 @@ class Exempter:
         """One entry exempts the whole of a finding, or its notices are exempt one by one.
 
         That a CVE is exempt with every one of its notices is the advisor's own reading. No entries
-        add up beyond that. What the finding itself calls exempt is so: see `imgsec.domain.gate`.
+        add up beyond that. A notice, and another name that one source has for it, free the packages
+        that they are about. What the finding itself calls exempt is so: see `imgsec.domain.gate`.
         """
-        for name in finding.names:
-            for entry in self._by_issue.get(name, ()):
-                if entry.names(finding) and entry.covers_packages(finding):
-                    return Ruling(PolicyStatus.EXEMPT, (entry,))
+        for entry in self._by_issue.get(finding.id, ()):
+            if entry.names(finding) and entry.covers_packages(finding):
+                return Ruling(PolicyStatus.EXEMPT, (entry,))
         if finding.status is PolicyStatus.EXEMPT:
             return Ruling(PolicyStatus.EXEMPT)
-        used: dict[str, Exemption] = {}
-        for notice in finding.notices:
-            for entry in self._by_issue.get(notice.id, ()):
-                if entry.type is IssueType.NOTICE and entry.covers_packages(finding):
-                    used.setdefault(notice.id, entry)
+        used = self._by_notices((*(one.id for one in finding.notices), *finding.aliases), finding)
         exempt = set(used) | {one.id for one in finding.notices if one.exempt}
         if not exempt:
             return Ruling(PolicyStatus.ACTIVE)
-        whole = all(notice.id in exempt for notice in finding.notices) and all(
-            exempt.intersection(package.notices) for package in finding.packages
-        )
+        names = exempt.intersection(finding.aliases)
+        is_named = bool(names) and _are_about(names, finding)
+        by_notices = all(notice.id in exempt for notice in finding.notices)
+        whole = is_named or (by_notices and _are_about(exempt, finding))
         status = PolicyStatus.EXEMPT if whole else PolicyStatus.PARTIAL
         return Ruling(status, tuple(used.values()))
+
+    def _by_notices(self, names: Iterable[str], finding: Finding) -> dict[str, Exemption]:
+        """The entries for notices of these names, each with the first that covers the packages."""
+        used: dict[str, Exemption] = {}
+        for name in names:
+            for entry in self._by_issue.get(name, ()):
+                if entry.type is IssueType.NOTICE and entry.covers_packages(finding):
+                    used.setdefault(name, entry)
+        return used
+
+
+def _are_about(notices: set[str], finding: Finding) -> bool:
+    """Whether each package of the finding has one of these notices."""
+    return all(notices.intersection(package.notices) for package in finding.packages)
 
 
 def is_cve(text: str) -> bool:

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 
 from imgsec.domain.distributions import last_day_of
-from imgsec.domain.exemption import Exempter, Exemption, Ledger
+from imgsec.domain.exemption import Exempter, Exemption, Ledger, is_cve
 from imgsec.domain.reference import Digest, shown
 from imgsec.domain.remedy import remedies
 from imgsec.domain.verdict import Note, Verdict, because, passed
@@ -212,6 +212,7 @@ def judge_manifest(
     believed = [_as_believed(report, rules.trust) for report in reports]
     judged = tuple(_judged(one, rules, exempter, now, listed) for one in combined(believed))
     doubtful = {str(report.source) for report in reports if _contradicts_itself(report)}
+    doubtful -= {str(report.source) for report in reports if not _contradicts_itself(report)}
     gated = [one.finding for one in judged if one.is_gated and not doubtful.issuperset(one.sources)]
     reasons = [*troubles, *_unusable(reports, rules), *_end_of_life(reports, rules, now)]
     notes = [Note(*remark) for report in reports for remark in report.remarks]
@@ -221,6 +222,10 @@ def judge_manifest(
     elif gated:
         reasons.append(FINDING_IN_FORCE(_in_force_text(gated, rules), hint=_hint(gated)))
         reasons += [EXEMPTION_EXPIRED(text) for text in _ended(gated, ledger, subject, now)]
+    notes += [
+        Note("exemption-expired", f"{text}, and is in the baseline")
+        for text in _ended(_in_baseline(judged), ledger, subject, now)
+    ]
     if not reports and not troubles:
         reasons.append(NOTHING_CHECKED(f"no source was asked about {subject.image}"))
     if rules.mode is Mode.WARN:
@@ -295,7 +300,7 @@ def combined(reports: Iterable[ScanReport]) -> tuple[Found, ...]:
     for report in reports:
         for finding in report.findings:
             for one in _one_by_one(finding):
-                found.setdefault(_common_id(one), []).append((report, one))
+                found.setdefault(_common_id(one), []).append((report, _with_names(one)))
     merged = [_merged(issue, parts) for issue, parts in found.items()]
     return tuple(sorted(merged, key=lambda one: (-one.finding.severity, one.finding.id)))
 
@@ -317,6 +322,15 @@ def _one_by_one(finding: Finding) -> Sequence[Finding]:
     ]
 
 
+def _with_names(finding: Finding) -> Finding:
+    """Its packages say by which further names it is in them; another source's may not be."""
+    names = [name for name in finding.names if not is_cve(name)]
+    if not names or not finding.aliases:
+        return finding
+    tagged = [replace(one, notices=(*one.notices, *names)) for one in finding.packages]
+    return replace(finding, packages=tuple(tagged))
+
+
 def _common_id(finding: Finding) -> str:
     return next((name for name in finding.names if name.startswith("CVE-")), finding.id)
 
@@ -328,8 +342,13 @@ def _merged(issue: str, parts: Sequence[tuple[ScanReport, Finding]]) -> Found:
     findings = [finding for _, finding in parts]
     keeping = [finding for report, finding in parts if report.source.keeps_exemptions]
     notices = {one.id: one for part in (*findings, *keeping) for one in part.notices}
+    packages = merged_packages(one for part in findings for one in part.packages)
     statuses = {finding.status for finding in keeping or findings}
     status = statuses.pop() if len(statuses) == 1 else PolicyStatus.PARTIAL
+    if status is PolicyStatus.EXEMPT and any(finding.by_notices for finding in keeping or findings):
+        exempt = {notice.id for notice in notices.values() if notice.exempt}
+        if not all(exempt.intersection(package.notices) for package in packages):
+            status = PolicyStatus.PARTIAL
     first = findings[0]
     aliases = dict.fromkeys(name for finding in findings for name in finding.names)
     aliases.pop(issue, None)
@@ -342,7 +361,7 @@ def _merged(issue: str, parts: Sequence[tuple[ScanReport, Finding]]) -> Found:
             link=next((one.link for one in findings if one.link), ""),
             status=status,
             notices=tuple(notices.values()),
-            packages=merged_packages(one for part in findings for one in part.packages),
+            packages=packages,
             knows_fixes=any(finding.knows_fixes for finding in findings),
             aliases=tuple(aliases),
         ),
@@ -404,8 +423,9 @@ def _unusable(reports: Sequence[ScanReport], rules: GateRules) -> Iterable[Reaso
             kind = SCAN_TIMEOUT if report.is_late else SCAN_INCOMPLETE
             yield kind(f"the scan by {said} is {status.lower()}")
         elif _contradicts_itself(report):
-            listed = ", ".join(finding.id for finding in report.in_force[:_SHOWN_MAX])
-            yield SCAN_CONTRADICTION(f"{said} says {status} and has {listed or 'nothing'} in force")
+            listed = _listed([finding.id for finding in report.in_force])
+            has = f"{listed or 'nothing'} in force" if report.findings else "no findings"
+            yield SCAN_CONTRADICTION(f"{said} says {status} and has {has}")
     unsupported = [one for one in reports if one.status is ScanStatus.UNSUPPORTED]
     if unsupported and len(unsupported) == len(reports):
         said = " and ".join(dict.fromkeys(report.source.name for report in unsupported))
@@ -417,6 +437,8 @@ def _contradicts_itself(report: ScanReport) -> bool:
     """The status word says something else than the findings beside it."""
     if report.status is ScanStatus.FAIL:
         return not report.in_force
+    if report.status is ScanStatus.WARN and not report.findings:
+        return True  # it says that there are some, and that they are exempt
     return report.status in (ScanStatus.OK, ScanStatus.WARN) and bool(report.in_force)
 
 
@@ -467,6 +489,10 @@ def _ended(
                 if entry.issue in (*finding.names, *(one.id for one in finding.notices)):
                     yield f"{entry.issue} was exempt until {entry.expires}, by {entry.owner}"
                     break
+
+
+def _in_baseline(judged: Iterable[JudgedFinding]) -> list[Finding]:
+    return [one.finding for one in judged if one.mark is Mark.IN_BASELINE]
 
 
 def _exempt_notes(judged: Sequence[JudgedFinding]) -> list[Note]:

@@ -37,7 +37,8 @@ class GateFile:
     @classmethod
     def parse(cls, document: Any) -> Self:
         """Raises `ValueError` with a sentence."""
-        if not isinstance(document, Mapping) or document.get("version") != 1:
+        version = document.get("version") if isinstance(document, Mapping) else None
+        if not isinstance(document, Mapping) or version != 1 or isinstance(version, bool):
             raise ValueError("it is not a mapping with version: 1")
         said = {str(name): value for name, value in document.items() if name != "version"}
         return cls().with_rules(said)
@@ -97,6 +98,8 @@ def _max_age(value: Any) -> timedelta | None:
 
 
 def _grace(value: Any) -> timedelta:
+    if value == "0d":  # an option that takes the gate file's grace back
+        return timedelta(0)
     age = parse_age(value)
     if age % timedelta(days=1):
         raise ValueError("it is counted in days, such as 14d")

@@ -68,6 +68,7 @@ def _finding(item: Mapping[str, Any]) -> Finding:
         id=_text(item["cve_id"]),
         summary=as_text(item.get("summary")),
         status=status,
+        by_notices=status is PolicyStatus.EXEMPT and item["cve_exempt"] is not True,
         notices=tuple(
             Notice(_text(notice["notice_id"]), as_text(notice.get("notice")), one)
             for notice, one in zip(notices, exempt, strict=True)

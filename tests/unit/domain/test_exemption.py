@@ -38,8 +38,8 @@ SUBJECT = ScanSubject(IMAGE, index=INDEX, platform="linux/amd64")
 FINDING = Finding(
     "CVE-2026-1000",
     packages=(
-        AffectedPackage("openssl", "1", notices=("DSA-1-1", "DSA-2-1")),
-        AffectedPackage("libssl3", "1", notices=("DSA-1-1", "DSA-2-1")),
+        AffectedPackage("openssl", "1", notices=("DSA-1-1", "DSA-2-1", "GHSA-aaaa-bbbb-cccc")),
+        AffectedPackage("libssl3", "1", notices=("DSA-1-1", "DSA-2-1", "GHSA-aaaa-bbbb-cccc")),
     ),
     notices=(Notice("DSA-1-1"), Notice("DSA-2-1")),
     aliases=("GHSA-aaaa-bbbb-cccc",),

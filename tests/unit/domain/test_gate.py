@@ -74,7 +74,7 @@ def codes(scan: JudgedScan) -> list[str]:
         (ScanStatus.OK, (), Outcome.PASS, None),
         (ScanStatus.OK, (EXEMPT,), Outcome.PASS, None),
         (ScanStatus.WARN, (EXEMPT,), Outcome.PASS, None),
-        (ScanStatus.WARN, (), Outcome.PASS, None),
+        (ScanStatus.WARN, (), Outcome.UNDECIDED, "scan-contradiction"),
         (ScanStatus.FAIL, (OPEN,), Outcome.REFUSED, "finding-in-force"),
         (ScanStatus.FAIL, (EXEMPT, OPEN), Outcome.REFUSED, "finding-in-force"),
         (ScanStatus.FAIL, (), Outcome.UNDECIDED, "scan-contradiction"),
@@ -394,6 +394,54 @@ def test_partial_status_stays_in_force_and_in_sight() -> None:
     partial = replace(OPEN, status=PolicyStatus.PARTIAL, notices=notices)
     (one,) = judge(advisor(ScanStatus.FAIL, partial)).findings
     assert (one.mark, one.status) == (Mark.GATED, PolicyStatus.PARTIAL)
+
+
+NPM = AffectedPackage("npm-lib", "1")
+
+
+def test_notices_that_the_advisor_exempts_free_the_packages_that_they_are_about() -> None:
+    """The CVE is exempt there since each of its notices is, and a scanner has it elsewhere."""
+    own = AffectedPackage("libexpat1", "2", notices=("DSA-7-1",))
+    notices = (Notice("DSA-7-1", exempt=True),)
+    finding = Finding("CVE-2026-7", status=PolicyStatus.EXEMPT, notices=notices, packages=(own,))
+    by_notices = advisor(ScanStatus.WARN, replace(finding, by_notices=True))
+    elsewhere = trivy(Finding("CVE-2026-7", packages=(NPM,)))
+    assert judge(by_notices).verdict.passed
+    (one,) = judge(by_notices, elsewhere).findings
+    assert (one.mark, one.status) == (Mark.GATED, PolicyStatus.PARTIAL)
+    assert judge(advisor(ScanStatus.WARN, finding), elsewhere).verdict.passed, "the CVE itself is"
+
+
+def test_other_name_of_a_finding_frees_the_packages_that_a_source_has_under_it() -> None:
+    advisory = "GHSA-aaaa-bbbb-cccc"
+    entry = replace(BY_JANE, issue=advisory, type=IssueType.NOTICE)
+    grype = Finding(advisory, packages=(NPM,), aliases=("CVE-2026-1000",))
+    named = ScanReport(Source("grype"), ScanStatus.FAIL, (grype,))
+    assert judge(named, ledger=Ledger((entry,))).verdict.passed
+    for scan in (
+        judge(named, trivy(OPEN), ledger=Ledger((entry,))),
+        judge(trivy(OPEN), named, ledger=Ledger((entry,))),
+    ):
+        (one,) = scan.findings
+        assert (one.mark, one.status) == (Mark.GATED, PolicyStatus.PARTIAL)
+    assert judge(named, trivy(OPEN), ledger=Ledger((BY_JANE,))).verdict.passed
+
+
+def test_exemption_that_ended_is_told_beside_the_baseline() -> None:
+    over = replace(BY_JANE, expires=date(2026, 4, 30))
+    scan = judge_manifest(
+        *(SUBJECT, [trivy(OPEN)], GateRules()),
+        ledger=Ledger((over,)),
+        now=NOW,
+        known=finding_keys([trivy(OPEN)]),
+    )
+    assert scan.verdict.passed
+    assert [note.code for note in scan.verdict.notes] == ["exemption-expired"]
+
+
+def test_honest_source_of_the_same_name_is_not_doubted() -> None:
+    scan = judge(advisor(ScanStatus.OK, OPEN), advisor(ScanStatus.FAIL, OPEN))
+    assert codes(scan) == ["scan-contradiction", "finding-in-force"]
 
 
 # --- Several sources -----------------------------------------------------------------------------

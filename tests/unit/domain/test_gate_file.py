@@ -48,6 +48,10 @@ def test_empty_file_is_the_strict_default() -> None:
     assert parse(fail_on="any", max_age="any") == GateFile(GateRules(), None)
 
 
+def test_grace_of_the_file_can_be_taken_back() -> None:
+    assert parse(grace="14d").with_rules({"grace": "0d"}).rules.grace == timedelta(0)
+
+
 def test_option_wins_over_the_file_and_leaves_the_rest() -> None:
     file = parse(fail_on="high", only_fixed=True).with_rules({"fail-on": "low"})
     assert (file.rules.fail_on, file.rules.only_fixed) == (Severity.LOW, True)
@@ -60,6 +64,7 @@ def test_option_wins_over_the_file_and_leaves_the_rest() -> None:
         [],
         {},
         {"version": 2},
+        {"version": True},
         {"version": 1, "fail_on": "high"},
         {"version": 1, "failon": "high"},
         *(
@@ -68,7 +73,7 @@ def test_option_wins_over_the_file_and_leaves_the_rest() -> None:
                 "fail-on": ["HIGH", "unknown", "severe", 7, None, True, ["high"]],
                 "unknown-severity": ["pass", True, None],
                 "only-fixed": ["true", 1, None],
-                "grace": ["14", "0d", "-1d", "36h", 14, None, "999999d", True],
+                "grace": ["14", "00d", "-1d", "36h", 14, None, "999999d", True],
                 "exemptions": ["ledger", "ledger_only", True, None],
                 "unsupported": ["allow", None],
                 "end-of-life": ["fail", None],
