@@ -4,21 +4,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING
 
+from imgsec.cli.judging import PatientJudge
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from imgsec.adapters.report_files import ReportFiles
-    from imgsec.cli.judging import Judge
     from imgsec.cli.output import Answer
     from imgsec.config import GateSettings
     from imgsec.domain.gate_file import FileUsed, GateFile
     from imgsec.domain.keys import Fingerprint
+    from imgsec.domain.reference import ImageReference
+    from imgsec.domain.report import ImageReport
     from imgsec.domain.verdict import Note
-    from imgsec.operations.scan_gate import GatePlan
-    from imgsec.ports import DetachedSigner
+    from imgsec.operations.scan_gate import GatePlan, ImageGate, Patience
+    from imgsec.ports import DetachedSigner, ManifestReader, Scanner
+    from imgsec.reasons import Reason
     from imgsec.wiring import Link, MakeScanner, World
 
     FindSigner = Callable[[], tuple[DetachedSigner, Fingerprint]]
@@ -53,19 +60,23 @@ class GateRun:
         scanner = world.scanner(gate, file.max_age)
         return cls(gate, world, say, file, plan, files, scanner, (gate_used, ledger_used), until)
 
-    def judge(self, link: Link) -> Judge:
-        """Judges one image after the other, over these connections."""
-        from imgsec.operations.scan_gate import Patience, scan_gate
+    def judge(self, link: Link, images: Sequence[ImageReference], workers: int = 1) -> GateJudge:
+        """Judges one image after the other, over these connections.
 
+        Each of them may wait for its scans as long as is fair to those that come after it. workers:
+        how many images are judged at once.
+        """
         clock = self.world.clock
         sources = self.world.gate_scanners(self.gate, self.files, link, self.scanner)
-        return lambda image: scan_gate(
-            image,
-            self.plan,
-            sources=sources,
-            registry=link.registry,
-            patience=Patience(clock, self.until - clock.monotonic(), self.say),
-        )
+        place = {image: number for number, image in enumerate(images)}
+
+        def patience(image: ImageReference) -> Patience:
+            from imgsec.operations.scan_gate import Patience
+
+            turns = ceil((len(images) - place.get(image, 0)) / workers)
+            return Patience(clock, (self.until - clock.monotonic()) / turns, self.say)
+
+        return GateJudge(self.plan, sources, link.registry, patience)
 
     @property
     def notes(self) -> tuple[Note, ...]:
@@ -83,14 +94,26 @@ class GateRun:
             notes += (Note("effective-time", text),)
         return notes
 
-    def unused_files(self) -> tuple[Note, ...]:
-        """Reports that were about nothing that was judged here; to be asked for at the end."""
+    def with_unused_files(self, answer: Answer) -> Answer:
+        """The same, and a note on each report that was about nothing that was judged."""
         from imgsec.domain.reference import shown
+        from imgsec.domain.report import ScannedImage, scanned_parts
         from imgsec.domain.verdict import Note
+        from imgsec.errors import ImgsecError
 
-        unused = self.files.unused if self.files is not None else ()
+        if self.files is None:
+            return answer
+        report = answer.report
+        for part in scanned_parts(report):
+            if isinstance(part.found, ScannedImage):
+                for scan in part.found.scans:  # other processes may have judged them
+                    with suppress(ImgsecError):
+                        self.files.fetch_reports(scan.subject)
         text = "was about no manifest that was judged"
-        return tuple(Note("report-unused", f"{shown(path)} {text}") for path in unused)
+        unused = [Note("report-unused", f"{shown(path)} {text}") for path in self.files.unused]
+        notes = tuple(dict.fromkeys((*report.verdict.notes, *unused)))
+        verdict = replace(report.verdict, notes=notes)
+        return replace(answer, report=replace(report, verdict=verdict))
 
     def record(self, answer: Answer, path: str, find_signer: FindSigner | None) -> Answer:
         """Write the verdict record, and its signature beside it.
@@ -99,8 +122,10 @@ class GateRun:
         pass. find_signer: None for a record that is not to be signed.
         """
         from imgsec.adapters.files import write_file
+        from imgsec.cli.lifetime import DeadlineReached
         from imgsec.domain.verdict import all_of, because
         from imgsec.errors import ImgsecError
+        from imgsec.reasons import TIMEOUT
         from imgsec.render.evidence import GateContext, verdict_record
 
         report = answer.report
@@ -114,26 +139,60 @@ class GateRun:
                 keyring, fingerprint = find_signer()
                 write_file(signature_of(path), keyring.sign_detached(content, fingerprint))
         except ImgsecError as error:
-            verdict = all_of([report.verdict, because(error.reason)])
-            return replace(answer, report=replace(report, verdict=verdict))
-        return answer
+            trouble = error.reason
+        except DeadlineReached:
+            trouble = TIMEOUT("the time was up before the record was signed")
+        else:
+            return answer
+        verdict = all_of([report.verdict, because(trouble)])
+        return replace(answer, report=replace(report, verdict=verdict))
+
+
+class GateJudge(PatientJudge):
+    """Judges images by the gate, each with the patience that it is given."""
+
+    def __init__(
+        self,
+        plan: GatePlan,
+        sources: Sequence[Scanner],
+        registry: ManifestReader,
+        patience: Callable[[ImageReference], Patience],
+    ) -> None:
+        self._plan = plan
+        self._sources = sources
+        self._registry = registry
+        self._patience = patience
+        self._current: tuple[ImageReference, ImageGate] | None = None
+
+    def __call__(self, image: ImageReference) -> ImageReport:
+        """See `PatientJudge`."""
+        from imgsec.operations.scan_gate import ImageGate
+
+        gate = ImageGate(
+            image,
+            self._plan,
+            sources=self._sources,
+            registry=self._registry,
+            patience=self._patience(image),
+        )
+        self._current = (image, gate)
+        report = gate.judge()
+        self._current = None
+        return report
+
+    def late(self, image: ImageReference, why: Reason) -> ImageReport:
+        """See `PatientJudge`."""
+        from imgsec.domain.report import ImageReport
+        from imgsec.domain.verdict import because
+
+        if self._current is None or self._current[0] != image:
+            return ImageReport(image, because(why))
+        return self._current[1].late(why)
 
 
 def signature_of(path: str) -> str:
     """Where the signature of a record lies: gpg looks for it there."""
     return f"{path}.asc"
-
-
-def make_room_for(path: str) -> None:
-    """Take the record of an earlier run away, so that a killed one leaves none that is not its own.
-
-    Raises `ImgsecError` (output-unwritable).
-    """
-    from imgsec.adapters.files import remove_file, require_writable
-
-    for name in (path, signature_of(path)):
-        require_writable(name)
-        remove_file(name)
 
 
 def _gate_file(gate: GateSettings) -> tuple[GateFile, FileUsed | None]:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from imgsec.cli.lifetime import DeadlineReached
+from imgsec.cli.lifetime import DeadlineReached, lift_deadline, seconds_left, set_deadline
 from imgsec.cli.output import Answer
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ImageReport, PushedImage, Report, SignedImage
@@ -15,6 +17,9 @@ from imgsec.domain.verdict import Note, all_of, because
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, TIMEOUT, TOOL_FAILED, Reason
 
+_TIME_IS_UP = "the command reached its time limit"
+_LAST_SECONDS = 3.0  # of the time limit, for what the processes have found to come together
+_AT_ONCE = 0.01
 _IMAGES_MAX_BYTES = 1 * 2**20  # ours; some ten thousand names
 
 
@@ -49,6 +54,18 @@ def named_images(images: Sequence[str] | None, path: str | None) -> list[ImageRe
 Judge = Callable[[ImageReference], ImageReport]
 
 
+class PatientJudge(ABC):
+    """A judge that may take long, and knows what it has found when the time is up."""
+
+    @abstractmethod
+    def __call__(self, image: ImageReference) -> ImageReport:
+        """Judge an image."""
+
+    @abstractmethod
+    def late(self, image: ImageReference, why: Reason) -> ImageReport:
+        """The report of the image that it was at, as far as it came."""
+
+
 def judge_safely(judge: Judge, image: ImageReference) -> ImageReport:
     """The report, or the reason why there is none."""
     try:
@@ -65,16 +82,27 @@ def spread(
 ) -> Generator[tuple[int, ImageReport]]:
     """Each image's number and report as it is done, by one process for each judge that is made.
 
-    makers: called in the process, so that no connection is shared.
+    makers: called in the process, so that no connection is shared. A process keeps the time limit
+    itself, a little earlier, so that what it has found by then is known.
     """
     from imgsec.adapters.workers import in_workers
 
     made: list[Judge] = []
+    left = seconds_left()
+    end = None if left is None else time.monotonic() + left - min(_LAST_SECONDS, left / 4)
 
     def work(worker: int, image: ImageReference) -> ImageReport:
         if not made:
             made.append(makers[worker]())
-        return judge_safely(made[0], image)
+        judge = made[0]
+        try:
+            if end is not None:
+                set_deadline(max(end - time.monotonic(), _AT_ONCE))
+            report = judge_safely(judge, image)
+            lift_deadline()
+        except DeadlineReached:
+            return _late(judge)(image, TIMEOUT(_TIME_IS_UP))
+        return report
 
     with closing(in_workers(len(makers), images, work)) as done:
         for number, report in done:
@@ -83,6 +111,13 @@ def spread(
                 yield number, ImageReport(images[number], because(reason))
             else:
                 yield number, report
+
+
+Late = Callable[[ImageReference, Reason], ImageReport]
+
+
+def _late(judge: object) -> Late:
+    return judge.late if isinstance(judge, PatientJudge) else _undecided
 
 
 def _in_turn(images: Sequence[ImageReference], judge: Judge) -> Generator[tuple[int, ImageReport]]:
@@ -100,15 +135,17 @@ def judge_each(
     judge: Judge | Sequence[MakeJudge],
     notes: Callable[[], tuple[Note, ...]],
     say: Callable[[str], None] = lambda _: None,
-    late: Callable[[ImageReference, Reason], ImageReport] = _undecided,
+    late: Late | None = None,
 ) -> Answer:
     """One report for all; any refused image refuses, else any undecided one is undecided.
 
     When the time is up, what was judged stands, and the rest is undecided. notes: what the whole
     run must record, asked for at the end. The results name the first image only: a pipeline step
     that needs them has one. say: told of each of several as it is done. judge: several work side by
-    side, each in a process of its own. late: the report of an image for which there was no time.
+    side, each in a process of its own. late: the report of an image for which there was no time,
+    where the judge does not say it itself.
     """
+    late = late or _late(judge)
     parts: dict[int, ImageReport] = {}
     try:
         with closing(_in_turn(images, judge) if callable(judge) else spread(images, judge)) as done:
@@ -119,7 +156,7 @@ def judge_each(
                     say(f"{word}: {images[number]} ({count} of {len(images)})")
     except DeadlineReached:
         pass  # what was done stands
-    reason = TIMEOUT("the command reached its time limit")
+    reason = TIMEOUT(_TIME_IS_UP)
     reports = [parts.get(number) or late(image, reason) for number, image in enumerate(images)]
     verdict = all_of(part.verdict for part in reports)
     verdict = replace(verdict, notes=tuple(dict.fromkeys([*verdict.notes, *notes()])))

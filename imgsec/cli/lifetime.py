@@ -57,10 +57,15 @@ def catch_signals() -> None:
         signal.signal(number, _end)
 
 
-def set_deadline(seconds: int) -> None:
+def set_deadline(seconds: float) -> None:
     """The last line of defence: whatever hangs, the command ends. Other limits come first."""
     signal.signal(signal.SIGALRM, _expire)
-    signal.alarm(seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def seconds_left() -> float | None:
+    """Until the deadline; None where there is none."""
+    return signal.getitimer(signal.ITIMER_REAL)[0] or None
 
 
 def lift_deadline() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgsec.cli.gate_options import GATE, EvidenceOpt
+from imgsec.cli.judging import PatientJudge
 from imgsec.cli.options import (
     ADVISOR,
     IAM,
@@ -36,7 +37,7 @@ from imgsec.cli.signing import (
 from imgsec.config import DEFAULT_KMS_URL, GateSettings, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from imgsec.cli.gating import GateRun
     from imgsec.domain.keys import Fingerprint, KeyLocation, PublicKey
@@ -44,9 +45,11 @@ if TYPE_CHECKING:
     from imgsec.domain.reference import ImageReference
     from imgsec.domain.report import ImageReport
     from imgsec.domain.verdict import Note
+    from imgsec.errors import ImgsecError
     from imgsec.operations.publish_image import Publication
+    from imgsec.operations.release_image import Release, Step
     from imgsec.operations.sign_image import SigningPlan
-    from imgsec.ports import DetachedSigner
+    from imgsec.ports import DetachedSigner, ManifestReader
     from imgsec.reasons import Reason
     from imgsec.wiring import World
 
@@ -104,7 +107,7 @@ SignEvidenceOpt = Annotated[
     NETWORK,
     TOOLS,
     results=(
-        *("digest", "image", "fingerprint", "scan-status", "verdict"),
+        *("digest", "image", "released-image", "fingerprint", "scan-status", "verdict"),
         *("pushed-image", "pushed-digest"),
     ),
     formats=GATE_FORMATS,
@@ -138,7 +141,7 @@ def release_image(
     --key kms://release --gate gate.yaml --exemptions exemptions.yaml
     """
     from imgsec.adapters.key_reference import read_key_reference
-    from imgsec.cli.gating import GateRun, make_room_for
+    from imgsec.cli.gating import GateRun
     from imgsec.cli.judging import judge_each
     from imgsec.cli.scan_gate import scan_status
     from imgsec.cli.sign_image import at_digest
@@ -146,7 +149,7 @@ def release_image(
     from imgsec.domain.keys import SECRET_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.policy import KeyReference
     from imgsec.domain.reference import Digest, ImageReference
-    from imgsec.operations.release_image import release_image as operation
+    from imgsec.operations.release_image import Step
     from imgsec.wiring import wire
 
     said = read_key_reference(key_reference) if key_reference else KeyReference("", "", "", "")
@@ -167,23 +170,28 @@ def release_image(
         patience = max(settings.timeout - _SIGNING_SECONDS, settings.timeout / 2)
         run = GateRun.prepare(gate, world, say, patience=patience)
         _require_earnest(gate, run)
-        if evidence is not None:
-            make_room_for(evidence)
-        release = _Release(world, where, expected, plan, target, not remove_signatures, say)
-        steps = {"gate": run.judge(world.link), "sign": release.sign, "verify": release.verify}
+        after = _AfterTheGate(world, where, expected, plan, target, not remove_signatures, say)
+        gated = run.judge(world.link, [source])
+        steps = (
+            Step("gate", gated, gated.late),
+            Step("sign", after.sign, after.late),
+            Step("verify", after.verify),
+        )
         answer = judge_each(
             _COMMAND,
             [source],
-            lambda one: operation(one, registry=world.registry, **steps),
-            lambda: (*run.notes, *run.unused_files(), *release.notes, *world.notes()),
+            _ReleaseJudge(steps, world.registry),
+            lambda: (*run.notes, *after.notes, *world.notes()),
             say,
-            release.late,
         )
+        answer = run.with_unused_files(answer)
         if evidence is not None:
-            answer = run.record(answer, evidence, release.find_signer if sign_evidence else None)
+            answer = run.record(answer, evidence, after.find_signer if sign_evidence else None)
     results = {**answer.results, **scan_status(answer.report)}
-    if release.key is not None:
-        results["fingerprint"] = str(release.key.fingerprint)
+    if after.key is not None:
+        results["fingerprint"] = str(after.key.fingerprint)
+    if answer.report.verdict.passed:
+        results["released-image"] = (target or source).tagged_name
     return Answer(answer.report, results)
 
 
@@ -242,8 +250,31 @@ def _with_kms_of(reference: KeyReference, settings: Settings) -> Settings:
     )
 
 
-class _Release:
-    """The steps after the gate. The key is loaded when it is first needed, once."""
+class _ReleaseJudge(PatientJudge):
+    """Releases one image, and knows how far it came."""
+
+    def __init__(self, steps: Sequence[Step], registry: ManifestReader) -> None:
+        self._steps = steps
+        self._registry = registry
+        self._release: Release | None = None
+
+    def __call__(self, image: ImageReference) -> ImageReport:
+        """See `PatientJudge`."""
+        from imgsec.operations.release_image import Release
+
+        self._release = Release(image, self._steps, self._registry)
+        return self._release.run()
+
+    def late(self, image: ImageReference, why: Reason) -> ImageReport:
+        """See `PatientJudge`."""
+        from imgsec.domain.report import ImageReport
+        from imgsec.domain.verdict import because
+
+        return self._release.late(why) if self._release else ImageReport(image, because(why))
+
+
+class _AfterTheGate:
+    """The steps after the gate. The key is asked for when it is first needed, and once."""
 
     def __init__(
         self,
@@ -263,27 +294,41 @@ class _Release:
         self._keeps_signatures = keeps_signatures
         self._say = say
         self._publication: Publication | None = None
+        self._trouble: ImgsecError | None = None
         self.key: PublicKey | None = None
         self.notes: tuple[Note, ...] = ()
 
     @property
     def signer(self) -> PublicKey:
-        """The signing key. Raises what loading it raises."""
-        if self.key is None:
-            from imgsec.operations.signing_key import load_signing_key
+        """The signing key. Raises what loading it raises, each time the same."""
+        from imgsec.errors import ImgsecError
+        from imgsec.operations.signing_key import load_signing_key
 
+        if self._trouble is not None:
+            raise self._trouble
+        if self.key is None:
             world = self._world
-            self.key, self.notes = load_signing_key(
-                self._where,
-                world.shelf(self._where.scheme),
-                world.keyring,
-                expected=self._expected,
-                now=world.clock.now(),
-            )
+            try:
+                self.key, self.notes = load_signing_key(
+                    self._where,
+                    world.shelf(self._where.scheme),
+                    world.keyring,
+                    expected=self._expected,
+                    now=world.clock.now(),
+                )
+            except ImgsecError as error:
+                self._trouble = error
+                raise
         return self.key
 
     def find_signer(self) -> tuple[DetachedSigner, Fingerprint]:
-        """What signs the record. Raises what loading the key raises."""
+        """What signs the record. Raises what loading the key raises, and (timeout)."""
+        from imgsec.cli.lifetime import is_time_up
+        from imgsec.errors import ImgsecError
+        from imgsec.reasons import TIMEOUT
+
+        if self.key is None and is_time_up():
+            raise ImgsecError(TIMEOUT("the time was up before there was a key for the record"))
         return self._world.keyring, self.signer.fingerprint
 
     def sign(self, image: ImageReference) -> ImageReport:
@@ -299,14 +344,25 @@ class _Release:
             )
 
     def verify(self, image: ImageReference) -> ImageReport:
-        """Verify it as every consumer would, with the public half alone."""
+        """Verify it as every consumer would, under every name, with the public half alone."""
+        from imgsec.domain.identity import IdentityKind, IdentityRule
         from imgsec.domain.verifiers import PublishedKeys
         from imgsec.operations.trusted_keys import TrustedKeys
         from imgsec.operations.verify_image import verify_image
 
         key, world = self.signer, self._world
-        trusted = TrustedKeys((key,), PublishedKeys(1, (key,), (key,)), world.keyring)
-        return verify_image(image, [trusted], world.registry, now=world.clock.now())
+        published = PublishedKeys(1, (key,), (key,))
+        named = [name.tagged_name for name in self._plan.names(image)]
+        rules = [
+            IdentityRule(),
+            *(
+                IdentityRule(IdentityKind.EXACT_REFERENCE, name)
+                for name in named
+                if name != image.tagged_name
+            ),
+        ]
+        trusted = [TrustedKeys((key,), published, world.keyring, rule) for rule in rules]
+        return verify_image(image, trusted, world.registry, now=world.clock.now())
 
     def late(self, image: ImageReference, why: Reason) -> ImageReport:
         """The report when the time is up: what stands somewhere unsigned is said."""

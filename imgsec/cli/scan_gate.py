@@ -93,7 +93,7 @@ def scan_gate(
 
     Example: imgsec scan-gate docker.io/library/nginx:1.29 --report trivy.json --fail-on high
     """
-    from imgsec.cli.gating import GateRun, make_room_for
+    from imgsec.cli.gating import GateRun
     from imgsec.cli.judging import Judge, judge_each, named_images, workers_for
     from imgsec.wiring import wire
 
@@ -103,27 +103,21 @@ def scan_gate(
         patience = settings.timeout - min(_MARGIN_SECONDS, settings.timeout / 2)
         run = GateRun.prepare(gate, world, say, patience=patience)
         signer, key_notes = _signer(evidence, evidence_key, fingerprint, world)
-        if evidence is not None:
-            make_room_for(evidence)
+        count = workers_for(references, workers)
 
         def separate() -> Judge:
-            return run.judge(world.separate_link())
+            return run.judge(world.separate_link(), references, count)
 
-        count = workers_for(references, workers)
         if count > 1 and not gate.no_advisor:
             world.fetch_token_for(references)  # once, and not by each process
         answer = judge_each(
             "scan-gate",
             references,
-            [separate] * count if count > 1 else run.judge(world.link),
-            lambda: (
-                *run.notes,
-                *key_notes,
-                *(run.unused_files() if count == 1 else ()),  # else other processes know
-                *world.notes(),
-            ),
+            [separate] * count if count > 1 else run.judge(world.link, references),
+            lambda: (*run.notes, *key_notes, *world.notes()),
             say,
         )
+        answer = run.with_unused_files(answer)
         if evidence is not None:
             answer = run.record(answer, evidence, signer)
     return Answer(answer.report, {**answer.results, **scan_status(answer.report)})

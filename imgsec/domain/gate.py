@@ -239,6 +239,11 @@ def judge_manifest(
 WOULD_REFUSE = "would-refuse"
 
 
+def decisive(scan: Verdict, whole: Verdict) -> Verdict:
+    """Of a scan's verdict and that of the release around it, the one that decides."""
+    return whole if scan.passed and not whole.passed else scan
+
+
 def deploy_words(verdict: Verdict) -> str:
     """What the verdict means for a deployment, in the advisor's words."""
     if verdict.passed:

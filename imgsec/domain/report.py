@@ -101,6 +101,14 @@ class ImageReport:
     answers: tuple[VerifierAnswer, ...] = ()
     steps: tuple[tuple[str, ImageReport], ...] = ()
 
+    @property
+    def scan(self) -> ScannedImage | None:
+        """What the gate found in it, be it as a step of a release."""
+        for one in (self, *(step for _, step in self.steps)):
+            if isinstance(one.found, ScannedImage):
+                return one.found
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class KeySummary:
@@ -216,12 +224,12 @@ class Report:
 def with_scans_apart(report: Report) -> Report:
     """The same, with the scan of a release in place of the image, for what shows findings.
 
-    Why a later step failed stays among the reasons of the whole.
+    The verdict stays the image's: a release that failed after the gate did not go well.
     """
-    images: list[ImageReport] = []
-    for part in report.images:
-        scanned = [step for _, step in part.steps if isinstance(step.found, ScannedImage)]
-        images += scanned or [part]
+    images = (
+        replace(part, found=scan, steps=()) if (scan := part.scan) is not None else part
+        for part in report.images
+    )
     return replace(report, images=tuple(images))
 
 

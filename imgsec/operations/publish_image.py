@@ -117,6 +117,9 @@ class Publication:
         require_same_digest(origin, registry)
         is_new |= self._let_tag_name(landed, manifest, before)
         require_same_digest(landed, registry)
+        if before not in (None, landed.digest):
+            text = f"{target.tagged_name} named {before} before"
+            notes = (*notes, Note("tag-moved", text))
         return ImageReport(target, passed(*notes), replace(signed, is_pushed=is_new))
 
     def push(self, name: str, pusher: ImagePusher) -> ImageReport:

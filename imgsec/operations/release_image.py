@@ -7,7 +7,8 @@ nothing is copied to where it would be deployed from; the signing key is not eve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport
@@ -15,39 +16,76 @@ from imgsec.domain.verdict import all_of, because
 from imgsec.errors import ImgsecError
 from imgsec.operations.resolve import require_same_digest
 from imgsec.ports import ManifestReader
+from imgsec.reasons import Reason
 
-Step = Callable[[ImageReference], ImageReport]
+
+def _nothing_found(image: ImageReference, why: Reason) -> ImageReport:
+    return ImageReport(image, because(why))
 
 
-def release_image(
-    image: ImageReference, *, registry: ManifestReader, gate: Step, sign: Step, verify: Step
-) -> ImageReport:
-    """One verdict with all parts; what was found is what was signed.
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A part of a release.
 
-    gate, sign: get the image with its digest, sign gives the one that was signed, wherever it is;
-    verify: gets that one. Raises `ImgsecError` (tag-required, digest-drift) and what the ports
-    raise.
+    take: gets the image with its digest, as the step before left it, and gives what came of it.
+    late: what there is to report of it when the time is up.
     """
-    if image.is_canonical:
-        require_same_digest(image, registry)
-    subject = image.at(registry.fetch_manifest(image.require_version()).digest)
-    steps: list[tuple[str, ImageReport]] = []
-    for name, step in (("gate", gate), ("sign", sign), ("verify", verify)):
-        report = _taken(step, subject)
-        steps.append((name, report))
-        if not report.verdict.passed:
-            break
-        if report.found is not None:
-            subject = report.found.image
-    signed = next((one.found for name, one in steps if name == "sign"), None)
-    verdict = all_of(one.verdict for _, one in steps)
-    answers = tuple(answer for _, one in steps for answer in one.answers)
-    return ImageReport(image, verdict, signed, answers, tuple(steps))
+
+    name: str
+    take: Callable[[ImageReference], ImageReport]
+    late: Callable[[ImageReference, Reason], ImageReport] = _nothing_found
+
+
+class Release:
+    """One release, step by step. What was done so far is known, however the run ends."""
+
+    def __init__(
+        self, image: ImageReference, steps: Sequence[Step], registry: ManifestReader
+    ) -> None:
+        self._image = image
+        self._steps = steps
+        self._registry = registry
+        self._subject: ImageReference | None = None
+        self._done: list[tuple[str, ImageReport]] = []
+
+    def run(self) -> ImageReport:
+        """One verdict with all parts; what was found is what was signed.
+
+        Raises `ImgsecError` (tag-required, digest-drift) and what the registry raises.
+        """
+        image, registry = self._image, self._registry
+        if image.is_canonical:
+            require_same_digest(image, registry)
+        subject = image.at(registry.fetch_manifest(image.require_version()).digest)
+        for step in self._steps:
+            self._subject = subject
+            report = _taken(step, subject)
+            self._done.append((step.name, report))
+            if not report.verdict.passed:
+                break
+            if report.found is not None:
+                subject = report.found.image
+        return self._report()
+
+    def late(self, why: Reason) -> ImageReport:
+        """The report when the time is up, as far as the release came."""
+        if self._subject is None:
+            return _nothing_found(self._image, why)
+        step = self._steps[len(self._done)]
+        self._done.append((step.name, step.late(self._subject, why)))
+        return self._report()
+
+    def _report(self) -> ImageReport:
+        parts = self._done
+        signed = next((one.found for name, one in parts if name == "sign"), None)
+        verdict = all_of(one.verdict for _, one in parts)
+        answers = tuple(answer for _, one in parts for answer in one.answers)
+        return ImageReport(self._image, verdict, signed, answers, tuple(parts))
 
 
 def _taken(step: Step, image: ImageReference) -> ImageReport:
     """The step's report, or the reason why there is none."""
     try:
-        return step(image)
+        return step.take(image)
     except ImgsecError as error:
         return ImageReport(image, because(error.reason))

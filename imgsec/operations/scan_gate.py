@@ -13,7 +13,7 @@ from imgsec.domain.gate import GateRules, finding_keys, judge_manifest
 from imgsec.domain.manifest import ManifestContent
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, ScannedImage
-from imgsec.domain.verdict import Note, all_of
+from imgsec.domain.verdict import Note, all_of, because
 from imgsec.domain.vulnerability import ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImageNotFound, ImgsecError
 from imgsec.ports import Clock, ManifestReader, Scanner, TagScanner
@@ -53,55 +53,144 @@ class Patience:
     progress: Progress
 
 
-def scan_gate(
-    image: ImageReference,
-    plan: GatePlan,
-    *,
-    sources: Sequence[Scanner],
-    registry: ManifestReader,
-    patience: Patience,
-) -> ImageReport:
-    """Whether the digest that the reference names may go out.
+class ImageGate:
+    """The gate of one image. What was found so far is known, however the run ends.
 
-    An index passes only if every platform that it lists does; attestations are not images and are
-    left out. A source that does not serve the image's registry is not asked, and if none does, the
-    registry is not asked either. Raises `ImgsecError` (not-assessed) for that.
+    Sources that cannot change their mind are asked first, and each of them once; then the others,
+    in rounds, about every manifest whose scan has not finished.
     """
-    image.require_version()
-    asked, unasked = _serving(image, sources)
-    deadline = patience.clock.monotonic() + patience.seconds
-    canonical, subjects = _subjects(image, registry)
-    subjects, doubts = _rightly_tagged(image, subjects, plan, registry)
-    baseline = _Baseline(plan.baseline, asked, registry)
-    scans = []
-    for subject in subjects:
-        found = [one for source in asked for one in _asked(subject, source, patience, deadline)]
-        reports = [one for one in found if isinstance(one, ScanReport)]
-        troubles = [one for one in found if isinstance(one, Reason)]
-        judge = partial(
-            judge_manifest,
-            *(subject, reports, plan.rules),
-            ledger=plan.ledger,
-            now=plan.now,
-            troubles=troubles,
-        )
-        scan = judge()
-        if scan.gated and plan.baseline is not None:
-            scan = judge(known=baseline.known(subject))
-        scans.append(scan)
-    verdict = all_of(scan.verdict for scan in scans)
-    ignored = [Note("exemption-ignored", problem.text) for problem in plan.ledger.problems]
-    notes = dict.fromkeys([*verdict.notes, *unasked, *doubts, *baseline.notes, *ignored])
-    verdict = replace(verdict, notes=tuple(notes))
-    return ImageReport(image, verdict, ScannedImage(canonical, tuple(scans)))
+
+    def __init__(
+        self,
+        image: ImageReference,
+        plan: GatePlan,
+        *,
+        sources: Sequence[Scanner],
+        registry: ManifestReader,
+        patience: Patience,
+    ) -> None:
+        self._image = image
+        self._plan = plan
+        self._sources = sources
+        self._registry = registry
+        self._patience = patience
+        self._canonical = image
+        self._subjects: tuple[ScanSubject, ...] = ()
+        self._notes: list[Note] = []
+        self._asked: Sequence[Scanner] = ()
+        self._found: dict[tuple[ScanSubject, int], Sequence[ScanReport | Reason]] = {}
+        self._baseline: _Baseline | None = None
+
+    def judge(self) -> ImageReport:
+        """Whether the digest that the reference names may go out.
+
+        An index passes only if every platform that it lists does; attestations are not images and
+        are left out. A source that does not serve the image's registry is not asked, and if none
+        does, the registry is not asked either. Raises `ImgsecError` (not-assessed) for that.
+        """
+        image, registry = self._image.require_version(), self._registry
+        deadline = self._patience.clock.monotonic() + self._patience.seconds
+        self._asked, unasked = _serving(image, self._sources)
+        self._canonical, subjects = _subjects(image, registry)
+        self._subjects, doubts = _rightly_tagged(image, subjects, self._plan, registry)
+        self._notes += [*unasked, *doubts]
+        self._baseline = _Baseline(self._plan.baseline, self._asked, registry, self._subjects)
+        self._ask(deadline)
+        return self._report()
+
+    def late(self, why: Reason) -> ImageReport:
+        """The report when the time is up: what was found until then, and what was not."""
+        if not self._subjects:
+            return ImageReport(self._image, because(why))
+        return self._report(why)
+
+    def _ask(self, deadline: float) -> None:
+        numbers = range(len(self._asked))
+        waiting = [(subject, number) for subject in self._subjects for number in numbers]
+        for subject, number in waiting:
+            if not self._asked[number].may_change:
+                self._found[subject, number] = _answers(subject, self._asked[number])
+        clock = self._patience.clock
+        waiting = [one for one in waiting if one not in self._found]
+        for wait in clock.backoff():
+            left = deadline - clock.monotonic()
+            waiting = [one for one in waiting if not self._is_settled(*one, left, wait)]
+            if not waiting:
+                return
+            self._tell(waiting, left)
+            clock.sleep(min(wait, max(left, 0)))
+
+    def _is_settled(self, subject: ScanSubject, number: int, left: float, wait: float) -> bool:
+        """Ask a source, and see whether it needs to be asked again. left, wait: in seconds."""
+        found = self._found[subject, number] = _answers(subject, self._asked[number])
+        if any(isinstance(one, Reason) and one.code in _PASSING_TROUBLE for one in found):
+            # Its repeats took their time already: no last attempt that could outlast the command.
+            return left <= 2 * wait
+        if not any(isinstance(one, ScanReport) and not one.is_finished for one in found):
+            return True
+        if left > 0:
+            return False
+        is_late = self._patience.seconds > 0
+        self._found[subject, number] = [
+            replace(one, is_late=is_late) if isinstance(one, ScanReport) else one for one in found
+        ]
+        return True
+
+    def _tell(self, waiting: Sequence[tuple[ScanSubject, int]], left: float) -> None:
+        for subject, number in waiting:
+            for one in self._found[subject, number]:
+                state = (
+                    f"the scan is {str(one.status).lower()}"
+                    if isinstance(one, ScanReport)
+                    else one.text
+                )
+                name = subject.image.canonical_name
+                self._patience.progress(f"{name}: {state}, asking again ({left:.0f} s left)")
+
+    def _report(self, late: Reason | None = None) -> ImageReport:
+        """late: why some were not asked, or not to their end; None where all were."""
+        plan, baseline = self._plan, self._baseline
+        scans = []
+        for subject in self._subjects:
+            answers = [self._found.get((subject, number)) for number in range(len(self._asked))]
+            found = [one for some in answers if some is not None for one in some]
+            judge = partial(
+                judge_manifest,
+                *(subject, [one for one in found if isinstance(one, ScanReport)], plan.rules),
+                ledger=plan.ledger,
+                now=plan.now,
+                troubles=[one for one in found if isinstance(one, Reason)]
+                + ([late] if late is not None and _is_open(answers) else []),
+            )
+            scan = judge()
+            if scan.gated and plan.baseline is not None and baseline is not None:
+                known = (
+                    baseline.known(subject)
+                    if late is None
+                    else baseline.known_so_far(subject, late)
+                )
+                scan = judge(known=known)
+            scans.append(scan)
+        verdict = all_of(scan.verdict for scan in scans)
+        ignored = [Note("exemption-ignored", problem.text) for problem in plan.ledger.problems]
+        compared = baseline.notes if baseline is not None else ()
+        notes = dict.fromkeys([*verdict.notes, *self._notes, *compared, *ignored])
+        verdict = replace(verdict, notes=tuple(notes))
+        return ImageReport(self._image, verdict, ScannedImage(self._canonical, tuple(scans)))
 
 
-def _asked(
-    subject: ScanSubject, source: Scanner, patience: Patience, deadline: float
-) -> Sequence[ScanReport | Reason]:
+def _is_open(answers: Sequence[Sequence[ScanReport | Reason] | None]) -> bool:
+    """Whether somebody was not asked, or would say more later."""
+    return any(
+        some is None or any(isinstance(one, ScanReport) and not one.is_finished for one in some)
+        for some in answers
+    )
+
+
+def _answers(subject: ScanSubject, source: Scanner) -> Sequence[ScanReport | Reason]:
     """What the source says, or why it says nothing: what the others say stays in sight."""
     try:
-        return _finished_reports(subject, source, patience, deadline)
+        return source.fetch_reports(subject)
     except ImgsecError as error:
         return (error.reason,)
 
@@ -192,13 +281,19 @@ class _Baseline:
     """What an earlier image has, asked for when it matters."""
 
     def __init__(
-        self, image: ImageReference | None, sources: Sequence[Scanner], registry: ManifestReader
+        self,
+        image: ImageReference | None,
+        sources: Sequence[Scanner],
+        registry: ManifestReader,
+        compared: Sequence[ScanSubject],
     ) -> None:
         self._image = image
+        self._platforms = [subject.platform for subject in compared]
         self._sources = sources
         self._registry = registry
         self._subjects: tuple[ScanSubject, ...] | None = None
         self._known: dict[ScanSubject, frozenset[tuple[str, str]]] = {}
+        self._told: dict[ScanSubject, frozenset[tuple[str, str]] | Reason] = {}
         self.notes: tuple[Note, ...] = ()
 
     def known(self, subject: ScanSubject) -> frozenset[tuple[str, str]] | Reason:
@@ -208,19 +303,31 @@ class _Baseline:
         """
         if self._image is None:
             return frozenset()
-        try:
-            return self._known_of(subject, self._image)
-        except ImgsecError as error:
-            return error.reason
+        if subject not in self._told:
+            try:
+                self._told[subject] = self._known_of(subject, self._image)
+            except ImgsecError as error:
+                self._told[subject] = error.reason
+        return self._told[subject]
+
+    def known_so_far(
+        self, subject: ScanSubject, why: Reason
+    ) -> frozenset[tuple[str, str]] | Reason:
+        """The same without asking anybody; why that is so, where nobody was asked before."""
+        return self._told.get(subject, why)
 
     def _known_of(self, subject: ScanSubject, image: ImageReference) -> frozenset[tuple[str, str]]:
         if self._subjects is None:
             canonical, self._subjects = _subjects(image, self._registry)
             text = f"only what {canonical} does not have is gated"
             self.notes = (Note("baseline", text),)
-        twin = next((one for one in self._subjects if one.platform == subject.platform), None)
-        if twin is None:
+        twins = [one for one in self._subjects if one.platform == subject.platform]
+        if not twins:
             return frozenset()
+        if len(twins) > 1 or self._platforms.count(subject.platform) > 1:
+            text = f"there are several images for {subject.platform}: which was which is not said"
+            raise ImgsecError(BASELINE_UNUSABLE(text))
+        (twin,) = twins
         if twin.digest == subject.digest:
             text = f"the baseline is {subject.digest} itself, so nothing could be new in it"
             raise ImgsecError(BASELINE_UNUSABLE(text))
@@ -276,37 +383,3 @@ class ByTagToo(Scanner):
             return report
         text = f"{tagged} was scanned by its tag, which names {subject.digest} still"
         return replace(by_tag, remarks=(*by_tag.remarks, ("scanned-by-tag", text)))
-
-
-def _finished_reports(
-    subject: ScanSubject, source: Scanner, patience: Patience, deadline: float
-) -> Sequence[ScanReport | Reason]:
-    """The reports as soon as the scan has finished, or as they stand at the deadline.
-
-    Trouble that passes is waited out like an unfinished scan, and raised at the deadline.
-    """
-    clock = patience.clock
-    for wait in clock.backoff():
-        left = deadline - clock.monotonic()
-        try:
-            found = source.fetch_reports(subject)
-        except ImgsecError as error:
-            # Its repeats took their time already: no last attempt that could outlast the command.
-            if error.reason.code not in _PASSING_TROUBLE or left <= 2 * wait:
-                raise
-            state = error.reason.text
-        else:
-            waiting = [one for one in found if isinstance(one, ScanReport) and not one.is_finished]
-            if not waiting or not source.may_change:
-                return found
-            if left <= 0:
-                is_late = patience.seconds > 0
-                return [
-                    replace(one, is_late=is_late) if isinstance(one, ScanReport) else one
-                    for one in found
-                ]
-            state = f"the scan is {str(waiting[0].status).lower()}"
-        name = subject.image.canonical_name
-        patience.progress(f"{name}: {state}, asking again ({left:.0f} s left)")
-        clock.sleep(min(wait, max(left, 0)))
-    raise AssertionError("backoff() has no end")

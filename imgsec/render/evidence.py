@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from imgsec import __version__
-from imgsec.domain.gate import JudgedScan, Mark, deploy_words
-from imgsec.domain.report import Report, ScannedImage, scanned_parts
-from imgsec.domain.verdict import Note
+from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark, deploy_words
+from imgsec.domain.report import ImageReport, Report, ScannedImage, SignedImage
+from imgsec.domain.verdict import Note, Verdict
 
 if TYPE_CHECKING:
     from imgsec.domain.gate_file import FileUsed, GateFile
@@ -68,29 +68,43 @@ def verdict_record(report: Report, context: GateContext) -> str:
             else None,
         },
         "notes": [{"code": note.code, "text": note.text} for note in notes],
-        "reasons": [
-            {"code": reason.code, "text": reason.text} for reason in report.verdict.reasons
-        ],
-        "images": [
-            {
-                "image": str(part.asked),
-                "canonical": part.found.image.canonical_name,
-                "digest": str(part.found.image.digest),
-                "outcome": part.verdict.outcome.word,
-                "decision": deploy_words(part.verdict),
-                "manifests": [_manifest(scan) for scan in part.found.scans],
-            }
-            for part in scanned_parts(report)
-            if isinstance(part.found, ScannedImage)
-        ],
+        "reasons": _reasons(report.verdict),
+        "images": [_image(part, part.scan) for part in report.images if part.scan is not None],
         "unjudged": [
             {"image": str(part.asked), "reasons": [one.code for one in part.verdict.reasons]}
             for part in report.images
-            if not isinstance(part.found, ScannedImage)
-            and not any(isinstance(step.found, ScannedImage) for _, step in part.steps)
+            if part.scan is None
         ],
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def _image(part: ImageReport, scan: ScannedImage) -> Document:
+    document: Document = {
+        "image": str(part.asked),
+        "canonical": scan.image.canonical_name,
+        "digest": str(scan.image.digest),
+        "outcome": part.verdict.outcome.word,
+        "decision": deploy_words(part.verdict),
+        "manifests": [_manifest(one) for one in scan.scans],
+    }
+    if part.steps:
+        document["steps"] = [
+            {"step": name, "outcome": step.verdict.outcome.word, "reasons": _reasons(step.verdict)}
+            for name, step in part.steps
+        ]
+    if isinstance(part.found, SignedImage):
+        document["signed"] = {
+            "image": part.found.image.canonical_name,
+            "names": list(part.found.names),
+            "digests": list(map(str, part.found.digests)),
+            "signer": str(part.found.signer),
+        }
+    return document
+
+
+def _reasons(verdict: Verdict) -> list[Document]:
+    return [{"code": reason.code, "text": reason.text} for reason in verdict.reasons]
 
 
 def _manifest(scan: JudgedScan) -> Document:
@@ -102,6 +116,7 @@ def _manifest(scan: JudgedScan) -> Document:
         "digest": str(scan.digest),
         "platform": scan.subject.platform,
         "outcome": scan.verdict.outcome.word,
+        "reasons": _reasons(scan.verdict),
         "sources": [
             {
                 "name": report.source.name,
@@ -118,10 +133,25 @@ def _manifest(scan: JudgedScan) -> Document:
             str(mark): [one.finding.id for one in scan.findings if one.mark is mark]
             for mark in Mark
         },
+        "details": [_finding(one) for one in scan.findings],
         "ownerless": [one.finding.id for one in scan.findings if one.is_ownerless],
         "exemptions": [
             {**entry.document(), "scope": str(entry.scope), "findings": findings}
             for entry, findings in exempt.items()
+        ],
+    }
+
+
+def _finding(one: JudgedFinding) -> Document:
+    """What its mark rests on."""
+    return {
+        "id": one.finding.id,
+        "severity": one.finding.severity.word,
+        "policyStatus": str(one.status),
+        "sources": list(one.sources),
+        "packages": [
+            {"name": part.name, "installed": part.installed, "fixed": part.fixed}
+            for part in one.finding.packages
         ],
     }
 

@@ -32,7 +32,7 @@ from imgsec.domain.exemption import (
     is_package_name,
     narrowest_scope,
 )
-from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark, deploy_words
+from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark, decisive, deploy_words
 from imgsec.domain.remedy import remedies
 from imgsec.domain.report import Report, ScannedImage
 from imgsec.domain.verdict import Note, Verdict
@@ -143,7 +143,7 @@ def report_html(report: Report) -> str:
         (_TEMPLATES / name).read_text(encoding="utf-8") for name in ("report.css", "report.js")
     )
     found = list(_found_scans(report))
-    judged = [scan for _, scan in found]
+    judged = [scan for _, _, scan in found]
     every = [one for scan in judged for one in scan.findings]
     environment = _environment()
     template = environment.get_template("report.html.j2")
@@ -159,7 +159,7 @@ def report_html(report: Report) -> str:
         unscanned=[one for one in report.images if not isinstance(one.found, ScannedImage)],
         scans=[_scan(number, *one, common) for number, one in enumerate(found, start=1)],
         total=len(every),
-        nothing=_nothing(report, judged),
+        nothing=_nothing(judged),
         severities=_severities(every),
         marks=_marks(every, report.verdict),
         reasons=_unsaid_reasons(report, judged),
@@ -209,19 +209,25 @@ def _lead(report: Report, judged: Sequence[JudgedScan]) -> str:
     text = f"{_counted(total, 'finding').capitalize()} in {where}; {gated or 'none'} {verb}."
     if not judged:
         text = f"Nothing was scanned in {where}."
-    elif not total and report.verdict.outcome is Outcome.UNDECIDED:
+    elif not total and _is_open(judged):
         text = f"No findings in {where}, and no verdict."
     if len(report.images) > 1:
         text += f" {deploy_line([part.verdict for part in report.images])}."
     return text
 
 
-def _nothing(report: Report, judged: Sequence[JudgedScan]) -> str:
+def _nothing(judged: Sequence[JudgedScan]) -> str:
     """What stands where there are no findings: it is not always good news."""
     if not judged:
         return "Nothing was scanned."
-    is_decided = report.verdict.outcome is not Outcome.UNDECIDED
-    return "Nothing was found." if is_decided else "Nothing was found, and that is no verdict."
+    return (
+        "Nothing was found, and that is no verdict." if _is_open(judged) else "Nothing was found."
+    )
+
+
+def _is_open(judged: Sequence[JudgedScan]) -> bool:
+    """Whether the gate itself came to no verdict."""
+    return any(scan.verdict.outcome is Outcome.UNDECIDED for scan in judged)
 
 
 def _counted(count: int, noun: str) -> str:
@@ -237,11 +243,11 @@ def _csp_hash(content: str) -> str:
     return f"sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}"
 
 
-def _found_scans(report: Report) -> Iterator[tuple[ScannedImage, JudgedScan]]:
+def _found_scans(report: Report) -> Iterator[tuple[Verdict, ScannedImage, JudgedScan]]:
     for part in report.images:
         if isinstance(part.found, ScannedImage):
             for scan in part.found.scans:
-                yield part.found, scan
+                yield part.verdict, part.found, scan
 
 
 def _unsaid_reasons(report: Report, judged: Sequence[JudgedScan]) -> list[Reason]:
@@ -262,7 +268,9 @@ def _unsaid_notes(report: Report, judged: Sequence[JudgedScan]) -> list[Note]:
     return [note for note in every if note not in said]
 
 
-def _scan(number: int, found: ScannedImage, scan: JudgedScan, common: Any) -> _Scan:
+def _scan(number: int, whole: Verdict, found: ScannedImage, scan: JudgedScan, common: Any) -> _Scan:
+    """whole: the verdict of the image, which may have failed after the gate."""
+    verdict = decisive(scan.verdict, whole)
     best = remedies(one.finding for one in scan.gated)
     rows = _Rows(scan, common).by_kind
     tables = [
@@ -276,8 +284,8 @@ def _scan(number: int, found: ScannedImage, scan: JudgedScan, common: Any) -> _S
         tag=scan.subject.image.tag or found.image.tag or "",
         digest=str(scan.digest),
         platform=_shown(scan.subject.platform),
-        words=deploy_words(scan.verdict),
-        tone=_tone(scan.verdict),
+        words=deploy_words(verdict),
+        tone=_tone(verdict),
         reasons=scan.verdict.reasons,
         notes=scan.verdict.notes,
         remedies=[_sentence(str(one)) for one in best[:_REMEDIES_MAX]],

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from imgsec.domain.report import ImageReport, Report, ScannedImage, scanned_parts
+from imgsec.domain.report import ImageReport, Report, SignedImage
 from imgsec.domain.vulnerability import IssueKind
 from imgsec.render.text import clean
 
@@ -44,6 +44,10 @@ def _lines(report: Report) -> Iterator[str]:
         yield "|---|---|---|"
     for part in report.images:
         yield _row(part)
+    for part in report.images:
+        if part.steps:
+            yield ""
+            yield from _steps(part)
     for one in report.running:
         if not one.verdict.passed:
             yield f"- running: {one.verdict.outcome.word}: `{_cell(one.image)}`"
@@ -70,21 +74,33 @@ def _row(part: ImageReport) -> str:
 
 def _scans(report: Report) -> Iterator[str]:
     room = _ROWS_MAX
-    for part in scanned_parts(report):
-        if isinstance(part.found, ScannedImage):
-            for scan in part.found.scans:
-                yield from _scan(part.found, scan, room)
-                room = max(0, room - len(scan.findings))
+    for part in report.images:
+        found = part.scan
+        for scan in found.scans if found is not None else ():
+            yield from _scan(part, scan, room)
+            room = max(0, room - len(scan.findings))
 
 
-def _scan(found: ScannedImage, scan: JudgedScan, room: int) -> Iterator[str]:
-    from imgsec.domain.gate import deploy_words
+def _steps(part: ImageReport) -> Iterator[str]:
+    """What a release came to: how far, and what it left signed."""
+    for name, step in part.steps:
+        found = step.found
+        more = ""
+        if isinstance(found, SignedImage):
+            names = ", ".join(f"`{one}`" for one in found.names)
+            more = f": {names} at `{found.image.digest}` by `{found.signer}`"
+        yield f"- {name}: {step.verdict.outcome.word}{more}"
+
+
+def _scan(part: ImageReport, scan: JudgedScan, room: int) -> Iterator[str]:
+    from imgsec.domain.gate import decisive, deploy_words
     from imgsec.domain.remedy import remedies
     from imgsec.render.scan_text import gated_first, mark_word
 
     platform = f" ({_cell(scan.subject.platform)})" if scan.subject.platform else ""
+    words = deploy_words(decisive(scan.verdict, part.verdict))
     yield ""
-    yield f"#### `{found.image.name}@{scan.digest}`{platform}: {deploy_words(scan.verdict)}"
+    yield f"#### `{scan.subject.image.name}@{scan.digest}`{platform}: {words}"
     yield ""
     for remedy in remedies(one.finding for one in scan.gated)[:3]:
         yield f"- {_cell(str(remedy))}"

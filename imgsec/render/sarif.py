@@ -59,7 +59,7 @@ def report_sarif(report: Report) -> str:
                 name = f"{name}{len(taken)}/"
             taken.add(name)
             named.append((name, [(found, scan)]))
-    runs = [_run(name, parts) for name, parts in named]
+    runs = [_run(name, parts, _further(report, parts)) for name, parts in named]
     unscanned = [part for part in report.images if not isinstance(part.found, ScannedImage)]
     if unscanned or not runs:
         runs = [*runs[: _RUNS_MAX - 1], _unscanned_run(report, unscanned)]
@@ -72,7 +72,18 @@ def _category(found: ScannedImage, scan: JudgedScan) -> str:
     return clean(f"imgsec/{found.image.name}/{platform}")
 
 
-def _run(name: str, parts: Sequence[tuple[ScannedImage, JudgedScan]]) -> Document:
+def _further(report: Report, parts: Sequence[tuple[ScannedImage, JudgedScan]]) -> list[Reason]:
+    """Why what came after the scans failed, as signing may."""
+    scanned = [found for found, _ in parts]
+    said = {reason for found in scanned for scan in found.scans for reason in scan.verdict.reasons}
+    images = [part for part in report.images if any(part.found is found for found in scanned)]
+    every = dict.fromkeys(reason for part in images for reason in part.verdict.reasons)
+    return [reason for reason in every if reason not in said]
+
+
+def _run(
+    name: str, parts: Sequence[tuple[ScannedImage, JudgedScan]], further: Sequence[Reason] = ()
+) -> Document:
     every = [(found, scan, one) for found, scan in parts for one in scan.findings]
     # What refuses comes first: of too many, the last are left out.
     shown = sorted(every, key=lambda part: not part[2].is_gated)[:_RESULTS_MAX]
@@ -88,6 +99,7 @@ def _run(name: str, parts: Sequence[tuple[ScannedImage, JudgedScan]]) -> Documen
         for reason in scan.verdict.reasons
         if reason.outcome is not Outcome.REFUSED
     ]
+    undecided += map(_notification, further)
     results = [_result(found, scan, one, numbers[one.finding.id]) for found, scan, one in shown]
     run = _document(name, rules, undecided, results)
     if len(parts) == 1:

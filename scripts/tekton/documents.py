@@ -107,7 +107,7 @@ def task_document(plan: TaskPlan, image: str) -> Document:
     spec: Document = {
         "description": command.story,
         "params": [*_params(plan, command), *_secret_params(plan)],
-        "results": [_result(name) for name in command.results],
+        "results": [_result(name, plan.result(name)) for name in command.results],
     }
     if plan.workspaces:
         spec["workspaces"] = [plans.WORKSPACES[name] for name in plan.workspaces]
@@ -194,9 +194,8 @@ def _description(option: Option, plan: TaskPlan) -> str:
     return " ".join(words)
 
 
-def _result(result: str) -> Document:
-    name, description = plans.RESULTS[result]
-    return {"name": name, "type": "string", "description": description}
+def _result(result: str, name: str) -> Document:
+    return {"name": name, "type": "string", "description": plans.RESULTS[result][1]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +255,7 @@ def _step(plan: TaskPlan, command: Command, image: str, mounts: Iterable[_Mount]
 def _arguments(plan: TaskPlan, command: Command) -> Iterator[str]:
     yield from plan.fixed
     for result in command.results:
-        yield f"--{_result_option(result)}=$(results.{plans.RESULTS[result][0]}.path)"
+        yield f"--{_result_option(result)}=$(results.{plan.result(result)}.path)"
     for name in plan.params:
         if command.options[name].twin is None:
             yield f"--{name}=$(params.{plan.param(name)})"
@@ -299,7 +298,10 @@ def pipeline_document(tasks: Mapping[str, Document]) -> Document:
         " before passed.",
         "params": _pipeline_params(tasks),
         "results": [
-            {**_result(name), "value": f"$(tasks.{stage}.results.{plans.RESULTS[name][0]})"}
+            {
+                **_result(name, plans.RESULTS[name][0]),
+                "value": f"$(tasks.{stage}.results.{plans.RESULTS[name][0]})",
+            }
             for stage, name in plans.PIPELINE_RESULTS
         ],
         "workspaces": [{key: plans.WORKSPACES[name][key] for key in declared} for name in bound],

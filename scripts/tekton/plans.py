@@ -152,6 +152,7 @@ NOTES = {
 # they are written only if it was pushed.
 RESULTS = {
     "image": ("image-url", "The image with tag and digest, as the next task takes it."),
+    "released-image": ("image-url", "The name with its tag under which it was released."),
     "digest": ("image-digest", "The digest of the image: sha256 and 64 hex digits."),
     "media-type": ("media-type", "The media type of the manifest: of an image, or of an index."),
     "platforms": ("platforms", "The platforms, with commas: linux/amd64,linux/arm64."),
@@ -231,6 +232,7 @@ class TaskPlan:
     task: str | None = None
     image_param: str = "image-url"
     renamed: Mapping[str, str] = field(default_factory=dict)
+    renamed_results: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -239,6 +241,10 @@ class TaskPlan:
     def param(self, option: str) -> str:
         """The name of the param that an option becomes."""
         return self.renamed.get(option, option)
+
+    def result(self, name: str) -> str:
+        """The name of the Task's result that a result of the command becomes."""
+        return self.renamed_results.get(name, RESULTS[name][0])
 
 
 TASKS = (
@@ -294,6 +300,7 @@ TASKS = (
         task="image-release",
         image_param="image-from",
         renamed={"to": "image-to"},
+        renamed_results={"image": "image-reference"},
         params=(
             *("to", "key", "key-reference", "fingerprint", "expect-digest", "sign-identity"),
             *("both-hosts", "remove-signatures", "passphrase-file"),
@@ -308,7 +315,8 @@ TASKS = (
             " signed and verified; until then the destination receives nothing, and the signing"
             " key is not asked for.",
             "It stands in for older release tasks: the params `image-from` and `image-to`, the"
-            " Secrets `portieris-keys` and `ibmcloud-apikey`, the result `image-url` are theirs."
+            " Secrets `portieris-keys` and `ibmcloud-apikey`, the result `image-url` are theirs:"
+            " the name with its tag, of every release, be it for the second time."
             " Without `image-to` the image is signed where it is.",
             "The secret key exists only in a memory-backed folder of the step, and is removed when"
             " the step ends.",

@@ -183,6 +183,7 @@ def test_step_of_the_documents_releases_in_a_job(bench: Bench, key: SigningKey) 
     assert results == {
         "digest": digest,
         "image": f"{name}@{digest}",
+        "released-image": name,
         "fingerprint": key.fingerprint,
         "scan-status": "OK",
         "verdict": "pass",

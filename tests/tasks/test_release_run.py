@@ -214,8 +214,13 @@ def test_an_older_release_task_s_params_and_secrets_release_an_image(release: Re
         outcome = run_task(document, given, older.cluster, bound)
         assert (outcome.exit_code, outcome.results["verdict"]) == (code, verdict), outcome.log
     digest = release.digests["team/app:1.0"]
-    assert outcome.results["image-url"] == f"{target}@{digest}"
+    assert outcome.results["image-url"] == target
+    assert outcome.results["image-reference"] == f"{target}@{digest}"
     assert (outcome.results["IMAGE_URL"], outcome.results["IMAGE_DIGEST"]) == (target, digest)
+    again = run_task(document, given, older.cluster, bound)
+    kept = {name: outcome.results[name] for name in ("image-url", "image-digest", "verdict")}
+    assert {name: again.results.get(name) for name in kept} == kept
+    assert "IMAGE_URL" not in again.results
     assert signatures_of(release, "prod/older", digest)  # and those that came along
 
 

@@ -11,7 +11,7 @@ from imgsec.domain.reference import ImageReference
 from imgsec.domain.report import ImageReport, ScannedImage
 from imgsec.domain.vulnerability import ADVISOR, Finding, ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
-from imgsec.operations.scan_gate import ByTagToo, GatePlan, Patience, scan_gate
+from imgsec.operations.scan_gate import ByTagToo, GatePlan, ImageGate, Patience
 from imgsec.ports import Scanner
 from imgsec.reasons import ANSWER_MALFORMED, CREDENTIAL_REJECTED, SERVICE_UNREACHABLE
 from tests.unit.operations.fakes import (
@@ -58,7 +58,7 @@ def judged(
     baseline: str | None = None,
     ledger: Ledger | None = None,
 ) -> ImageReport:
-    return scan_gate(
+    return ImageGate(
         ImageReference.parse(image),
         GatePlan(
             GateRules(),
@@ -69,7 +69,7 @@ def judged(
         sources=scanners,
         registry=registry,
         patience=Patience(clock or FakeClock(), wait, lambda _: None),
-    )
+    ).judge()
 
 
 def test_finished_scan_is_judged_at_once() -> None:
