@@ -63,7 +63,7 @@ class PatientJudge(ABC):
 
     @abstractmethod
     def late(self, image: ImageReference, why: Reason) -> ImageReport:
-        """The report of the image that it was at, as far as it came."""
+        """The report of an image that it did not finish, as far as it came."""
 
 
 def judge_safely(judge: Judge, image: ImageReference) -> ImageReport:

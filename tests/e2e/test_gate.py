@@ -192,6 +192,28 @@ def test_gate_file_and_ledger_decide_and_are_on_record(bench: Bench) -> None:
     assert {"effective-time", "past-effective-time"} <= {one["code"] for one in told.json["notes"]}
 
 
+def test_time_limit_hides_no_refusal_of_a_source_that_answered(bench: Bench) -> None:
+    """The advisor hangs; what a report says stands."""
+    clean, digest = bench.push(bench.repository())
+    report = trivy_report(bench, clean, digest, vulnerability(FIRST, "HIGH"))
+    bench.fault("va", "hang")
+    words = ("scan-gate", clean, "--report", report, "--timeout", "6")
+    done = bench.imgsec(*words).expect(1, "finding-in-force", "timeout")
+    assert "report-unused" not in {note["code"] for note in done.json["notes"]}
+    bench.imgsec("scan-gate", clean, "--timeout", "4").expect(3, "timeout")
+    bench.clear_faults()
+
+
+def test_unfinished_images_do_not_starve_the_others(bench: Bench) -> None:
+    endless = [bench.push(f"endless-{bench.repository()}")[0] for _ in range(2)]
+    slow = [bench.push(f"slow-{bench.repository()}")[0] for _ in range(2)]
+    words = ("scan-gate", *endless, *slow, "--workers", "2", "--timeout", "40")
+    done = bench.imgsec(*words)
+    outcomes = {one["image"]: one["outcome"] for one in done.json["images"]}
+    assert {outcomes[name] for name in endless} == {"undecided"}
+    assert {outcomes[name] for name in slow} == {"pass"}
+
+
 def test_unknown_field_of_a_gate_file_is_an_error(bench: Bench) -> None:
     gate = bench.folder / "gate.yaml"
     gate.write_text("version: 1\nfail_on: high\n")

@@ -7,6 +7,7 @@ import base64
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import yaml
@@ -213,15 +214,101 @@ def test_secret_of_older_pipelines_says_which_key_signs(bench: Bench, key: Signi
 def test_failure_after_the_gate_is_no_word_for_deployment(bench: Bench, key: SigningKey) -> None:
     """The gate said yes, and the release did not happen: no output says that all is well."""
     name, _ = bench.push(bench.repository())
-    page, suite = bench.folder / "page.html", bench.folder / "suite.xml"
+    files = {word: bench.folder / f"out.{word}" for word in ("html", "junit", "markdown", "sarif")}
+    record = bench.folder / "record.json"
     done = bench.imgsec.plain(
-        *("release-image", name, "--key", "kms://no-such-key"),
-        *("--output", f"html={page}", "--output", f"junit={suite}"),
+        *("release-image", name, "--key", "kms://no-such-key", "--evidence", record),
+        *(word for kind, path in files.items() for word in ("--output", f"{kind}={path}")),
     )
     assert done.code == 3
     assert done.stdout.splitlines()[-1] == "Deployment Blocked (undecided)"
-    assert "key-not-found" in page.read_text()
-    assert 'name="sign"><error' in suite.read_text()
+    for path in (*files.values(), record):
+        assert "OK to Deploy" not in path.read_text()
+        assert "key-not-found" in path.read_text()
+    assert "no verdict" not in files["html"].read_text(), "the gate has one"
+    assert 'name="sign"><error' in files["junit"].read_text()
+    (run,) = json.loads(files["sarif"].read_text())["runs"]
+    assert run["invocations"][0]["executionSuccessful"] is False
+    (image,) = json.loads(record.read_text())["images"]
+    assert (image["outcome"], image["decision"]) == ("undecided", "Deployment Blocked (undecided)")
+    assert {one["step"]: one["outcome"] for one in image["steps"]} == {
+        "gate": "pass",
+        "sign": "undecided",
+    }
+
+
+def test_time_limit_in_signing_leaves_what_the_gate_found(bench: Bench, key: SigningKey) -> None:
+    name, digest = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1.0"
+    record = bench.folder / "record.json"
+    bench.fault("registry", "hang", method="PUT", path="signatures")
+    words = ("release-image", name, "--key", key.location, "--to", target, "--timeout", "8")
+    done = bench.imgsec(*words, "--evidence", record).expect(3, "pushed-unsigned")
+    bench.clear_faults()
+    (image,) = done.json["images"]
+    assert image["image"] == name
+    assert steps(done) == {"gate": "pass", "sign": "undecided"}
+    assert image["steps"][0]["scans"][0]["digest"] == digest
+    (recorded,) = json.loads(record.read_text())["images"]
+    assert (recorded["digest"], recorded["outcome"]) == (digest, "undecided")
+    assert not is_there(bench, target), "its tag names nothing yet"
+    release(bench, key, name, "--to", target).expect(0)
+
+
+def test_time_limit_for_the_record_s_key_hides_no_refusal(bench: Bench, key: SigningKey) -> None:
+    vulnerable, _ = bench.push("vulnerable-" + bench.repository())
+    clean, _ = bench.push(bench.repository())
+    record = bench.folder / "record.json"
+    bench.fault("kms", "hang")
+    words = ("--key", key.location, "--timeout", "6", "--evidence", record, "--sign-evidence")
+    done = bench.imgsec("release-image", vulnerable, *words)
+    done.expect(1, "finding-in-force", "timeout")
+    assert done.json["images"][0]["steps"][0]["scans"]
+    begun = time.monotonic()
+    bench.imgsec("release-image", clean, *words).expect(3, "timeout")
+    assert time.monotonic() - begun < 40, "the key is not asked for anew when the time is up"
+    bench.clear_faults()
+    assert json.loads(record.read_text())["outcome"] == "undecided"
+
+
+def test_record_of_an_earlier_run_never_stays(bench: Bench, key: SigningKey) -> None:
+    name, _ = bench.push(bench.repository())
+    record = bench.folder / "record.json"
+    beside = bench.folder / "record.json.asc"
+    for words in (
+        ("release-image", name, "--key", key.location, "--gate", bench.folder / "none.yaml"),
+        ("release-image", "App:1", "--key", key.location),
+        ("scan-gate", name, "--evidence-key", f"file:{bench.folder}/none"),
+        ("scan-gate", name, "--fail-on", "never"),
+    ):
+        record.write_text('{"outcome": "pass"}')
+        beside.write_text("signature")
+        assert bench.imgsec(*words, "--evidence", record).code in (2, 3)
+        assert not record.exists()
+        assert not beside.exists()
+
+
+def test_every_name_that_is_signed_is_verified(bench: Bench, key: SigningKey) -> None:
+    name, _ = bench.push(bench.repository())
+    further = f"{bench.sandbox.registry}/elsewhere/app:2"
+    record = bench.folder / "record.json"
+    done = release(bench, key, name, "--sign-identity", further, "--evidence", record).expect(0)
+    assert steps(done)["verify"] == "pass"
+    signed = json.loads(record.read_text())["images"][0]["signed"]
+    assert signed["names"] == [name, further]
+    assert signed["signer"] == key.fingerprint
+
+
+def test_tag_that_is_moved_is_told(bench: Bench, key: SigningKey) -> None:
+    first, old = bench.push(bench.repository())
+    second, _ = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1.0"
+    release(bench, key, first, "--to", target).expect(0)
+    done = release(bench, key, second, "--to", target).expect(0)
+    told = {note["code"]: note["text"] for note in done.json["notes"]}
+    assert told["tag-moved"].endswith(f"named {old} before")
+    again = release(bench, key, second, "--to", target).expect(0)
+    assert "tag-moved" not in {note["code"] for note in again.json["notes"]}
 
 
 def test_record_that_cannot_be_signed_hides_no_refusal(bench: Bench) -> None:

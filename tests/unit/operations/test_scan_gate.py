@@ -13,7 +13,7 @@ from imgsec.domain.vulnerability import ADVISOR, Finding, ScanReport, ScanStatus
 from imgsec.errors import ImgsecError
 from imgsec.operations.scan_gate import ByTagToo, GatePlan, ImageGate, Patience
 from imgsec.ports import Scanner
-from imgsec.reasons import ANSWER_MALFORMED, CREDENTIAL_REJECTED, SERVICE_UNREACHABLE
+from imgsec.reasons import ANSWER_MALFORMED, CREDENTIAL_REJECTED, SERVICE_UNREACHABLE, TIMEOUT
 from tests.unit.operations.fakes import (
     CONFIG,
     INDEX,
@@ -223,6 +223,114 @@ def test_index_without_an_image_never_passes(platforms: tuple[str, ...]) -> None
     index(registry, *platforms)
     report, _, _ = gate(OK, registry=registry)
     assert [reason.code for reason in report.verdict.reasons] == ["nothing-checked"]
+
+
+class Interrupted(BaseException):
+    """The time is up."""
+
+
+LATE = TIMEOUT("the time is up")
+
+
+def interrupted(
+    scanners: list[Scanner], registry: FakeRegistry, *, baseline: str | None = None
+) -> ImageReport:
+    """What is told of a gate whose time was up while it asked somebody."""
+    rules, clock = GateRules(), FakeClock()
+    base = ImageReference.parse(baseline) if baseline else None
+    gate = ImageGate(
+        ImageReference.parse(NAME),
+        GatePlan(rules, Ledger(), NOW, base),
+        sources=scanners,
+        registry=registry,
+        patience=Patience(clock, 100, lambda _: None),
+    )
+    with pytest.raises(Interrupted):
+        gate.judge()
+    return gate.late(LATE)
+
+
+class Hanging(FakeScanner):
+    """Answers so often, and then no more."""
+
+    def answer(self, subject: ScanSubject) -> ScanReport:
+        if len(self.asked) >= len(self.answers):
+            raise Interrupted
+        return super().answer(subject)
+
+
+def codes(report: ImageReport) -> list[str]:
+    return [reason.code for reason in report.verdict.reasons]
+
+
+def test_what_cannot_change_is_asked_before_what_may_hang() -> None:
+    report = interrupted([Hanging([]), FakeScanner([FAIL], may_change=False)], pushed())
+    assert report.verdict.outcome.word == "refused"
+    assert codes(report) == ["timeout", "finding-in-force"]
+    assert isinstance(report.found, ScannedImage)
+    assert report.found.scans[0].gated
+
+
+def test_platforms_that_were_asked_are_judged_when_the_time_is_up() -> None:
+    registry = FakeRegistry()
+    index(registry, "linux/amd64", "linux/arm64")
+    report = interrupted([Hanging([FAIL])], registry)
+    assert codes(report) == ["finding-in-force", "timeout"]
+    assert isinstance(report.found, ScannedImage)
+    words = {scan.subject.platform: scan.verdict.outcome.word for scan in report.found.scans}
+    assert words == {"linux/amd64": "refused", "linux/arm64": "undecided"}
+
+
+def test_nothing_passes_when_the_time_is_up() -> None:
+    report = interrupted([FakeScanner([OK], may_change=False), Hanging([])], pushed())
+    assert codes(report) == ["timeout"]
+    report = interrupted([Hanging([WAITING])], pushed())
+    assert set(codes(report)) == {"timeout", "scan-incomplete"}
+
+
+def test_baseline_that_nobody_could_ask_leaves_open_what_is_new() -> None:
+    registry = pushed()
+    registry.push("us.icr.io/team/app:0", b'{"config": {"mediaType": "x"}, "old": 1}')
+    report = interrupted([Hanging([FAIL])], registry, baseline="us.icr.io/team/app:0")
+    assert codes(report) == ["timeout"]
+    assert isinstance(report.found, ScannedImage)
+    assert report.found.scans[0].gated
+
+
+def test_image_that_was_not_resolved_in_time_has_its_reason() -> None:
+    def hang(_: ImageReference) -> None:
+        raise Interrupted
+
+    report = interrupted([FakeScanner([OK])], FakeRegistry(on_fetch=hang))
+    assert (codes(report), report.found) == (["timeout"], None)
+
+
+def test_unfinished_platform_does_not_keep_the_next_from_being_asked() -> None:
+    registry = FakeRegistry()
+    index(registry, "linux/amd64", "linux/arm64")
+    report, scanner, clock = gate(WAITING, FAIL, registry=registry, wait=35)
+    assert "finding-in-force" in codes(report)
+    assert scanner.asked[0] != scanner.asked[1]
+    assert len(clock.slept) >= 1
+
+
+def test_baseline_with_two_images_for_a_platform_is_ambiguous() -> None:
+    """As Windows has them, one for each version of the system."""
+    registry = FakeRegistry()
+    index(registry, "windows/amd64")
+    digests = [str(registry.push(f"{NAME}-w{number}").digest) for number in range(2)]
+    platform = {"os": "windows", "architecture": "amd64"}
+    children = [{"digest": digest, "platform": platform} for digest in digests]
+    old = "us.icr.io/team/app:0"
+    registry.push(old, json.dumps({"mediaType": INDEX, "manifests": children}).encode())
+    report = judged([FakeScanner([FAIL])], registry, baseline=old)
+    assert codes(report) == ["baseline-unusable"]
+    registry.push(NAME, json.dumps({"mediaType": INDEX, "manifests": children}).encode())
+    index_of_one = "us.icr.io/team/app:3"
+    one = [{"digest": str(registry.push(f"{NAME}-v").digest), "platform": platform}]
+    registry.push(index_of_one, json.dumps({"mediaType": INDEX, "manifests": one}).encode())
+    report = judged([FakeScanner([FAIL])], registry, baseline=index_of_one)
+    assert set(codes(report)) == {"baseline-unusable"}
 
 
 # --- Several sources, tags, a baseline ------------------------------------------------------------
