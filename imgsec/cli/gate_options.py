@@ -101,7 +101,8 @@ _OPTIONS: dict[str, Option] = {
                 "--fail-on",
                 metavar="SEVERITY",
                 panel=_JUDGING,
-                help="Gate only findings this bad or worse: low, medium, high, critical; or any.",
+                help="Gate only findings this bad or worse: negligible, low, medium, high, critical;"
+                " or any.",
             ),
         ],
         None,

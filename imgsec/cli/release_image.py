@@ -160,7 +160,7 @@ def release_image(
     source = ImageReference.parse(image).require_version()
     if expect_digest:
         source = at_digest(source, Digest.parse(expect_digest))
-    target = target_of(to) if to else None
+    target = target_of(to) if to is not None else None
     plan = signing_plan(sign_identity, None, both_hosts=both_hosts)
     _ = plan.names(target or source)
     where = KeyLocation.parse(key, allowed=SECRET_KEY_SCHEMES)
@@ -215,7 +215,7 @@ def _require_sense(
         else "name the signing key with --key, or --key-reference"
         if not key
         else "--remove-signatures goes with --to"
-        if removes and not to
+        if removes and to is None
         else "--sign-evidence goes with --evidence"
         if signs and evidence is None
         else None

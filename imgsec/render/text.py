@@ -224,7 +224,8 @@ def _resolved(found: ResolvedImage) -> str:
 
 
 def _scanned(found: ScannedImage) -> str:
-    words = ", ".join(clean(str(report.status)) for scan in found.scans for report in scan.reports)
+    said = [clean(str(report.status)) for scan in found.scans for report in scan.reports]
+    words = ", ".join(dict.fromkeys(said))
     counts = (
         ("found", sum(len(scan.findings) for scan in found.scans)),
         ("in force", sum(len(scan.gated) for scan in found.scans)),

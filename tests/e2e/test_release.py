@@ -320,6 +320,16 @@ def test_record_that_cannot_be_signed_hides_no_refusal(bench: Bench) -> None:
     assert json.loads(record.read_text())["outcome"] == "refused"
 
 
+def test_destination_that_is_an_unset_variable_is_none(bench: Bench, key: SigningKey) -> None:
+    name, digest = bench.push(bench.repository())
+    release(bench, key, name, "--to", "").expect(2, "invalid-reference")
+    assert bench.signatures(name, digest) == []
+    bench.imgsec(
+        *("release-image", name, "--key", key.location),
+        env={"IMGSEC_RELEASE_IMAGE_TO": ""},  # as a Task has it that copies nothing
+    ).expect(0)
+
+
 def test_leave_of_a_gate_file_signs_nothing(bench: Bench, key: SigningKey) -> None:
     name, digest = bench.push("vulnerable-" + bench.repository())
     gate = bench.folder / "gate.yaml"
