@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from imgsec.adapters.files import read_regular
@@ -10,17 +11,20 @@ from imgsec.domain.kubernetes import KEY_REFERENCE_NAMES
 from imgsec.domain.policy import KeyReference
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED
+from imgsec.reasons import INPUT_MALFORMED, INPUT_UNREADABLE
 
 _MAX_BYTES = 4096  # ours; an address
 _NOTHING = "null"  # as older scripts wrote it
 
 
 def read_key_reference(folder: str) -> KeyReference:
-    """What it says; empty texts for what it does not.
+    """What it says; empty texts for what it does not, as a Secret that may be absent.
 
+    A folder that is not there is another matter: a misspelt name must not lose the fingerprint.
     Raises `ImgsecError` (input-unreadable, input-malformed).
     """
+    if not os.path.isdir(folder):
+        raise ImgsecError(INPUT_UNREADABLE(f"{shown(folder)} is no folder"))
     return KeyReference(
         **{field: _text(Path(folder), name) for name, field in KEY_REFERENCE_NAMES.items()}
     )
