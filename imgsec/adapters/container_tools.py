@@ -65,6 +65,9 @@ _MEANINGS: tuple[tuple[str, ReasonKind], ...] = (
     (r"\bEOF\b", SERVICE_UNREACHABLE),
     ("TLS handshake timeout|i/o timeout", SERVICE_UNREACHABLE),
     (r"\b50[0234] \(?[A-Z]", SERVICE_UNREACHABLE),
+    # A 5xx or a cut at /v2/, where /v1/ asks for a login as every path does. No registry of that
+    # old API comes so far: we speak the new one with both before.
+    ("can't talk to a V1 container registry", SERVICE_UNREACHABLE),
 )
 
 # skopeo's last line; what buildah says, which may have several, and warnings behind them.

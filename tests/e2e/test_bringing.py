@@ -87,6 +87,18 @@ def test_patience_of_a_registry_that_is_busy_is_enough(bench: Bench, key: Signin
     bench.imgsec("verify-image", target, "--key", key.location).expect(0)
 
 
+def test_registry_that_is_away_for_a_moment_is_no_old_one(bench: Bench, key: SigningKey) -> None:
+    source, _ = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:release"
+    bench.fault("registry", "503", path="^/v2/$", every=2, count=1)
+    run = ("sign-image", source, "--to", target, "--key", key.location)
+    before = len(bench.log("registry"))
+    bench.imgsec(*run).expect(0)
+    asked = [(line["path"], line["status"]) for line in bench.log("registry")[before:]]
+    assert ("/v2/", 503) in asked
+    assert ("/v1/_ping", 401) in asked
+
+
 def test_tag_names_the_image_only_when_it_is_signed(bench: Bench, key: SigningKey) -> None:
     source, digest = bench.push(bench.repository())
     target = f"{bench.sandbox.registry}/{bench.repository()}:release"

@@ -171,6 +171,12 @@ def test_words_of_the_tools_have_their_meaning(
         ("Error: writing manifest: received unexpected HTTP status: 503 X", "service-unreachable"),
         ('Error: pinging container registry: Get "https://x/v2/": EOF', "service-unreachable"),
         ('level=fatal msg="can\'t talk: 503 (Service Unavailable)"', "service-unreachable"),
+        (
+            'time="2026-11-22T03:10:14Z" level=fatal msg="copying image 1/2 from manifest list:'
+            f" trying to reuse blob {DIGEST} at destination: can't talk to a V1 container"
+            ' registry"',
+            "service-unreachable",
+        ),
         ("Error: x: errors:\ndenied: requested access to it\nunauthorized", "credential-rejected"),
         ("Error: unauthorized", "credential-rejected"),
         ("Error: mkdir /x: permission denied: unknown", "tool-failed"),
