@@ -452,7 +452,7 @@ def with_options(
                 result_files=files,
                 github_output=values["github_output"],
                 github_summary=values["github_step_summary"],
-                inputs=tuple(_files_read(values)),
+                inputs=tuple(_files_read(values, wrapper.__annotations__)),
                 further=tuple(_files_written(values)),
                 verbose=values["verbose"],
                 quiet=values["quiet"],
@@ -498,22 +498,37 @@ def with_options(
 _WRITTEN = ("output", "github_output", "github_step_summary", "evidence")
 
 
-def _files_written(values: dict[str, Any]) -> Iterator[str]:
-    """What a command writes besides its report and results."""
+def _files_written(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a command writes besides its report and results: what names it, and the file."""
+    from imgsec.domain.reference import shown
+
     if path := values.get("evidence"):
-        yield path
-        yield f"{path}.asc"
+        option = f"--evidence {shown(path)}"
+        yield option, path
+        yield f"the signature of {option}", f"{path}.asc"
 
 
-def _files_read(values: dict[str, Any]) -> Iterator[str]:
-    """The files among the values of options: whatever is one, and is not to be written."""
+def _files_read(values: dict[str, Any], kinds: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """The files among the values of options: whatever is one, and is not to be written.
+
+    kinds: the annotated types of the parameters.
+    """
+    from imgsec.domain.reference import shown
+
     for name, value in values.items():
         if name in _WRITTEN or name.startswith("result_"):
             continue
         for one in value if isinstance(value, list | tuple) else (value,):
             text = one.removeprefix("file:") if isinstance(one, str) else ""
             if os.path.isfile(text):
-                yield text
+                yield f"{_known_as(kinds[name])} {shown(one)}", text
+
+
+def _known_as(kind: Any) -> str:
+    """What people know a parameter by: its option, or the word for an argument."""
+    (parameter,) = kind.__metadata__
+    name = parameter.default  # where Typer keeps the first name of an option until it is asked
+    return str(name if isinstance(name, str) else parameter.metavar)
 
 
 # Options that loosen a check -> the code and the text that every verdict records.

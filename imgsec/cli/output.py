@@ -34,8 +34,8 @@ class Outputs:
     """Where the answer goes besides the terminal.
 
     formats: FORMAT or FORMAT=FILE as given. known: which ones the command has.
-    result_files: result name -> file, for Tekton. inputs: files that the command reads, which no
-    output may replace. further: what it writes besides.
+    result_files: result name -> file, for Tekton. inputs: what names a file that the command reads,
+    which no output may replace, and the file. further: likewise, of what it writes besides.
     """
 
     formats: tuple[str, ...] = ()
@@ -43,8 +43,8 @@ class Outputs:
     result_files: Mapping[str, str] = field(default_factory=dict)
     github_output: str | None = None
     github_summary: str | None = None
-    inputs: tuple[str, ...] = ()
-    further: tuple[str, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    further: tuple[tuple[str, str], ...] = ()
     verbose: bool = False
     quiet: bool = False
 
@@ -162,18 +162,32 @@ def prepare(outputs: Outputs) -> tuple[Outputs, tuple[Reason, ...]]:
 
 def _collisions(outputs: Outputs) -> Iterator[Reason]:
     """That two things would be written to one file, or one over a file that is to be read."""
-    from imgsec.domain.reference import shown
-
-    appended = (outputs.github_output, outputs.github_summary)
-    formats = [text.partition("=")[2] for text in outputs.formats]
-    written = [*formats, *outputs.result_files.values(), *outputs.further, *appended]
-    seen = {os.path.realpath(path): path for path in outputs.inputs}
-    for path in filter(None, written):
+    seen = {os.path.realpath(path): name for name, path in outputs.inputs}
+    for name, path in _files_written(outputs):
         place = os.path.realpath(path)
         if place in seen:
-            text = f"{shown(path)} would be written over {shown(seen[place])}"
+            text = f"{seen[place]} and {name} name the same file"
             yield INVALID_OPTION(text, hint="Give each file a name of its own.")
-        seen[place] = path
+        seen[place] = name
+
+
+def _files_written(outputs: Outputs) -> Iterator[tuple[str, str]]:
+    """What names each file that is to be written, and the file."""
+    from imgsec.domain.reference import shown
+
+    for text in outputs.formats:
+        if path := text.partition("=")[2]:
+            yield f"--output {shown(text)}", path
+    for name, path in outputs.result_files.items():
+        yield f"--result-{name}-file {shown(path)}", path
+    yield from outputs.further
+    appended = {
+        "--github-output": outputs.github_output,
+        "--github-step-summary": outputs.github_summary,
+    }
+    for option, target in appended.items():
+        if target:
+            yield f"{option} {shown(target)}", target
 
 
 def show(answer: Answer, outputs: Outputs) -> int:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.conftest import Bench, SigningKey, traces_in
-from tests.support import Ended, Gpg, plain_environment
+from tests.support import CommandLine, Ended, Gpg, plain_environment
 
 pytestmark = pytest.mark.once
 
@@ -39,6 +39,45 @@ def no_harm(bench: Bench, done: Ended, key: SigningKey | None = None) -> None:
 
 
 # --- Words that are wrong by themselves: nothing is asked of anybody ------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--output", "json=out", "--evidence", "./out"),
+            "--output 'json=out' and --evidence './out' name the same file",
+        ),
+        (
+            ("--output", "sarif=out.asc", "--evidence", "out"),
+            "--output 'sarif=out.asc' and the signature of --evidence 'out' name the same file",
+        ),
+        (
+            ("--result-verdict-file", "out", "--github-output", "out"),
+            "--result-verdict-file 'out' and --github-output 'out' name the same file",
+        ),
+        (
+            ("--exemptions", "held", "--output", "json=held"),
+            "--exemptions 'held' and --output 'json=held' name the same file",
+        ),
+    ],
+)
+def test_options_that_name_one_file_are_told(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "held").write_text("kept")
+    done = CommandLine(tmp_path).plain("scan-gate", *words, IMAGE)
+    assert (done.code, f"invalid-option: {said}\n" in done.stdout) == (2, True)
+    assert [path.name for path in tmp_path.iterdir()] == ["held"]
+    assert (tmp_path / "held").read_text() == "kept"
+
+
+def test_output_never_replaces_an_argument(tmp_path: Path) -> None:
+    (tmp_path / "held").write_text("kept")
+    done = CommandLine(tmp_path).plain("exemptions", "lint", "held", "--output", "json=held")
+    assert done.code == 2
+    assert "LEDGER 'held' and --output 'json=held' name the same file" in done.stdout
+    assert (tmp_path / "held").read_text() == "kept"
 
 
 @pytest.mark.parametrize(
