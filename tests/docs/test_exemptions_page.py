@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,18 @@ def shown_ledger() -> Ledger:
 def test_shown_ledger_is_whole() -> None:
     ledger = shown_ledger()
     assert (len(ledger.entries), ledger.problems) == (3, ())
-    assert review_ledger(ledger, ReviewRules(date(2026, 10, 1))).passed
+
+
+def test_shown_ledger_lints_clean_for_as_long_as_the_page_says() -> None:
+    """A reader tries it with the first command there is, on whichever day that is."""
+    ledger = shown_ledger()
+    (said,) = re.findall(r"good from (\S+) to ([0-9-]+);", PAGE)
+    first, last = map(date.fromisoformat, said)
+    assert last - first > timedelta(days=360)
+    assert review_ledger(ledger, ReviewRules(first)).passed
+    assert review_ledger(ledger, ReviewRules(last)).passed
+    for outside in (first - timedelta(days=1), last + timedelta(days=1)):
+        assert not review_ledger(ledger, ReviewRules(outside)).passed
 
 
 def test_page_names_every_format() -> None:
