@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # they stand in signatures only, and every command would load all of them
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from imgsec.domain.exemption import KeptExemption
+    from imgsec.domain.exemption import KeptExemption, Ledger
+    from imgsec.domain.exemption_exchange import Defaults, Export, Exported, Imported
+    from imgsec.domain.exemption_review import ChangedPlace
     from imgsec.domain.image_list import RegistryImage, ScanSummary
     from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
+    from imgsec.domain.ledger_edits import LedgerEdit
     from imgsec.domain.reference import Digest, ImageReference, RegistryScope
     from imgsec.domain.report import Change
     from imgsec.domain.signature import OpenPGPMessage
@@ -293,6 +296,68 @@ class ExemptionWriter(ExemptionReader, Protocol):
 
     def remove_exemption(self, registry: str, exemption: KeptExemption) -> None:
         """Take one away; gone already is gone."""
+
+
+class LedgerReader(Protocol):
+    """Reads a ledger of exemptions."""
+
+    def read(self) -> Ledger:
+        """As it is now. Raises (input-unreadable, input-malformed)."""
+
+    def earlier(self, content: bytes | None) -> Ledger:
+        """As it was with this content; without entries where that was no ledger."""
+
+
+class LedgerEditor(Protocol):
+    """Changes a ledger of exemptions, and no line of it that is not meant."""
+
+    def change(self, choose: Callable[[Ledger], LedgerEdit]) -> LedgerEdit:
+        """Make the change that is chosen for the ledger as it is; an empty one is made for none.
+
+        Raises (input-unreadable, input-malformed, output-unwritable).
+        """
+
+
+class LedgerHistory(Protocol):
+    """Looks at the repository that a ledger is in: commits, and nothing that is not committed."""
+
+    def parted_from(self, revision: str) -> str:
+        """The commit where the present and a revision parted. Raises (invalid-option)."""
+
+    def content_at(self, commit: str) -> bytes | None:
+        """The ledger's file then; None where there was none."""
+
+    def changed_files(self, commit: str) -> list[str]:
+        """Which others differ since."""
+
+    def changed_places(self, commit: str) -> list[ChangedPlace]:
+        """Where others have lines that they had not then."""
+
+
+class ForeignExemptions(Protocol):
+    """Exemptions as another tool keeps them.
+
+    format: its name. names_images: it says itself where an entry holds. caution: what it cannot say
+    of any entry.
+    """
+
+    @property
+    def format(self) -> str: ...
+
+    @property
+    def names_images(self) -> bool: ...
+
+    @property
+    def caution(self) -> str: ...
+
+    def read(self, defaults: Defaults) -> Imported:
+        """What can be taken over. Raises (input-unreadable, input-malformed)."""
+
+    def write(self, export: Export) -> tuple[Exported, Change]:
+        """Keep what can be said there, in place of what was written so before.
+
+        Raises (foreign-object, output-unwritable).
+        """
 
 
 @dataclass(frozen=True, slots=True)

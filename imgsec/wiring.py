@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters._account import AccountApi
     from imgsec.adapters._http import Http
     from imgsec.adapters.container_tools import ContainerTools
+    from imgsec.adapters.exemption_files.foreign_file import ForeignFile
     from imgsec.adapters.git import Repository
     from imgsec.adapters.gpg import GpgKeyring
     from imgsec.adapters.iam import IamCredential, IamTokens
@@ -47,6 +48,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.image_folder import ImageFolder
     from imgsec.adapters.kms import Kms
     from imgsec.adapters.kubernetes import Kubectl
+    from imgsec.adapters.ledger_file import LedgerFile
     from imgsec.adapters.lookaside import Lookaside
     from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.private_dir import PrivateDir
@@ -55,8 +57,10 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.report_files import ReportFiles
     from imgsec.adapters.scanner_program import Pin, Surroundings
     from imgsec.adapters.sequoia import SequoiaKeyring
+    from imgsec.adapters.sync_state import SyncState
     from imgsec.adapters.va import AdvisorSummaries, VulnerabilityAdvisor
     from imgsec.adapters.va_exemptions import AdvisorExemptions
+    from imgsec.domain.gate_report import GateReport
 
 MakeScanner = Callable[[TokenServiceGuard], Scanner]
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
@@ -216,6 +220,29 @@ class World:
             account=_header_word("--account", self._settings.account),
             trusted=self._settings.trust_hosts,
         )
+
+    def ledger(self, path: str) -> LedgerFile:
+        from imgsec.adapters.ledger_file import LedgerFile
+
+        return LedgerFile(path)
+
+    def foreign_exemptions(self, path: str, format: str) -> ForeignFile:
+        """A file of another tool's exemptions. Raises (invalid-option) for an unknown format."""
+        from imgsec.adapters.exemption_files.foreign_file import ForeignFile
+
+        return ForeignFile(path, format)
+
+    def gate_report(self, path: str) -> GateReport:
+        """What a gate said in JSON. Raises (input-unreadable, input-malformed)."""
+        from imgsec.adapters.gate_reports import read_gate_report
+
+        return read_gate_report(path)
+
+    def sync_state(self, path: str, registry: str) -> SyncState:
+        """What earlier runs put into the advisor of a registry, for this account."""
+        from imgsec.adapters.sync_state import SyncOwner, SyncState
+
+        return SyncState(path, SyncOwner(registry, self.exemptions.account_at(registry)))
 
     def repository_of(self, path: str) -> Repository:
         """The git repository that a file is in."""

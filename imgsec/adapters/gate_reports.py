@@ -4,35 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from imgsec.adapters.files import read_file
 from imgsec.domain import strict_json
+from imgsec.domain.gate_report import GateReport, ReportedFinding
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED
 
 _MAX_BYTES = 64 * 2**20  # ours; some thousand findings
-
-
-@dataclass(frozen=True, slots=True)
-class ReportedFinding:
-    """A finding of one image, by its canonical name. used: issue and scope of its exemptions."""
-
-    image: str
-    kind: str
-    names: frozenset[str]
-    packages: frozenset[str]
-    used: frozenset[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class GateReport:
-    """What one run of the gate found. scans: of how many images or platforms."""
-
-    scans: int
-    findings: tuple[ReportedFinding, ...]
 
 
 def read_gate_report(path: str) -> GateReport:
@@ -48,7 +29,7 @@ def read_gate_report(path: str) -> GateReport:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         text = f"{shown(path)} is no JSON report of a gate"
         raise ImgsecError(INPUT_MALFORMED(text)) from None
-    return GateReport(len(scans), findings)
+    return GateReport(path, len(scans), findings)
 
 
 def _findings(image: str, scan: dict[str, Any]) -> Iterator[ReportedFinding]:

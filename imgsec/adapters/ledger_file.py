@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 from imgsec.adapters.files import load_yaml, read_regular, write_file
-from imgsec.adapters.gate_files import LEDGER_MAX_BYTES
+from imgsec.adapters.gate_files import LEDGER_MAX_BYTES, read_ledger
 from imgsec.adapters.manifest_folder import alone_in
 from imgsec.domain.exemption import Exemption, Ledger
 from imgsec.domain.ledger_edits import LedgerEdit
@@ -32,37 +33,55 @@ exemptions: []
 _INDENT = 2  # of the first entry in an empty list
 
 
-def change_ledger(path: str, choose: Callable[[Ledger], LedgerEdit]) -> LedgerEdit:
-    """Take entries out of a ledger, and write others at its end; gives what was chosen.
+class LedgerFile:
+    """See `imgsec.ports.LedgerReader` and `imgsec.ports.LedgerEditor`."""
 
-    The file is made where there is none; an edit of nothing writes nothing. Two at once do not lose
-    what the other wrote. Raises `ImgsecError` (input-unreadable, input-malformed,
-    output-unwritable).
-    """
-    with alone_in(Path(path).absolute().parent, lambda: None):
-        held = read_regular(Path(path), max_bytes=LEDGER_MAX_BYTES)
-        content = _EMPTY if held is None else held
-        before, items = _parsed(content, path)
-        edit = choose(before)
-        gone, new = edit.gone, edit.new
-        if not gone and not new:
-            return edit
-        kept = [item for number, item in enumerate(items, start=1) if number not in gone]
-        meant = {"version": 1, "exemptions": [*kept, *(entry.document() for entry in new)]}
-        try:
-            Ledger.parse(meant)
-        except ValueError as error:  # one more than it may have
-            raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} is full: {error}")) from None
-        written = _changed(content, gone, new, meant)
-        if written is None:
-            raise ImgsecError(
-                INPUT_MALFORMED(
-                    f"{shown(path)} cannot be changed without changing more than was meant",
-                    hint="Write exemptions as a list in UTF-8, each entry on lines of its own.",
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def read(self) -> Ledger:
+        """Raises `ImgsecError` (input-unreadable, input-malformed)."""
+        return read_ledger(self._path)[0]
+
+    def earlier(self, content: bytes | None) -> Ledger:
+        """What the file was when it had this content; no ledger has no entries."""
+        if content is not None and len(content) <= LEDGER_MAX_BYTES:
+            with suppress(ImgsecError, ValueError):
+                return Ledger.parse(load_yaml(content, self._path, keeps_dates=True))
+        return Ledger()
+
+    def change(self, choose: Callable[[Ledger], LedgerEdit]) -> LedgerEdit:
+        """Take entries out, and write others at the end; gives what was chosen.
+
+        The file is made where there is none; an edit of nothing writes nothing. Two at once do not
+        lose what the other wrote. Raises `ImgsecError` (input-unreadable, input-malformed,
+        output-unwritable).
+        """
+        path = self._path
+        with alone_in(Path(path).absolute().parent, lambda: None):
+            held = read_regular(Path(path), max_bytes=LEDGER_MAX_BYTES)
+            content = _EMPTY if held is None else held
+            before, items = _parsed(content, path)
+            edit = choose(before)
+            gone, new = edit.gone, edit.new
+            if not gone and not new:
+                return edit
+            kept = [item for number, item in enumerate(items, start=1) if number not in gone]
+            meant = {"version": 1, "exemptions": [*kept, *(entry.document() for entry in new)]}
+            try:
+                Ledger.parse(meant)
+            except ValueError as error:  # one more than it may have
+                raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} is full: {error}")) from None
+            written = _changed(content, gone, new, meant)
+            if written is None:
+                raise ImgsecError(
+                    INPUT_MALFORMED(
+                        f"{shown(path)} cannot be changed without changing more than was meant",
+                        hint="Write exemptions as a list in UTF-8, each entry on lines of its own.",
+                    )
                 )
-            )
-        write_file(path, written, keeps_mode=True)
-        return edit
+            write_file(path, written, keeps_mode=True)
+            return edit
 
 
 def _parsed(content: bytes, path: str) -> tuple[Ledger, list[Any]]:

@@ -31,38 +31,46 @@ class SyncOwner:
         return f"{self.host}, account {self.account}" if self.account else self.host
 
 
-def read_state(path: str, owner: SyncOwner) -> frozenset[KeptExemption]:
-    """What was put there by earlier runs; nothing where there is no file yet.
+class SyncState:
+    """The state of one owner, in a file. Of another owner's none is taken over."""
 
-    Raises `ImgsecError` (input-unreadable, input-malformed), also for the state of another owner.
-    """
-    content = read_regular(Path(path), max_bytes=_MAX_BYTES)
-    if content is None:
-        return frozenset()
-    try:
-        document = strict_json.parse(content)
-        if document["version"] != 1:
-            raise ValueError("another version")
-        if (found := SyncOwner(document["host"], document["account"])) != owner:
-            raise ValueError(f"it is of {shown(str(found))}")
-        return frozenset(_kept(item) for item in document["exemptions"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        text = f"{shown(path)} is no state of `exemptions sync` for {owner}: {error}"
-        raise ImgsecError(INPUT_MALFORMED(text)) from None
+    def __init__(self, path: str, owner: SyncOwner) -> None:
+        self._path = path
+        self._owner = owner
 
+    def read(self) -> frozenset[KeptExemption]:
+        """What was put there by earlier runs; nothing where there is no file yet.
 
-def write_state(path: str, owner: SyncOwner, exemptions: Iterable[KeptExemption]) -> None:
-    """Raises `ImgsecError` (output-unwritable)."""
-    document = {
-        "version": 1,
-        "host": owner.host,
-        "account": owner.account,
-        "exemptions": [
-            {"type": one.type, "id": one.issue, "scope": one.scope}
-            for one in sorted(exemptions, key=str)
-        ],
-    }
-    write_file(path, (json.dumps(document, indent=2) + "\n").encode(), keeps_mode=True)
+        Raises `ImgsecError` (input-unreadable, input-malformed).
+        """
+        content = read_regular(Path(self._path), max_bytes=_MAX_BYTES)
+        if content is None:
+            return frozenset()
+        try:
+            document = strict_json.parse(content)
+            if document["version"] != 1:
+                raise ValueError("another version")
+            if (found := SyncOwner(document["host"], document["account"])) != self._owner:
+                raise ValueError(f"it is of {shown(str(found))}")
+            return frozenset(_kept(item) for item in document["exemptions"])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            text = (
+                f"{shown(self._path)} is no state of `exemptions sync` for {self._owner}: {error}"
+            )
+            raise ImgsecError(INPUT_MALFORMED(text)) from None
+
+    def write(self, exemptions: Iterable[KeptExemption]) -> None:
+        """Raises `ImgsecError` (output-unwritable)."""
+        document = {
+            "version": 1,
+            "host": self._owner.host,
+            "account": self._owner.account,
+            "exemptions": [
+                {"type": one.type, "id": one.issue, "scope": one.scope}
+                for one in sorted(exemptions, key=str)
+            ],
+        }
+        write_file(self._path, (json.dumps(document, indent=2) + "\n").encode(), keeps_mode=True)
 
 
 def _kept(item: dict[str, str]) -> KeptExemption:

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -20,13 +19,6 @@ from imgsec.cli.options import ADVISOR, IAM, NETWORK, TOOLS, loosening, own, wit
 from imgsec.cli.output import Answer
 from imgsec.config import Settings
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from imgsec.domain.exemption import KeptExemption
-    from imgsec.domain.exemption_review import LedgerChange
-    from imgsec.wiring import World
-
 app = typer.Typer(
     name="exemptions",
     help="Keep the ledger of exemptions from the scan gate, and let the advisor hold the same.",
@@ -34,7 +26,6 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-_SOURCE_FILE = re.compile(r"(?:.*[._-])?(?:docker|container)file(?:[._-].*)?", re.IGNORECASE)
 _DAYS_MAX = 36_500  # ours; a hundred years
 
 SinceOpt = Annotated[
@@ -156,69 +147,32 @@ def exemptions_lint(
     """
     from datetime import timedelta
 
-    from imgsec.adapters.gate_files import read_ledger
     from imgsec.domain.exemption_review import ReviewRules, review_ledger
     from imgsec.domain.report import Report
     from imgsec.errors import ImgsecError
+    from imgsec.operations.lint_exemptions import change_since, used_in
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
     kinds = ("account", "namespace")
     if unknown := set(allow_wide or ()) - set(kinds):
         raise ImgsecError(INVALID_OPTION(f"--allow-wide {min(unknown)}: {' or '.join(kinds)}"))
-    read, _ = read_ledger(ledger)
     with wire(settings) as world:
+        file = world.ledger(ledger)
+        read = file.read()
         rules = ReviewRules(
             world.clock.now().date(),
             timedelta(days=expiring),
             timedelta(days=max_days),
             tuple(kind for kind in kinds if kind not in (allow_wide or ())),
         )
-        change = _change(world, ledger, since) if since is not None else None
-        used = _used(used_by) if used_by else None
-        verdict = review_ledger(read, rules, used=used, change=change)
+        change = used = None
+        if since is not None:
+            change = change_since(since, file, world.repository_of(ledger))
+        if used_by:
+            used = used_in([world.gate_report(path) for path in used_by])
+    verdict = review_ledger(read, rules, used=used, change=change)
     return Answer(Report("exemptions lint", verdict))
-
-
-def _change(world: World, path: str, since: str) -> LedgerChange:
-    """What happened in the repository of the ledger."""
-    from contextlib import suppress
-
-    from imgsec.adapters.files import load_yaml
-    from imgsec.adapters.gate_files import LEDGER_MAX_BYTES
-    from imgsec.domain.exemption import Ledger
-    from imgsec.domain.exemption_review import LedgerChange
-    from imgsec.errors import ImgsecError
-
-    repository = world.repository_of(path)
-    commit = repository.parted_from(since)
-    content = repository.content_at(commit)
-    before = Ledger()
-    if content is not None and len(content) <= LEDGER_MAX_BYTES:
-        with suppress(ImgsecError, ValueError):  # it was none then: every entry is new
-            before = Ledger.parse(load_yaml(content, path, keeps_dates=True))
-    files = repository.changed_files(commit)
-    sources = tuple(name for name in files if _builds_an_image(name))
-    return LedgerChange(
-        before, tuple(repository.changed_places(commit)), sources, is_alone=not files
-    )
-
-
-def _builds_an_image(name: str) -> bool:
-    """Such as Dockerfile, Dockerfile.prod, Dockerfile-prod and app.Containerfile."""
-    return _SOURCE_FILE.fullmatch(name.rpartition("/")[2]) is not None
-
-
-def _used(paths: list[str]) -> set[tuple[str, str]]:
-    """Issue and scope of what gates used. Raises (input-unreadable, input-malformed)."""
-    from imgsec.adapters.gate_reports import read_gate_report
-    from imgsec.errors import ImgsecError
-    from imgsec.reasons import INPUT_MALFORMED
-
-    reports = [read_gate_report(path) for path in paths]
-    if not any(report.scans for report in reports):  # every entry would seem to be unused
-        raise ImgsecError(INPUT_MALFORMED("none of the reports has a scan in it"))
-    return {one for report in reports for finding in report.findings for one in finding.used}
 
 
 @with_options(IAM, ADVISOR, NETWORK, title="exemptions list")
@@ -231,17 +185,16 @@ def exemptions_list(
 
     Example: imgsec exemptions list exemptions.yaml --host us.icr.io
     """
-    from imgsec.adapters.gate_files import read_ledger
     from imgsec.domain.reference import ImageReference, parse_registry
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, passed
     from imgsec.operations.list_exemptions import compare_with_advisor, hold_for, list_ledger
     from imgsec.wiring import wire
 
-    read, _ = read_ledger(ledger)
-    registry = parse_registry(host) if host is not None else None
-    named = ImageReference.parse(image) if image is not None else None
     with wire(settings) as world:
+        read = world.ledger(ledger).read()
+        registry = parse_registry(host) if host is not None else None
+        named = ImageReference.parse(image) if image is not None else None
         lines = list_ledger(read, world.clock.now().date())
         if registry is not None:
             lines = compare_with_advisor(lines, registry, world.exemptions)
@@ -294,8 +247,6 @@ def exemptions_sync(
 
     Example: imgsec exemptions sync exemptions.yaml --host us.icr.io --state synced.json --apply
     """
-    from imgsec.adapters.gate_files import read_ledger
-    from imgsec.adapters.sync_state import SyncOwner, read_state, write_state
     from imgsec.domain.reference import parse_registry
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import Note, because, passed
@@ -304,23 +255,18 @@ def exemptions_sync(
     from imgsec.wiring import wire
 
     host = parse_registry(host)
-    read, _ = read_ledger(ledger)
     with wire(settings) as world:
+        read = world.ledger(ledger).read()
         today = world.clock.now().date()
         advisor = world.exemptions
-        owner = SyncOwner(host, advisor.account_at(host)) if state else None
-        made = read_state(state, owner) if state and owner else frozenset()
+        memory = world.sync_state(state, host) if state else None
+        made = memory.read() if memory else frozenset()
         plan = plan_sync(read, host, advisor, today=today, prune=prune, made=made)
         run = SyncRun(plan, host, advisor, world.clock)
         reasons = []
         if apply:
-
-            def remember(ours: Iterable[KeptExemption]) -> None:
-                if state and owner:
-                    write_state(state, owner, ours)
-
             try:
-                run.apply(remember)
+                run.apply(memory.write if memory else lambda _: None)
             except ImgsecError as error:  # what was done until then is told
                 reasons.append(error.reason)
         changes = run.changes if apply else plan.changes()

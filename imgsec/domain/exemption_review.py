@@ -28,6 +28,7 @@ _VARIABLE = re.compile(r"[${}]")
 _PAGES = frozenset(("http", "https", "git", "ssh", "file", "ftp"))
 _CODE_HOSTS = frozenset(("github.com", "gitlab.com", "bitbucket.org"))  # registries are elsewhere
 _PARTS_MAX = 32  # ours; no image has as many
+_SOURCE_FILE = re.compile(r"(?:.*[._-])?(?:docker|container)file(?:[._-].*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +184,16 @@ class _Named:
             if is_there and (scope.kind != "account" or image.host):
                 return image
         return None
+
+
+def builds_an_image(name: str) -> bool:
+    """Whether images are built from a file of this name.
+
+    >>> names = "a/Dockerfile", "Dockerfile.prod", "Dockerfile-prod", "app.Containerfile"
+    >>> all(builds_an_image(name) for name in names)
+    True
+    """
+    return _SOURCE_FILE.fullmatch(name.rpartition("/")[2]) is not None
 
 
 def images_in(lines: Iterable[str]) -> Iterator[NamedImage]:

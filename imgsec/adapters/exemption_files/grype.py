@@ -14,11 +14,7 @@ from typing import Any
 
 from imgsec.adapters.exemption_files import (
     MAKER,
-    Defaults,
     ExemptionFormat,
-    Export,
-    Exported,
-    Imported,
     ends,
     reason,
     require_fields,
@@ -26,6 +22,7 @@ from imgsec.adapters.exemption_files import (
     single_issue,
 )
 from imgsec.domain.exemption import Exemption, IssueType
+from imgsec.domain.exemption_exchange import Defaults, Export, Exported, Imported
 
 _KNOWN = frozenset(("vulnerability", "reason", "package"))
 _PATTERN = re.compile(r"[][*?+(){}|^$\\]")

@@ -19,16 +19,13 @@ from urllib.parse import parse_qs, quote, unquote
 
 from imgsec.adapters.exemption_files import (
     MAKER,
-    Defaults,
     ExemptionFormat,
-    Export,
-    Exported,
-    Imported,
     ends,
     reason,
     single_issue,
 )
 from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType
+from imgsec.domain.exemption_exchange import Defaults, Export, Exported, Imported
 from imgsec.domain.hosts import public_icr_host
 from imgsec.domain.package_url import SCHEME, parse_package_url
 

@@ -13,11 +13,7 @@ from typing import Any
 
 from imgsec.adapters.exemption_files import (
     MAKER,
-    Defaults,
     ExemptionFormat,
-    Export,
-    Exported,
-    Imported,
     ends,
     reason,
     require_fields,
@@ -25,6 +21,7 @@ from imgsec.adapters.exemption_files import (
     single_issue,
 )
 from imgsec.domain.exemption import Exemption, IssueType
+from imgsec.domain.exemption_exchange import Defaults, Export, Exported, Imported
 from imgsec.domain.package_url import SCHEME, parse_package_url
 
 _DAY = timedelta(days=1)

@@ -14,9 +14,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsec.adapters.exemption_files import Defaults, Export, Imported
 from imgsec.adapters.exemption_files.formats import FORMATS
 from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType, subject_named
+from imgsec.domain.exemption_exchange import Defaults, Export, Imported
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.errors import ImgsecError
 

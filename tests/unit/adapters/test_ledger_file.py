@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgsec.adapters.gate_files import read_ledger
-from imgsec.adapters.ledger_file import change_ledger
+from imgsec.adapters.ledger_file import LedgerFile
 from imgsec.domain import exemption
 from imgsec.domain.exemption import Exemption, ExemptionScope, IssueType
 from imgsec.domain.ledger_edits import LedgerEdit
@@ -62,7 +62,7 @@ ADDED = """\
 
 
 def change(path: Path, gone: Sequence[int] = (), new: Sequence[Exemption] = ()) -> None:
-    change_ledger(str(path), lambda _: LedgerEdit(frozenset(gone), tuple(new)))
+    LedgerFile(str(path)).change(lambda _: LedgerEdit(frozenset(gone), tuple(new)))
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def test_ledger_is_never_filled_beyond_what_can_be_read(
 
 
 def _add(path: str, number: int) -> None:
-    change_ledger(path, lambda _: LedgerEdit(new=(entry(f"CVE-2026-{number}"),)))
+    LedgerFile(path).change(lambda _: LedgerEdit(new=(entry(f"CVE-2026-{number}"),)))
 
 
 def test_ten_at_once_lose_nothing(ledger: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgsec.adapters.sync_state import SyncOwner, read_state, write_state
+from imgsec.adapters.sync_state import SyncOwner, SyncState
 from imgsec.domain.exemption import KeptExemption
 from tests.unit.refusals import refused
 
@@ -19,16 +19,16 @@ MADE = frozenset(
 
 def test_state_comes_back_as_it_was_written(tmp_path: Path) -> None:
     path = str(tmp_path / "state.json")
-    assert read_state(path, OWNER) == frozenset()
-    write_state(path, OWNER, MADE)
-    assert read_state(path, OWNER) == MADE
+    assert SyncState(path, OWNER).read() == frozenset()
+    SyncState(path, OWNER).write(MADE)
+    assert SyncState(path, OWNER).read() == MADE
 
 
 def test_who_may_read_it_stays(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
-    write_state(str(path), OWNER, ())
+    SyncState(str(path), OWNER).write(())
     path.chmod(0o600)
-    write_state(str(path), OWNER, MADE)
+    SyncState(str(path), OWNER).write(MADE)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
@@ -59,4 +59,4 @@ def test_state_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "state.json"
     path.write_text(content)
     with refused("input-malformed"):
-        read_state(str(path), OWNER)
+        SyncState(str(path), OWNER).read()
