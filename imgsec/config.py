@@ -13,14 +13,6 @@ DEFAULT_IAM_URL = "https://iam.cloud.ibm.com"
 DEFAULT_METADATA_URL = "http://169.254.169.254"
 DEFAULT_KMS_URL = "https://us-south.kms.cloud.ibm.com"
 DEFAULT_TIMEOUT_SECONDS = 600
-DEFAULT_ALGORITHM = "rsa4096"
-KEY_ALGORITHMS = (  # what every verifier reads
-    DEFAULT_ALGORITHM,
-    "rsa3072",
-    "nistp256",
-    "nistp384",
-    "nistp521",
-)
 
 
 @dataclass(frozen=True, slots=True)

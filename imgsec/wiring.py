@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from imgsec.adapters._process import Tools
 from imgsec.adapters.clock import SystemClock
-from imgsec.adapters.files import KeyFiles, read_descriptor, read_file
+from imgsec.adapters.files import POLICY_MAX_BYTES, KeyFiles, read_descriptor, read_file
 from imgsec.config import GateSettings, Settings
 from imgsec.domain.hosts import MetadataUrl, ServiceUrl, may_have_iam_token
 from imgsec.domain.keys import Fingerprint, KeyLocation, KmsPlace, SecretBytes, is_uuid, unwrapped
@@ -373,6 +373,10 @@ class World:
     @cached_property
     def key_files(self) -> KeyFiles:
         return KeyFiles()
+
+    def read_trust_policy(self, path: str) -> bytes:
+        """A signature policy. Raises (input-unreadable, input-malformed)."""
+        return read_file(path, max_bytes=POLICY_MAX_BYTES)
 
     def read_secret_key(self, path: str) -> SecretBytes:
         """An OpenPGP secret key from a file. Raises (input-unreadable, key-malformed)."""

@@ -207,6 +207,10 @@ class KeyFiles:
                 INPUT_MALFORMED(f"{shown(location.name)} is no Secret with a data key named key")
             ) from None
 
+    def store_public_key(self, path: str, content: bytes) -> str:
+        """Let the file hold it: created, updated or unchanged. Raises (output-unwritable)."""
+        return update_file(path, content)
+
 
 def load_yaml(content: bytes, name: str, *, keeps_dates: bool = False) -> Any:
     """One YAML document, without aliases, tags or repeated keys. Raises (input-malformed).

@@ -36,7 +36,6 @@ from imgsec.cli.policies import (
 from imgsec.config import Settings
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
-    from imgsec.adapters.kubernetes import Kubectl
     from imgsec.domain.policy import KeySecret
     from imgsec.domain.reference import ImageReference
     from imgsec.operations.examine import Look
@@ -189,11 +188,8 @@ def _looks_at_cluster(
 ) -> Iterator[tuple[str, Look]]:
     from imgsec.operations import examine
 
-    @cache
-    def cluster() -> Kubectl:
-        """Made when it is looked at: where it cannot be, that is what each line says."""
-        return world.cluster(dry_run=True)
-
+    # Made when it is looked at: where it cannot be, that is what each line says.
+    cluster = cache(lambda: world.cluster(dry_run=True))
     yield "cluster", lambda: cluster().describe()
     yield "Portieris", lambda: cluster().describe_policies()
     if secret is None:

@@ -32,7 +32,8 @@ from imgsec.cli.policies import (
     ReferenceOpt,
     reference_of,
 )
-from imgsec.config import DEFAULT_ALGORITHM, KEY_ALGORITHMS, Settings
+from imgsec.config import Settings
+from imgsec.domain.algorithms import DEFAULT_ALGORITHM, KEY_ALGORITHMS
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
     from imgsec.domain.verdict import Verdict

@@ -312,7 +312,6 @@ def keys_export(
 
     Example: imgsec keys export release --public --file release.asc
     """
-    from imgsec.adapters.files import update_file
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import passed
     from imgsec.errors import ImgsecError
@@ -336,7 +335,7 @@ def keys_export(
             if binary
             else world.keyring.export_block(fingerprints)
         )
-        state = update_file(file, content)
+        state = world.key_files.store_public_key(file, content)
         verdict = passed(*world.notes())
     report = Report("keys export", verdict, changes=(Change(file, state),))
     return Answer(report, {"fingerprint": str(fingerprints[0])})

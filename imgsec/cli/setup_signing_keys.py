@@ -39,7 +39,8 @@ from imgsec.cli.policies import (
     policy_of,
     reference_of,
 )
-from imgsec.config import DEFAULT_ALGORITHM, KEY_ALGORITHMS, Settings
+from imgsec.config import Settings
+from imgsec.domain.algorithms import DEFAULT_ALGORITHM, KEY_ALGORITHMS
 
 _COMMAND = "setup-signing-keys"
 _DEFAULT_USER_ID = "imgsec image signing"

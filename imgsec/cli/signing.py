@@ -14,15 +14,13 @@ from imgsec.cli.options import own
 from imgsec.cli.output import Answer
 
 if TYPE_CHECKING:
-    from imgsec.adapters.registry import RegistryClient
-    from imgsec.adapters.sequoia import SequoiaKeyring
     from imgsec.domain.keys import Fingerprint
     from imgsec.domain.reference import ImageReference
     from imgsec.domain.report import ImageReport
     from imgsec.domain.verdict import Note
     from imgsec.operations.publish_image import Publication
     from imgsec.operations.sign_image import SigningPlan
-    from imgsec.ports import MessageKeyring
+    from imgsec.ports import MessageKeyring, SigningRegistry
     from imgsec.wiring import World
 
 
@@ -80,7 +78,7 @@ class SigningRun:
     world: World
     signer: Fingerprint
     plan: SigningPlan
-    in_process: SequoiaKeyring | None
+    in_process: MessageKeyring | None
     notes: tuple[Note, ...]
     say: Callable[[str], None]
 
@@ -95,7 +93,7 @@ class SigningRun:
         world = self.world
 
         def judge(
-            registry: RegistryClient, keyring: MessageKeyring, alone: operation.Alone
+            registry: SigningRegistry, keyring: MessageKeyring, alone: operation.Alone
         ) -> Judge:
             return lambda image: operation.sign_image(
                 *(image, self.signer, self.plan),

@@ -235,7 +235,6 @@ def _requirements(
     A policy that is named goes before the key of an older pipeline's environment. Raises
     (invalid-option) unless it is told in one way.
     """
-    from imgsec.adapters.files import KEY_FILE_MAX_BYTES, POLICY_MAX_BYTES, read_file
     from imgsec.domain.keys import PUBLIC_KEY_SCHEMES, Fingerprint, KeyLocation
     from imgsec.domain.trust_policy import TrustPolicy
     from imgsec.errors import ImgsecError
@@ -252,9 +251,9 @@ def _requirements(
         if fingerprint:
             raise ImgsecError(INVALID_OPTION("--fingerprint goes with --key; a policy has its own"))
         return load_requirements(
-            TrustPolicy.parse(read_file(policy, max_bytes=POLICY_MAX_BYTES)),
+            TrustPolicy.parse(world.read_trust_policy(policy)),
             images,
-            lambda path: read_file(path, max_bytes=KEY_FILE_MAX_BYTES),
+            lambda path: world.key_files.read_public_key(KeyLocation("file", path)),
             world.new_keyring,
         )
     where = KeyLocation.parse(key or "", allowed=PUBLIC_KEY_SCHEMES)

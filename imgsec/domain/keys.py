@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from imgsec.config import DEFAULT_ALGORITHM, KEY_ALGORITHMS
+from imgsec.domain.algorithms import DEFAULT_ALGORITHM, KEY_ALGORITHMS
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import (
