@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,11 +29,19 @@ from imgsec.reasons import FOREIGN_REPORT, REPORT_MALFORMED, STALE_REPORT, Reaso
 FORMATS: tuple[ReportFormat, ...] = (trivy.FORMAT, grype.FORMAT, sarif.FORMAT, advisor.FORMAT)
 _FILE_MAX_BYTES = 128 * 2**20  # ours; the largest public images come to some 20 MiB
 _CLOCKS_DIFFER = timedelta(minutes=10)
+# How much older the data may be than the report: Grype's own limit, db.max-allowed-built-age.
+_DATA_OLDER = timedelta(hours=120)
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old a report may be at this moment. max_age: None for however old."""
+    """How old a report may be at this moment. max_age: None for however old.
+
+    The data that it was made with may be older than that by a fixed time, as they are renewed
+    daily, and a report is no news of them. A report that does not say when it was made is as old as
+    its data.
+    """
 
     now: datetime
     max_age: timedelta | None
@@ -41,16 +50,24 @@ class Freshness:
         """Why it cannot be used (stale-report); None for nothing."""
         if self.max_age is None:
             return None
-        moment = report.made_at or report.checked_at
-        if moment is None:
+        made, data = report.made_at, report.checked_at
+        if made is None and data is None:
             return STALE_REPORT(
                 f"{where} does not say when it was made",
                 hint="Give the scanner's own JSON, or accept it with --max-age any.",
             )
+        if made is None:
+            return self._flaw_of(data, self.max_age, where)
+        of_data = self._flaw_of(data, self.max_age + _DATA_OLDER, f"the data behind {where}")
+        return self._flaw_of(made, self.max_age, where) or of_data
+
+    def _flaw_of(self, moment: datetime | None, max_age: timedelta, what: str) -> Reason | None:
+        if moment is None:
+            return None
         if moment > self.now + _CLOCKS_DIFFER:
-            return STALE_REPORT(f"{where} is dated in the future: {moment:%F %R} UTC")
-        if moment < self.now - self.max_age:
-            return STALE_REPORT(f"{where} is of {moment:%F %R} UTC")
+            return STALE_REPORT(f"{what} is dated in the future: {moment:%F %R} UTC")
+        if self.now - moment > max_age:
+            return STALE_REPORT(f"{what} is of {moment:%F %R} UTC")
         return None
 
     def require(self, report: ScanReport, where: str) -> None:
@@ -116,11 +133,8 @@ class ReportFiles(Scanner):
 
 
 def matching(reports: Sequence[ClaimedReport], subject: ScanSubject) -> list[ScanReport]:
-    """What names this manifest, or its configuration; the name of its index is not enough."""
-    named = {str(subject.digest)}
-    if subject.config is not None:
-        named.add(str(subject.config))
-    return [one.report for one in reports if not named.isdisjoint(one.digests)]
+    """Those about this manifest."""
+    return [one.report for one in reports if one.is_about(subject)]
 
 
 def read_reports(content: bytes, where: str) -> list[ClaimedReport]:
@@ -128,8 +142,12 @@ def read_reports(content: bytes, where: str) -> list[ClaimedReport]:
 
     Raises `ImgsecError` (report-malformed, report-partial).
     """
+    if content.startswith(_WIDE):
+        text = f"{where} is UTF-16, as Windows PowerShell redirects output"
+        hint = "Let the scanner write the file itself, with its option --output or --file."
+        raise ImgsecError(REPORT_MALFORMED(text, hint=hint))
     try:
-        document = strict_json.parse(content, folds_case=False)
+        document = strict_json.parse(content.removeprefix(codecs.BOM_UTF8), folds_case=False)
     except (ValueError, RecursionError) as error:
         text = f"{where} is no JSON, or only a part of it: {str(error)[:100]}"
         raise ImgsecError(REPORT_MALFORMED(text)) from None

@@ -10,19 +10,38 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from imgsec.domain.vulnerability import ScanReport
+from imgsec.domain.vulnerability import ScanReport, ScanSubject
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimedReport:
     """A report, and the digests that it names its image by: of a manifest, or a configuration.
 
-    said: what it says it is about, in its own words.
+    said: what it says it is about, in its own words. image_ids: those of the digests that must be
+    the image's own, as its configuration's is. registered: those by which registries know it, of
+    which one must be its own or its index's.
     """
 
     digests: frozenset[str]
     said: str
     report: ScanReport
+    image_ids: frozenset[str] = frozenset()
+    registered: frozenset[str] = frozenset()
+
+    def is_about(self, subject: ScanSubject) -> bool:
+        """It names this manifest, or its configuration, and nothing that contradicts that.
+
+        The name of its index is not enough: a scan looks at one platform. A configuration alone is
+        not either, where the report names a manifest besides: others can be pushed with it.
+        """
+        manifest = str(subject.digest)
+        own = {manifest} if subject.config is None else {manifest, str(subject.config)}
+        known_as = {manifest} if subject.index is None else {manifest, str(subject.index)}
+        if subject.config is not None and self.image_ids and own.isdisjoint(self.image_ids):
+            return False
+        if self.registered and known_as.isdisjoint(self.registered):
+            return False
+        return not own.isdisjoint(self.digests)
 
 
 @dataclass(frozen=True, slots=True)

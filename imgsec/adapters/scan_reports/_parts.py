@@ -73,6 +73,16 @@ def digests_in(texts: Iterable[object]) -> frozenset[str]:
     )
 
 
+def registered_in(names: Iterable[object]) -> frozenset[str]:
+    """The digests by which registries know the image, of names like ``registry/repository@...``.
+
+    Podman has names in ``localhost/`` for what is in no registry yet, by another digest than there.
+    """
+    return digests_in(
+        name for name in names if isinstance(name, str) and not name.startswith("localhost/")
+    )
+
+
 def unsaid(tool: str) -> tuple[str, str]:
     """The remark on a report that leaves open what was looked for: it may show only the worst."""
     text = f"the report of {tool} does not say which severities and kinds of finding it leaves out"
