@@ -7,7 +7,7 @@ Source: anchore/grype, `grype/presenter/models/`; syft's `pkg/image` metadata fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +18,12 @@ from imgsec.adapters.scan_reports._parts import (
     as_text,
     as_time,
     digests_in,
+    listed,
     needed,
+    registered_in,
+    unsaid,
 )
+from imgsec.domain.reference import shown
 from imgsec.domain.vulnerability import (
     AffectedPackage,
     Distribution,
@@ -32,6 +36,12 @@ from imgsec.domain.vulnerability import (
     Source,
     merged_packages,
 )
+from imgsec.errors import ImgsecError
+from imgsec.reasons import REPORT_PARTIAL
+
+# Of its options those that leave findings out, or look them up for another distribution.
+_NARROWING = ("distro", "only-fixed", "only-notfixed", "ignore-states", "ignore-wontfix")
+_KNOWN_STATES = ("fixed", "not-fixed", "wont-fix")  # `grype/vulnerability/fix.go`; not "unknown"
 
 
 def _recognises(document: Any) -> bool:
@@ -47,16 +57,25 @@ def _read(document: Any) -> list[ClaimedReport]:
         name = as_text(source.get("type")) or "nothing"
         return [ClaimedReport(frozenset(), name, ScanReport(Source("grype"), ScanStatus.UNSCANNED))]
     target = as_mapping(source.get("target"))
-    named = [target.get("imageID"), target.get("manifestDigest")]
-    digests = digests_in([*named, *as_list(target.get("repoDigests"))])
-    name = as_text(target.get("userInput"))
-    return [ClaimedReport(digests, name, _report(document))]
+    names = as_list(target.get("repoDigests"))
+    # Another one excludes nothing: for an image from elsewhere than a registry Syft makes one up.
+    manifest = target.get("manifestDigest")
+    return [
+        ClaimedReport(
+            digests_in([target.get("imageID"), manifest, *names]),
+            as_text(target.get("userInput")),
+            _report(document),
+            image_ids=digests_in([target.get("imageID")]),
+            registered=registered_in(names),
+        )
+    ]
 
 
 def _report(document: Mapping[str, Any]) -> ScanReport:
     parts: dict[str, list[tuple[Mapping[str, Any], bool]]] = {}
-    for member, is_hidden in (("matches", False), ("ignoredMatches", True)):
-        for match in as_list(document.get(member)):
+    of_all = ((listed(document["matches"]), False), (as_list(document.get("ignoredMatches")), True))
+    for matches, is_hidden in of_all:
+        for match in matches:
             issue = needed(match["vulnerability"]["id"])
             parts.setdefault(issue, []).append((match, is_hidden))
     findings = tuple(_finding(issue, matches) for issue, matches in parts.items())
@@ -75,7 +94,26 @@ def _report(document: Mapping[str, Any]) -> ScanReport:
         distribution,
         checked_at=_built(as_mapping(descriptor.get("db"))),
         made_at=as_time(descriptor.get("timestamp")),
+        remarks=tuple(_remarks(as_mapping(descriptor.get("configuration")))),
     )
+
+
+def _remarks(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """On what it was told to leave out. Raises `ImgsecError` (report-partial) for files.
+
+    What its rules ignore it lists apart, so that nothing is lost. Older ones say no options.
+    """
+    if "exclude" not in options:
+        yield unsaid("Grype")
+        return
+    if excluded := as_list(options["exclude"]):
+        named = ", ".join(shown(as_text(path)) for path in excluded[:3])
+        text = f"Grype was told to leave out files of the image: {named}"
+        raise ImgsecError(REPORT_PARTIAL(text, hint="Scan without --exclude."))
+    given = {name: options[name] for name in _NARROWING if options.get(name)}
+    if given:
+        told = ", ".join(f"{name}: {shown(as_text(str(value)))}" for name, value in given.items())
+        yield ("options-narrow", f"Grype was told what to look for: {told}")
 
 
 def _built(database: Mapping[str, Any]) -> datetime | None:
@@ -112,8 +150,8 @@ def _related(match: Mapping[str, Any]) -> list[Any]:
 
 
 def _advisories(match: Mapping[str, Any]) -> list[Notice]:
-    listed = as_list(match["vulnerability"].get("advisories"))
-    return [Notice(needed(one["id"]), as_text(one.get("link"))) for one in listed]
+    advisories = as_list(match["vulnerability"].get("advisories"))
+    return [Notice(needed(one["id"]), as_text(one.get("link"))) for one in advisories]
 
 
 def _package(match: Mapping[str, Any]) -> AffectedPackage:
@@ -127,6 +165,7 @@ def _package(match: Mapping[str, Any]) -> AffectedPackage:
         as_text(artifact.get("version")),
         ", ".join(versions),
         fixed_since=min(known) if known else None,
+        knows_fix=fix.get("state") in _KNOWN_STATES,
         notices=tuple(notice.id for notice in _advisories(match)),
         url=as_text(artifact.get("purl")),
     )

@@ -21,7 +21,9 @@ from imgsec.adapters.scan_reports._parts import (
     as_text,
     as_time,
     digests_in,
+    listed,
     needed,
+    registered_in,
     unsaid,
 )
 from imgsec.domain.vulnerability import (
@@ -43,6 +45,9 @@ from imgsec.reasons import REPORT_PARTIAL
 _SCHEMA_VERSION = 2
 _PACKAGE_CLASSES = ("os-pkgs", "lang-pkgs")
 _UNKNOWN_SYSTEM = "none"  # `pkg/fanal/types/const.go`: there is one, and Trivy cannot assess it
+# Trivy's database, `pkg/types/status.go`: those that leave open whether there is a fix. Where its
+# data say nothing it writes "affected", and before 0.43 no status at all.
+_OPEN_STATES = ("unknown", "under_investigation")
 # What a package was found by, in the result of a scan that lists no packages besides.
 _SIGNS_OF_PACKAGES = ("Packages", "Vulnerabilities", "ExperimentalModifiedFindings")
 
@@ -58,8 +63,16 @@ def _read(document: Any) -> list[ClaimedReport]:
     if document["ArtifactType"] != "container_image":
         return [ClaimedReport(frozenset(), name, ScanReport(Source("trivy"), ScanStatus.UNSCANNED))]
     metadata = as_mapping(document.get("Metadata"))
-    named = [metadata.get("ImageID"), *as_list(metadata.get("RepoDigests"))]
-    return [ClaimedReport(digests_in(named), name, _report(document, metadata))]
+    names = as_list(metadata.get("RepoDigests"))
+    return [
+        ClaimedReport(
+            digests_in([metadata.get("ImageID"), *names]),
+            name,
+            _report(document, metadata),
+            image_ids=digests_in([metadata.get("ImageID")]),
+            registered=registered_in(names),
+        )
+    ]
 
 
 def _report(document: Mapping[str, Any], metadata: Mapping[str, Any]) -> ScanReport:
@@ -98,7 +111,7 @@ def _require_packages(distribution: Distribution, results: list[Mapping[str, Any
     if not of_system:
         text = f"Trivy's report leaves out the packages of {distribution}"
         raise ImgsecError(REPORT_PARTIAL(text))
-    if not any(as_list(result.get(sign)) for result in of_system for sign in _SIGNS_OF_PACKAGES):
+    if not any(_list_of(result, sign) for result in of_system for sign in _SIGNS_OF_PACKAGES):
         raise ImgsecError(
             REPORT_PARTIAL(
                 f"Trivy's report names no package of {distribution}, not even one without findings",
@@ -108,13 +121,18 @@ def _require_packages(distribution: Distribution, results: list[Mapping[str, Any
         )
 
 
+def _list_of(result: Mapping[str, Any], member: str) -> list[Any]:
+    """A list of a result; Trivy leaves out an empty one, and writes no null. Raises `TypeError`."""
+    return listed(result[member]) if member in result else []
+
+
 def _findings(results: list[Mapping[str, Any]]) -> Iterator[Finding]:
     """Each vulnerability once, with all its packages; then configuration issues and secrets."""
     parts: dict[str, list[tuple[Mapping[str, Any], bool]]] = {}
     for result in results:
-        for item in as_list(result.get("Vulnerabilities")):
+        for item in _list_of(result, "Vulnerabilities"):
             parts.setdefault(needed(item["VulnerabilityID"]), []).append((item, False))
-        for hidden in as_list(result.get("ExperimentalModifiedFindings")):
+        for hidden in _list_of(result, "ExperimentalModifiedFindings"):
             item = as_mapping(hidden.get("Finding"))
             if "VulnerabilityID" in item:
                 parts.setdefault(needed(item["VulnerabilityID"]), []).append((item, True))
@@ -122,10 +140,10 @@ def _findings(results: list[Mapping[str, Any]]) -> Iterator[Finding]:
         yield _vulnerability(issue, items)
     for result in results:
         target = as_text(result.get("Target"))
-        for item in as_list(result.get("Misconfigurations")):
+        for item in _list_of(result, "Misconfigurations"):
             if item.get("Status") != "PASS":
                 yield _configuration(item, item["ID"], target)
-        for item in as_list(result.get("Secrets")):
+        for item in _list_of(result, "Secrets"):
             yield _configuration(item, item["RuleID"], target)
 
 
@@ -151,17 +169,22 @@ def _vulnerability(issue: str, items: list[tuple[Mapping[str, Any], bool]]) -> F
                 name for item, _ in items for name in as_list(item.get("VendorIDs"))
             )
         ),
-        packages=merged_packages(
-            AffectedPackage(
-                needed(item["PkgName"]),
-                as_text(item.get("InstalledVersion")),
-                as_text(item.get("FixedVersion")),
-                fixed_since=as_time(item.get("PublishedDate")),
-                notices=tuple(needed(name) for name in as_list(item.get("VendorIDs"))),
-                url=as_text(as_mapping(item.get("PkgIdentifier")).get("PURL")),
-            )
-            for item, _ in items
-        ),
+        packages=merged_packages(_package(item) for item, _ in items),
+    )
+
+
+def _package(item: Mapping[str, Any]) -> AffectedPackage:
+    """Since when there is a fix Trivy does not say; the day of the vulnerability stands in."""
+    fixed = as_text(item.get("FixedVersion"))
+    return AffectedPackage(
+        needed(item["PkgName"]),
+        as_text(item.get("InstalledVersion")),
+        fixed,
+        fixed_since=as_time(item.get("PublishedDate")) if fixed else None,
+        notices=tuple(needed(name) for name in as_list(item.get("VendorIDs"))),
+        url=as_text(as_mapping(item.get("PkgIdentifier")).get("PURL")),
+        is_since_known=not fixed,
+        knows_fix=item.get("Status") not in _OPEN_STATES,
     )
 
 
