@@ -23,13 +23,17 @@ from imgsec.domain.vulnerability import (
     PolicyStatus,
     ScanReport,
     ScanStatus,
+    Source,
     merged_packages,
 )
 
+# A file may be anybody's: what it calls exempt does not free what others find, nor on its word what
+# it finds itself.
+_FILE = Source(ADVISOR.name, f"{ADVISOR.version} file")
 _WORD_MAX_CHARS = 40  # of a status that nobody knows; it goes into results and logs
 
 
-def read_report(document: Any) -> ScanReport:
+def read_report(document: Any, source: Source = ADVISOR) -> ScanReport:
     """One report; of a finished scan every member must be there, as IBM's model says.
 
     Half an answer (``{"status": "OK"}`` is what many a health page says) finds nothing, and must
@@ -37,22 +41,22 @@ def read_report(document: Any) -> ScanReport:
     """
     word = _text(document["status"])
     if word not in ScanStatus.__members__:
-        return ScanReport(ADVISOR, word[:_WORD_MAX_CHARS])
+        return ScanReport(source, word[:_WORD_MAX_CHARS])
     status = ScanStatus(word)
     if not status.is_finished:
-        return ScanReport(ADVISOR, status)
+        return ScanReport(source, status)
     _text(document["id"])
     found = document["os_distribution"]
     findings = [_finding(item) for item in listed(document["vulnerabilities"])]
     issues = [_configuration(item) for item in listed(document["configuration_issues"])]
     return ScanReport(
-        ADVISOR,
+        source,
         status,
         findings=(*findings, *issues),
         distribution=Distribution(
             as_text(found.get("distribution_id")), as_text(found.get("version_id"))
         ),
-        checked_at=datetime.fromtimestamp(document["scan_time"], UTC),
+        checked_at=_time(document["scan_time"]),
     )
 
 
@@ -105,6 +109,16 @@ def _text(value: object) -> str:
     return as_text(value)
 
 
+def _time(value: object) -> datetime | None:
+    """A time in Unix seconds; None for 0, which the service writes for no time.
+
+    Raises `MALFORMED`.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{type(value).__name__} instead of a time")
+    return datetime.fromtimestamp(value, UTC) if value > 0 else None
+
+
 def _is_report(document: Any) -> bool:
     return isinstance(document, dict) and "status" in document and "vulnerabilities" in document
 
@@ -125,7 +139,7 @@ def _recognises(document: Any) -> bool:
 
 def _read(document: Any) -> list[ClaimedReport]:
     return [
-        ClaimedReport(digests_in([name]), name or "no image at all", read_report(report))
+        ClaimedReport(digests_in([name]), name or "no image at all", read_report(report, _FILE))
         for name, report in _named_reports(document)
     ]
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from imgsec.adapters.report_files import Freshness, ReportFiles
+from imgsec.domain.exemption import Ledger
+from imgsec.domain.gate import GateRules, Mark, Trust, judge_manifest
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.vulnerability import ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
@@ -99,6 +101,78 @@ def test_report_of_one_platform_says_nothing_of_another(drawer: Drawer) -> None:
         drawer.fetch(content, arm64)
 
 
+CLEAN = Digest.of(b"clean")
+
+
+def grype(**target: Any) -> dict[str, Any]:
+    content = json.loads((REPORTS / "grype-vulnerable.json").read_bytes())
+    content["source"]["target"] = {"userInput": "app", **target}
+    assert isinstance(content, dict)
+    return content
+
+
+def trivy_of(**metadata: Any) -> dict[str, Any]:
+    return trivy(Metadata={"OS": {"Family": "debian", "Name": "12.5"}, **metadata})
+
+
+def sarif_of(**properties: Any) -> dict[str, Any]:
+    content = json.loads((REPORTS / "trivy-vulnerable.sarif").read_bytes())
+    content["runs"][0]["properties"] = properties
+    assert isinstance(content, dict)
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        # Another manifest can be pushed with the configuration of a clean one.
+        trivy_of(ImageID=str(CONFIG), RepoDigests=[f"registry.example.com/team/app@{CLEAN}"]),
+        trivy_of(ImageID=str(CONFIG), RepoDigests=[f"registry.example.com/other/app@{CLEAN}"]),
+        grype(imageID=str(CONFIG), repoDigests=[f"docker.io/library/app@{CLEAN}"]),
+        sarif_of(imageID=str(CONFIG), repoDigests=[f"r/a@{CLEAN}"]),
+        sarif_of(imageID=str(CONFIG), imageDigest=str(CLEAN)),
+        # And a report may say this manifest, and the configuration of another one.
+        trivy_of(ImageID=str(CLEAN), RepoDigests=[f"registry.example.com/team/app@{MANIFEST}"]),
+        grype(imageID=str(CLEAN), manifestDigest=str(MANIFEST)),
+        sarif_of(imageID=str(CLEAN), repoDigests=[f"r/a@{MANIFEST}"]),
+    ],
+)
+def test_report_that_contradicts_itself_is_about_neither_image(
+    drawer: Drawer, content: dict[str, Any]
+) -> None:
+    with refused("foreign-report"):
+        drawer.fetch(content, ScanSubject(IMAGE.at(MANIFEST), CONFIG, INDEX, "linux/amd64"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        trivy_of(ImageID=str(CONFIG)),  # of an archive or a layout
+        trivy_of(ImageID=str(CONFIG), RepoDigests=[f"localhost/app@{CLEAN}"]),  # not pushed yet
+        trivy_of(ImageID=str(CONFIG), RepoDigests=[f"r/a@{INDEX}"]),  # by its index
+        trivy_of(ImageID=str(CONFIG), RepoDigests=[f"r/old@{CLEAN}", f"r/new@{MANIFEST}"]),
+        trivy_of(ImageID=str(MANIFEST), RepoDigests=[f"r/a@{MANIFEST}"]),  # containerd's store
+        trivy_of(RepoDigests=[f"other.example.com/x@{MANIFEST}"]),  # copied to another registry
+        grype(manifestDigest=str(MANIFEST)),
+        grype(imageID=str(CONFIG), manifestDigest=str(CLEAN)),  # made up for a local image
+        grype(imageID=str(CONFIG), manifestDigest=str(CLEAN), repoDigests=[f"r/a@{MANIFEST}"]),
+        sarif_of(imageID=str(CONFIG)),
+        sarif_of(imageDigest=str(MANIFEST)),
+    ],
+)
+def test_report_by_any_of_the_images_own_names_counts(
+    drawer: Drawer, content: dict[str, Any]
+) -> None:
+    subject = ScanSubject(IMAGE.at(MANIFEST), CONFIG, INDEX, "linux/amd64")
+    assert drawer.fetch(content, subject).status is ScanStatus.FAIL
+
+
+def test_manifest_whose_configuration_nobody_asked_for_is_known_by_its_digest(
+    drawer: Drawer,
+) -> None:
+    assert drawer.fetch(trivy(), ScanSubject(IMAGE.at(MANIFEST))).status is ScanStatus.FAIL
+
+
 def test_report_without_any_digest_is_foreign(drawer: Drawer) -> None:
     content = trivy()
     content["Metadata"] = {"OS": content["Metadata"]["OS"]}
@@ -141,6 +215,55 @@ def test_report_without_a_time_is_stale_unless_any_is_accepted(drawer: Drawer, m
     sarif = (REPORTS / "trivy-vulnerable.sarif").read_bytes()
     with refused("stale-report"):
         drawer.fetch(sarif, max_age=DAY)
+
+
+@pytest.mark.parametrize(
+    ("looked", "data", "max_age", "is_fresh"),
+    [
+        (1, 30, 24, True),  # a healthy pipeline
+        (23, 143, 24, True),
+        (1, 145, 24, False),
+        (1, 700 * 24, 24, False),
+        (25, 26, 24, False),
+        (1, None, 24, True),
+        (None, 23, 24, True),
+        (None, 25, 24, False),
+        (1, -1, 24, False),
+        (200, 300, 240, True),
+        (700 * 24, 700 * 24, None, True),
+    ],
+)
+def test_both_the_report_and_its_data_must_be_fresh(
+    drawer: Drawer, looked: int | None, data: int | None, max_age: int | None, is_fresh: bool
+) -> None:
+    """All in hours before now."""
+    now = datetime(2026, 11, 22, tzinfo=UTC)
+    content = json.loads((REPORTS / "grype-vulnerable.json").read_bytes())
+    dates = {
+        name: (now - timedelta(hours=age)).isoformat() if age is not None else None
+        for name, age in (("timestamp", looked), ("built", data))
+    }
+    content["descriptor"]["timestamp"] = dates["timestamp"]
+    content["descriptor"]["db"] = {"status": {"built": dates["built"]}}
+    limit = None if max_age is None else timedelta(hours=max_age)
+    if is_fresh:
+        drawer.fetch(content, now=now, max_age=limit)
+        return
+    with refused("stale-report") as reasons:
+        drawer.fetch(content, now=now, max_age=limit)
+    if looked == 1:
+        assert "data" in reasons[0].text
+
+
+def test_advisors_time_zero_is_no_time(drawer: Drawer) -> None:
+    report = {
+        **{"image": str(MANIFEST), "id": "x", "status": "OK", "scan_time": 0},
+        **{"os_distribution": {}, "configuration_issues": [], "vulnerabilities": []},
+    }
+    with refused("stale-report") as reasons:
+        drawer.fetch([report], max_age=DAY)
+    assert "does not say when" in reasons[0].text
+    assert drawer.fetch([report]).checked_at is None
 
 
 def test_time_without_a_zone_is_utc(drawer: Drawer) -> None:
@@ -253,3 +376,32 @@ def test_hostile_names_are_quoted_and_bounded_in_messages(drawer: Drawer, name: 
     assert "\x1b" not in text
     assert "\n" not in text
     assert "\u202e" not in text
+
+
+@pytest.mark.parametrize(
+    ("trust", "mark"), [(Trust.ADVISOR, Mark.GATED), (Trust.SOURCES, Mark.EXEMPT)]
+)
+@pytest.mark.parametrize("with_trivy", [False, True])
+def test_exemption_in_a_file_frees_nothing_by_itself(
+    tmp_path: Path, trust: Trust, mark: Mark, with_trivy: bool
+) -> None:
+    """Only the live service speaks for the account, and never a file for another source."""
+    notice = {"notice_id": "DSA-9001-1", "notice_exempt": True, "vulnerable_packages": []}
+    vulnerability = {"cve_id": "CVE-2026-0001", "exempt_status": "exempt", "cve_exempt": True}
+    report = {
+        **{"image": str(MANIFEST), "id": "x", "status": "WARN", "scan_time": 1767225600},
+        **{"os_distribution": {}, "configuration_issues": []},
+        "vulnerabilities": [{**vulnerability, "security_notices": [notice]}],
+    }
+    paths = [tmp_path / "advisor.json", tmp_path / "trivy.json"]
+    paths[0].write_text(json.dumps([report]))
+    paths[1].write_text(json.dumps(trivy()))
+    given = [str(path) for path in paths[: 1 + with_trivy]]
+    files = ReportFiles(given, Freshness(datetime(2026, 11, 22, tzinfo=UTC), None))
+    reports = [one for one in files.fetch_reports(SUBJECT) if isinstance(one, ScanReport)]
+    scan = judge_manifest(
+        SUBJECT, reports, GateRules(trust=trust), ledger=Ledger(()), now=datetime.now(UTC)
+    )
+    marks = {one.finding.id: one.mark for one in scan.findings}
+    assert marks["CVE-2026-0001"] is (Mark.GATED if with_trivy else mark)
+    assert scan.verdict.passed is (not with_trivy and mark is Mark.EXEMPT)

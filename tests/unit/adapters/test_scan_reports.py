@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from imgsec.adapters.report_files import read_reports
 from imgsec.adapters.scan_reports import ClaimedReport
+from imgsec.domain.vulnerability import ADVISOR as LIVE
 from imgsec.domain.vulnerability import (
     Finding,
     IssueKind,
@@ -171,6 +172,54 @@ def test_trivy_without_the_packages_of_the_distribution_is_partial(results: Any)
         read(content)
 
 
+@pytest.mark.parametrize("results", [None, [], ...])
+def test_trivy_without_results_of_an_image_without_distribution_saw_nothing(results: Any) -> None:
+    content = document("trivy-library.json")
+    content["Results"] = results
+    if results is ...:
+        del content["Results"]
+    assert one(content).status is ScanStatus.UNSUPPORTED
+
+
+@pytest.mark.parametrize(
+    "member", ["Vulnerabilities", "ExperimentalModifiedFindings", "Secrets", "Misconfigurations"]
+)
+def test_trivy_writes_no_null_for_a_list(member: str) -> None:
+    content = document("trivy-library.json")
+    content["Results"][0][member] = None
+    with refused("report-malformed"):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_fixable"),
+    [
+        *(("affected", False), ("will_not_fix", False), ("fix_deferred", False)),
+        *(("end_of_life", False), ("not_affected", False), (None, False)),
+        *(("unknown", True), ("under_investigation", True)),
+    ],
+)
+def test_trivy_that_does_not_know_of_a_fix_does_not_say_there_is_none(
+    status: str | None, is_fixable: bool
+) -> None:
+    content = document("trivy-vulnerable.json")
+    item = content["Results"][0]["Vulnerabilities"][1]
+    item["Status"] = status
+    if status is None:
+        del item["Status"]
+    assert by_id(one(content))["CVE-2026-0002"].is_fixable is is_fixable
+
+
+def test_day_of_a_vulnerability_only_stands_in_for_that_of_its_fix() -> None:
+    fixed, unfixed = one(document("trivy-vulnerable.json")).findings
+    (package,) = fixed.packages
+    assert package.fixed_since == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert not package.is_since_known
+    assert unfixed.packages[0].fixed_since is None
+    (known,) = by_id(one(document("grype-vulnerable.json")))["CVE-2026-0001"].packages
+    assert known.is_since_known
+
+
 def test_trivy_that_names_no_package_at_all_is_partial() -> None:
     with refused("report-partial") as reasons:
         read(document("trivy-clean-unlisted.json"))
@@ -241,6 +290,63 @@ def test_grype_without_distribution_and_findings_saw_nothing() -> None:
     assert one(content).status is ScanStatus.OK
 
 
+def test_grype_without_a_list_of_matches_is_no_report() -> None:
+    content = document("grype-vulnerable.json")
+    content["matches"] = None
+    with refused("report-malformed"):
+        read(content)
+
+
+def test_grype_that_left_out_files_is_partial() -> None:
+    content = document("grype-vulnerable.json")
+    content["descriptor"]["configuration"]["exclude"] = ["./**"]
+    with refused("report-partial") as reasons:
+        read(content)
+    assert "./**" in reasons[0].text
+
+
+@pytest.mark.parametrize(
+    ("options", "codes"),
+    [
+        ({}, []),
+        ({"platform": "linux/arm64", "exclude": None}, []),  # the digests tell which it was
+        ({"only-fixed": True}, ["options-narrow"]),
+        ({"distro": "alpine:3.22", "ignore-wontfix": "wont-fix"}, ["options-narrow"]),
+        (None, ["options-unsaid"]),
+    ],
+)
+def test_grype_that_was_told_what_to_look_for_bears_a_remark(
+    options: dict[str, Any] | None, codes: list[str]
+) -> None:
+    content = document("grype-vulnerable.json")
+    if options is None:
+        del content["descriptor"]["configuration"]
+    else:
+        content["descriptor"]["configuration"] |= options
+    remarks = one(content).remarks
+    assert [code for code, _ in remarks] == codes
+    for name in options or ():
+        assert not codes or name in remarks[0][1]
+
+
+@pytest.mark.parametrize(
+    ("state", "is_fixable"),
+    [*(("not-fixed", False), ("wont-fix", False)), *(("unknown", True), ("", True), (None, True))],
+)
+def test_grype_that_does_not_know_of_a_fix_does_not_say_there_is_none(
+    state: str | None, is_fixable: bool
+) -> None:
+    content = document("grype-vulnerable.json")
+    content["matches"][1]["vulnerability"]["fix"]["state"] = state
+    finding = by_id(one(content))["GHSA-aaaa-bbbb-cccc"]
+    assert finding.is_fixable is is_fixable
+    unfixed = copy.deepcopy(content["matches"][1])
+    unfixed["vulnerability"]["fix"]["state"] = "not-fixed"
+    unfixed["artifact"]["name"] = "right"
+    content["matches"].append(unfixed)
+    assert by_id(one(content))["GHSA-aaaa-bbbb-cccc"].is_fixable is is_fixable
+
+
 def test_match_that_is_ignored_for_one_package_of_two_is_in_force() -> None:
     content = document("grype-vulnerable.json")
     ignored = copy.deepcopy(content["matches"][0])
@@ -305,20 +411,185 @@ def test_each_run_of_a_sarif_file_is_a_report_of_its_own() -> None:
     assert other.digests == {"sha256:" + "a" * 64}
 
 
+def _notified(kind: str, level: str) -> dict[str, Any]:
+    notification = {"level": level, "message": {"text": "no such layer"}}
+    return {"invocations": [{"executionSuccessful": True, kind: [notification]}]}
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"invocations": [{"executionSuccessful": False}]},
-        {"results": None, "invocations": []},
+        {"invocations": [{"executionSuccessful": True}, {"executionSuccessful": False}]},
+        {"invocations": [{"exitCode": 1}]},
+        {"invocations": [{"executionSuccessful": None, "exitCode": 137}]},
+        {"invocations": [{"executionSuccessful": True, "exitSignalName": "SIGKILL"}]},
+        {"invocations": [{"processStartFailureMessage": "no such file"}]},
+        _notified("toolExecutionNotifications", "error"),
+        _notified("toolConfigurationNotifications", "error"),
+        {"results": None},
+        {"results": ...},
+        {"results": [], "externalPropertyFileReferences": {"results": [{"guid": "1"}]}},
+        {"externalPropertyFileReferences": {"invocations": [{"guid": "1"}]}},
     ],
 )
-def test_run_that_did_not_end_well_is_no_report(change: dict[str, Any]) -> None:
+def test_run_that_did_not_end_well_or_is_not_whole_is_no_report(change: dict[str, Any]) -> None:
     content = document("trivy-vulnerable.sarif")
-    content["runs"][0] |= change
-    if "results" in change:
-        del content["runs"][0]["results"]
+    run = content["runs"][0] | change
+    content["runs"] = [{name: value for name, value in run.items() if value is not ...}]
     with refused("report-partial"):
         read(content)
+
+
+def test_run_with_results_outside_the_runs_is_not_whole() -> None:
+    content = document("trivy-vulnerable.sarif")
+    content["inlineExternalProperties"] = [{"results": content["runs"][0]["results"]}]
+    content["runs"][0]["results"] = []
+    with refused("report-partial"):
+        read(content)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"invocations": None},
+        {"invocations": [{"executionSuccessful": True, "exitCode": 2}]},  # it has found something
+        {"invocations": [{"exitCode": 0}]},
+        _notified("toolExecutionNotifications", "warning"),
+        {"externalPropertyFileReferences": {"results": [], "artifacts": [{"guid": "1"}]}},
+    ],
+)
+def test_run_that_ended_with_a_code_or_a_warning_may_be_whole(change: dict[str, Any]) -> None:
+    content = document("trivy-vulnerable.sarif")
+    content["runs"][0] |= change
+    assert len(one(content).findings) == 2
+
+
+def sarif(driver: str, *results: Any, rules: Any = (), **more: Any) -> dict[str, Any]:
+    tool = {"driver": {"name": driver, "rules": list(rules)}}
+    return {"version": "2.1.0", "runs": [{"tool": tool, "results": list(results), **more}]}
+
+
+@pytest.mark.parametrize(
+    "name", ["Trivy", "grype", "Grype", "Snyk Container", "docker scout", "Prisma Cloud (twistcli)"]
+)
+def test_scanner_of_images_that_lists_nothing_has_found_nothing(name: str) -> None:
+    assert one(sarif(name)).status is ScanStatus.OK
+
+
+@pytest.mark.parametrize(
+    "name", ["ECLAIR", "Snyk Code", "Snyk IaC", "CodeQL", "Trivyology", "qualys-lint", "imgsec"]
+)
+def test_other_tool_that_lists_nothing_may_have_looked_for_anything(name: str) -> None:
+    assert one(sarif(name)).status is ScanStatus.UNSUPPORTED
+    note = {"ruleId": "style", "level": "note", "message": {"text": "a tab"}}
+    assert one(sarif(name, note)).status is ScanStatus.UNSUPPORTED
+
+
+def test_tool_that_has_found_a_vulnerability_looks_for_them_unless_it_is_imgsec() -> None:
+    hit = {"ruleId": "CVE-2026-0001", "message": {"text": "libleak"}}
+    assert one(sarif("Some Scanner", hit)).status is ScanStatus.FAIL
+    ours = one(sarif("imgsec", hit))
+    assert (ours.status, len(ours.findings)) == (ScanStatus.UNSUPPORTED, 1)
+
+
+_GRYPE_HELP = (
+    "Vulnerability {issue}\nSeverity: high\nPackage: {package}\nVersion: 1.2-3\n"
+    "Fix Version: {fixed}\nType: deb\nLocation: /var/lib/dpkg/status\n"
+    "Data Namespace: debian\nLink: {issue}"
+)
+
+
+def _grype_rule(issue: str, package: str, fixed: str = "") -> dict[str, Any]:
+    text = _GRYPE_HELP.format(issue=issue, package=package, fixed=fixed)
+    return {
+        "id": f"{issue}-{package}",
+        "name": "DpkgMatcherExactDirectMatch",
+        "help": {"text": text},
+        "properties": {"security-severity": "7.5"},
+    }
+
+
+def test_sarif_of_grype_is_filed_under_the_vulnerability_with_all_its_packages() -> None:
+    rules = [
+        _grype_rule("CVE-2026-0001", "libleak", "1.2-4"),
+        _grype_rule("CVE-2026-0001", "libleak-2026-tools"),
+        _grype_rule("ELSA-2026-1234", "libworn"),
+    ]
+    content = sarif("Grype", *({"ruleId": rule["id"]} for rule in rules), rules=rules)
+    found = by_id(one(content))
+    assert set(found) == {"CVE-2026-0001", "ELSA-2026-1234"}
+    leak = found["CVE-2026-0001"]
+    assert leak.severity is Severity.HIGH
+    assert {(package.name, package.fixed) for package in leak.packages} == {
+        ("libleak", "1.2-4"),
+        ("libleak-2026-tools", ""),
+    }
+    # Without a fix it does not say whether there is none.
+    assert found["ELSA-2026-1234"].is_fixable
+
+
+@pytest.mark.parametrize(
+    ("name", "issue", "package"),
+    [
+        ("CVE-2026-0001-zlib", "CVE-2026-0001", "zlib"),
+        ("CVE-2026-12345-7zip", "CVE-2026-12345", "7zip"),
+        ("GHSA-aaaa-bbbb-cccc-left-pad", "GHSA-aaaa-bbbb-cccc", "left-pad"),
+        ("GHSA-aaaa-bbbb-cccc-@scope/x", "GHSA-aaaa-bbbb-cccc", "@scope/x"),
+        ("CVE-2026-0001", "CVE-2026-0001", None),
+        ("CVE-2026-0001-", "CVE-2026-0001-", None),
+        ("CVE-2026-0001x-zlib", "CVE-2026-0001x-zlib", None),
+        ("ALAS-2026-1-zlib", "ALAS-2026-1-zlib", None),
+    ],
+)
+def test_id_of_grype_is_taken_apart_only_where_its_end_is_certain(
+    name: str, issue: str, package: str | None
+) -> None:
+    (finding,) = one(sarif("Grype", {"ruleId": name})).findings
+    assert finding.id == issue
+    assert [found.name for found in finding.packages] == ([package] if package else [])
+    assert finding.is_fixable
+
+
+def test_help_of_another_rule_does_not_rename_a_finding() -> None:
+    rule = _grype_rule("CVE-2026-0001", "zlib") | {"id": "GHSA-aaaa-bbbb-cccc-zlib"}
+    (finding,) = one(sarif("Grype", {"ruleId": rule["id"]}, rules=[rule])).findings
+    assert finding.id == "GHSA-aaaa-bbbb-cccc"
+    other = sarif("Trivy", {"ruleId": "CVE-2026-0001-zlib"})
+    assert one(other).findings[0].id == "CVE-2026-0001-zlib"
+
+
+_RULES = [
+    {"id": "CVE-2026-0001", "properties": {"security-severity": "9.1"}},
+    {"id": "CVE-2026-0002", "properties": {"security-severity": "3.1"}},
+]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        *({"ruleIndex": 0}, {"rule": {"index": 0}}, {"rule": {"id": "CVE-2026-0001"}}),
+        *({"ruleId": "CVE-2026-0001", "ruleIndex": 1}, {"ruleId": "CVE-2026-0001"}),
+        {"rule": {"index": 1, "toolComponent": {"index": 0}}},
+    ],
+)
+def test_result_may_name_its_rule_by_its_place_in_the_list(result: dict[str, Any]) -> None:
+    content = sarif("Trivy", result, rules=_RULES)
+    content["runs"][0]["tool"]["extensions"] = [{"name": "more", "rules": _RULES[::-1]}]
+    (finding,) = one(content).findings
+    assert (finding.id, finding.severity) == ("CVE-2026-0001", Severity.CRITICAL)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        *({}, {"ruleIndex": 2}, {"ruleIndex": -1}, {"ruleIndex": True}, {"ruleIndex": "0"}),
+        *({"rule": {"index": 0, "toolComponent": {"name": "?"}}}, {"ruleId": "", "ruleIndex": 9}),
+    ],
+)
+def test_result_of_no_rule_is_malformed(result: dict[str, Any]) -> None:
+    with refused("report-malformed"):
+        read(sarif("Trivy", result, rules=_RULES))
 
 
 def test_sarif_level_counts_where_there_is_no_score() -> None:
@@ -355,6 +626,27 @@ def test_advisors_report_that_names_no_image_is_about_none() -> None:
     assert (claimed.digests, claimed.said) == (frozenset(), "no image at all")
 
 
+def test_file_does_not_speak_for_the_account() -> None:
+    (claimed,) = read(ADVISOR)
+    source = claimed.report.source
+    assert not source.keeps_exemptions
+    assert source.name == LIVE.name
+    assert str(source) != str(LIVE)
+    unfinished = one({**ADVISOR, "status": "INCOMPLETE"}), one({**ADVISOR, "status": "NEW"})
+    assert {report.source for report in unfinished} == {source}
+
+
+@pytest.mark.parametrize("moment", [0, -1, 0.0])
+def test_time_zero_is_no_time(moment: float) -> None:
+    assert one({**ADVISOR, "scan_time": moment}).checked_at is None
+
+
+@pytest.mark.parametrize("moment", [None, True, "1790000000", 1e30])
+def test_what_is_no_time_is_malformed(moment: Any) -> None:
+    with refused("report-malformed"):
+        read({**ADVISOR, "scan_time": moment})
+
+
 # --- Anything else --------------------------------------------------------------------------------
 
 
@@ -374,6 +666,22 @@ def test_advisors_report_that_names_no_image_is_about_none() -> None:
 def test_what_is_no_report_is_malformed(content: bytes) -> None:
     with refused("report-malformed"):
         read_reports(content, "the file")
+
+
+@pytest.mark.parametrize("name", ["trivy-vulnerable.json", "trivy-vulnerable.sarif"])
+def test_report_may_begin_with_a_byte_order_mark(name: str) -> None:
+    content = (REPORTS / name).read_bytes()
+    assert read_reports(b"\xef\xbb\xbf" + content, "the file") == read_reports(content, "the file")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_other_encodings_are_malformed_and_powershells_has_a_hint(encoding: str) -> None:
+    text = (REPORTS / "trivy-vulnerable.json").read_text(encoding="utf-8")
+    with refused("report-malformed") as reasons:
+        read_reports(text.encode(encoding), "the file")
+    if encoding == "utf-16":
+        assert "UTF-16" in reasons[0].text
+        assert "--output" in reasons[0].hint
 
 
 BASES: dict[str, Any] = {
