@@ -101,7 +101,7 @@ _OPTIONS: dict[str, Option] = {
                 "--fail-on",
                 metavar="SEVERITY",
                 panel=_JUDGING,
-                help="Gate only findings this bad or worse: negligible, low, medium, high, critical;"
+                help="Gate only what is this bad or worse: negligible, low, medium, high, critical;"
                 " or any.",
             ),
         ],

@@ -143,7 +143,7 @@ def prepare(outputs: Outputs) -> tuple[Outputs, tuple[Reason, ...]]:
         problems.append(INVALID_OPTION(f"{both} cannot both be printed; write one to a FILE"))
         kept = "json" if "json" in several else several[0]
         formats = [text for text in formats if text == kept or text not in several]
-    further = tuple(path for path in outputs.further if is_possible(path))
+    further = tuple(one for one in outputs.further if is_possible(one[1]))
     files = {name: path for name, path in outputs.result_files.items() if is_possible(path)}
     output, summary = (
         target if is_possible(target, replaced=False) else None
