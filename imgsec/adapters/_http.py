@@ -113,9 +113,15 @@ class Http:
         self._repeating = _session(_RETRY)
         self._single = _session(Retry(0, redirect=False, raise_on_status=False))
 
-    def get(self, url: str, *, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        max_bytes: int = BODY_MAX_BYTES,
+    ) -> Answer:
         """A GET; see `request`."""
-        return self.request("GET", url, headers=headers)
+        return self.request("GET", url, headers=headers, max_bytes=max_bytes)
 
     def request(
         self,

@@ -27,6 +27,7 @@ from imgsec.ports import SummaryReader, TagScanner
 
 _OK = 200
 _COUNT_MAX = 2**31  # of issues; ours
+REPORT_MAX_BYTES = 64 * 2**20  # ours; some 50,000 findings with long texts
 _WORD_MAX_CHARS = 40  # of a status that nobody knows
 
 
@@ -57,7 +58,8 @@ class VulnerabilityAdvisor(TagScanner):
     def _fetch(self, image: ImageReference, name: str) -> ScanReport:
         url = f"https://{image.registry}/va/api/v4/report/image/{quote(name, safe='')}"
         answer = self._account.ask(
-            image.registry, lambda headers: self._http.get(url, headers=headers)
+            image.registry,
+            lambda headers: self._http.get(url, headers=headers, max_bytes=REPORT_MAX_BYTES),
         )
         if is_plain_no(answer):
             return ScanReport(ADVISOR, ScanStatus.UNSCANNED)

@@ -434,7 +434,7 @@ def _unusable(reports: Sequence[ScanReport], rules: GateRules) -> Iterable[Reaso
     unsupported = [one for one in reports if one.status is ScanStatus.UNSUPPORTED]
     if unsupported and len(unsupported) == len(reports):
         said = " and ".join(dict.fromkeys(report.source.name for report in unsupported))
-        text = f"{said} found no distribution in the image that it could assess"
+        text = f"{said} found nothing in the image that it could assess"
         yield from _treated(rules.unsupported, NOT_ASSESSED, text)
 
 

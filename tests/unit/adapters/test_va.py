@@ -31,7 +31,8 @@ class FakeHttp:
     refusals: int = 0
     asked: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
 
-    def get(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+    def get(self, url: str, *, headers: Mapping[str, str], max_bytes: int) -> Answer:
+        assert max_bytes > 8 * 2**20, "thousands of findings with their texts have room"
         self.asked.append((url, headers))
         if len(self.asked) <= self.refusals:
             return Answer(401, {}, b"{}", url)
