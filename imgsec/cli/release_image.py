@@ -168,6 +168,7 @@ def release_image(
     say = progress(outputs)
     with wire(_with_kms_of(said, settings)) as world:
         patience = max(settings.timeout - _SIGNING_SECONDS, settings.timeout / 2)
+        _ = world.shelf(where.scheme)  # what is wrong with the KMS's options shows before any wait
         run = GateRun.prepare(gate, world, say, patience=patience)
         _require_earnest(gate, run)
         after = _AfterTheGate(world, where, expected, plan, target, not remove_signatures, say)

@@ -330,6 +330,16 @@ def test_destination_that_is_an_unset_variable_is_none(bench: Bench, key: Signin
     ).expect(0)
 
 
+def test_kms_that_cannot_be_meant_is_found_before_the_gate(bench: Bench, key: SigningKey) -> None:
+    name, _ = bench.push("endless-" + bench.repository())
+    before = len(bench.log("va"))
+    words = ("release-image", name, "--key", key.location, "--timeout", "20")
+    bench.imgsec(*words, "--kms-url", "ftp://kms.example.com").expect(2, "invalid-option")
+    bench.imgsec(*words, "--kms-instance", "no uuid").expect(2, "invalid-option")
+    bench.imgsec(*words, env={"IMGSEC_KMS_INSTANCE": None}).expect(2, "missing-credential")
+    assert len(bench.log("va")) == before
+
+
 def test_leave_of_a_gate_file_signs_nothing(bench: Bench, key: SigningKey) -> None:
     name, digest = bench.push("vulnerable-" + bench.repository())
     gate = bench.folder / "gate.yaml"
