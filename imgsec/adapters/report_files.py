@@ -121,8 +121,18 @@ class ReportFiles(Scanner):
                 stale = self._freshness.flaw(report, shown(path))
                 found.append(report if stale is None else stale)
         if not found:
-            raise ImgsecError(FOREIGN_REPORT(self._foreign(subject)))
+            raise ImgsecError(FOREIGN_REPORT(self._foreign(subject), hint=self._hint(subject)))
         return tuple(found)
+
+    def _hint(self, subject: ScanSubject) -> str | None:
+        """What to do where the image was scanned in local storage; None for the usual."""
+        every = [one for claimed in self._files.values() for one in claimed]
+        if subject.config is None or not any(str(subject.config) in one.digests for one in every):
+            return None
+        return (
+            "A report has this image's configuration, and another manifest, as podman's storage"
+            " gives it before the push. Scan what was pushed, by its digest."
+        )
 
     def _foreign(self, subject: ScanSubject) -> str:
         """What the files are about instead."""

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     FindSigner = Callable[[], tuple[DetachedSigner, Fingerprint]]
 
 
+_RECORD_SECONDS = 5.0  # for the record, where nothing is left of the time limit
+
+
 @dataclass(frozen=True, slots=True)
 class GateRun:
     """The gate of one run: its rules, its sources, and until when it waits for scans."""
@@ -43,7 +46,8 @@ class GateRun:
     files: ReportFiles | None
     scanner: MakeScanner | None
     used: tuple[FileUsed | None, FileUsed | None]
-    until: float  # monotonic
+    until: float  # monotonic, as the next
+    ends: float
 
     @classmethod
     def prepare(
@@ -53,12 +57,17 @@ class GateRun:
 
         patience: seconds that scans may take. Raises `ImgsecError`.
         """
+        from imgsec.cli.lifetime import seconds_left
+
         until = world.clock.monotonic() + patience
+        ends = world.clock.monotonic() + (seconds_left() or patience)
         file, gate_used = _gate_file(gate)
         plan, ledger_used = _gate_plan(gate, file, world.clock.now())
         files = world.report_files(gate, file.max_age)
         scanner = world.scanner(gate, file.max_age)
-        return cls(gate, world, say, file, plan, files, scanner, (gate_used, ledger_used), until)
+        return cls(
+            gate, world, say, file, plan, files, scanner, (gate_used, ledger_used), until, ends
+        )
 
     def judge(self, link: Link, images: Sequence[ImageReference], workers: int = 1) -> GateJudge:
         """Judges one image after the other, over these connections.
@@ -122,7 +131,7 @@ class GateRun:
         pass. find_signer: None for a record that is not to be signed.
         """
         from imgsec.adapters.files import write_file
-        from imgsec.cli.lifetime import DeadlineReached
+        from imgsec.cli.lifetime import DeadlineReached, lift_deadline, set_deadline
         from imgsec.domain.verdict import all_of, because
         from imgsec.errors import ImgsecError
         from imgsec.reasons import TIMEOUT
@@ -134,10 +143,12 @@ class GateRun:
         context = GateContext(now, plan.now, self.file, *self.used, plan.baseline, self.notes)
         content = verdict_record(report, context).encode()
         try:
+            set_deadline(max(self.ends - self.world.clock.monotonic(), _RECORD_SECONDS))
             write_file(path, content)
             if find_signer is not None:
                 keyring, fingerprint = find_signer()
                 write_file(signature_of(path), keyring.sign_detached(content, fingerprint))
+            lift_deadline()
         except ImgsecError as error:
             trouble = error.reason
         except DeadlineReached:
@@ -176,9 +187,7 @@ class GateJudge(PatientJudge):
             patience=self._patience(image),
         )
         self._current = (image, gate)
-        report = gate.judge()
-        self._current = None
-        return report
+        return gate.judge()
 
     def late(self, image: ImageReference, why: Reason) -> ImageReport:
         """See `PatientJudge`."""

@@ -9,7 +9,13 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 
-from imgsec.cli.lifetime import DeadlineReached, lift_deadline, seconds_left, set_deadline
+from imgsec.cli.lifetime import (
+    DeadlineReached,
+    is_time_up,
+    lift_deadline,
+    seconds_left,
+    set_deadline,
+)
 from imgsec.cli.output import Answer
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import ImageReport, PushedImage, Report, SignedImage
@@ -94,14 +100,14 @@ def spread(
     def work(worker: int, image: ImageReference) -> ImageReport:
         if not made:
             made.append(makers[worker]())
-        judge = made[0]
+        judge, report = made[0], None
         try:
             if end is not None:
                 set_deadline(max(end - time.monotonic(), _AT_ONCE))
             report = judge_safely(judge, image)
             lift_deadline()
         except DeadlineReached:
-            return _late(judge)(image, TIMEOUT(_TIME_IS_UP))
+            return report or _late(judge)(image, TIMEOUT(_TIME_IS_UP))
         return report
 
     with closing(in_workers(len(makers), images, work)) as done:
@@ -154,6 +160,8 @@ def judge_each(
                 if len(images) > 1:
                     word = part.verdict.outcome.word
                     say(f"{word}: {images[number]} ({count} of {len(images)})")
+        if not is_time_up():
+            lift_deadline()  # what there is stands
     except DeadlineReached:
         pass  # what was done stands
     reason = TIMEOUT(_TIME_IS_UP)

@@ -33,7 +33,10 @@ _TEXT_MAX_CHARS = 2000
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{2,127}")
 _CVE = re.compile(r"CVE-[0-9]{4}-[0-9]{4,19}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PACKAGE = re.compile(r"[A-Za-z0-9@/][A-Za-z0-9@._:/+~-]{0,254}")  # or a file with a secret
+# Or a file with a secret, whose path may have spaces in it.
+_PACKAGE = re.compile(
+    r"[A-Za-z0-9@/_][A-Za-z0-9@._:/+~-]{0,254}|/[A-Za-z0-9@._:/+~ -]{0,253}[A-Za-z0-9@._:/+~-]"
+)
 # Security notices of distributions and languages: DSA-5514-1, RHSA-2026:1, ALAS2-2026-1, GHSA-...
 _NOTICE = re.compile(r"[A-Z][A-Za-z0-9]+(?:-[A-Za-z0-9.:_]+)+")
 _NAMESPACE = re.compile(r"[a-z0-9]+(?:[_-]+[a-z0-9]+)*")
@@ -233,9 +236,10 @@ class Exemption:
 
     def covers_packages(self, finding: Finding) -> bool:
         """Whether all packages of the finding are among its own: no two entries add up."""
-        return not self.packages or (
-            bool(finding.packages) and all(map(self._covers_package, finding.packages))
-        )
+        if not self.packages:
+            return True
+        is_known = bool(finding.packages) and not finding.is_elsewhere
+        return is_known and all(map(self._covers_package, finding.packages))
 
     def _covers_package(self, package: AffectedPackage) -> bool:
         if package.name in self.packages:
@@ -362,6 +366,8 @@ class Exempter:
 
 def _are_about(notices: set[str], finding: Finding) -> bool:
     """Whether each package of the finding has one of these notices."""
+    if finding.is_elsewhere:
+        return False
     return all(notices.intersection(package.notices) for package in finding.packages)
 
 

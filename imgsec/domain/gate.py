@@ -19,6 +19,7 @@ from imgsec.domain.remedy import remedies
 from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.domain.vulnerability import (
     Finding,
+    IssueKind,
     Notice,
     PolicyStatus,
     ScanReport,
@@ -290,7 +291,8 @@ def finding_keys(reports: Iterable[ScanReport]) -> frozenset[tuple[str, str]]:
 
 
 def _keys(finding: Finding) -> tuple[tuple[str, str], ...]:
-    names = [package.name for package in finding.packages] or [""]
+    names = [package.name for package in finding.packages]
+    names += [""] if finding.is_elsewhere or not names else []
     return tuple((finding.id, name) for name in dict.fromkeys(names))
 
 
@@ -361,13 +363,18 @@ def _merged(issue: str, parts: Sequence[tuple[ScanReport, Finding]]) -> Found:
         replace(
             first,
             id=issue,
+            kind=min((finding.kind for finding in findings), key=list(IssueKind).index),
             severity=max(finding.severity for finding in findings),
             summary=next((one.summary for one in findings if one.summary), ""),
             link=next((one.link for one in findings if one.link), ""),
             status=status,
             notices=tuple(notices.values()),
             packages=packages,
-            knows_fixes=any(finding.knows_fixes for finding in findings),
+            knows_fixes=all(finding.knows_fixes for finding in findings),
+            is_elsewhere=any(
+                finding.is_elsewhere or (bool(packages) and not finding.packages)
+                for finding in findings
+            ),
             aliases=tuple(aliases),
         ),
         sources,
@@ -411,6 +418,8 @@ def _reaches(severity: Severity, rules: GateRules) -> bool:
 
 def _is_in_grace(finding: Finding, grace: timedelta, now: datetime) -> bool:
     """Every fix of it is younger than the grace period; one of unknown age is not."""
+    if finding.is_elsewhere:
+        return False
     fixes = [package for package in finding.packages if package.fixed]
     return bool(grace and fixes) and all(
         fix.fixed_since is not None and timedelta(0) <= now - fix.fixed_since < grace

@@ -68,6 +68,10 @@ def remedies(findings: Iterable[Finding]) -> tuple[Remedy, ...]:
     return tuple(sorted(found, key=lambda one: (-one.clears, len(one.packages), one.packages)))
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
+
+
 def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     """Orders the versions of one package for people: epoch, then numbers, then words.
 
@@ -77,7 +81,7 @@ def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     ['', '3.0.9', '3.0.15~rc1', '3.0.15-1', '1:1.2']
     """
     epoch, colon, rest = version.partition(":")
-    if not colon or not epoch.isdigit():
+    if not colon or not _is_number(epoch):
         epoch, rest = "0", version
     if not version:
         return ()
@@ -85,7 +89,7 @@ def version_key(version: str) -> tuple[tuple[int, int, str], ...]:
     for part in _PARTS.findall(rest):
         if part == "~":
             key.append((-1, 0, ""))
-        elif part.isdigit():
+        elif _is_number(part):
             key.append((2, int(part[:18]), ""))
         else:
             key.append((1, 0, part))

@@ -78,6 +78,5 @@ def _of_finding(report: GateReport, issue: str, *, is_scoped: bool) -> dict[str,
         text = f"{shown(report.path)} has {shown(issue)} in {len(images)} images; give --scope"
         raise ImgsecError(INPUT_MALFORMED(text))
     packages = sorted({name for one in found for name in one.packages})
-    if found[0].kind == IssueKind.CONFIGURATION:
-        return {"scope": min(images), "type": "configuration"}
-    return {"scope": min(images), **({"packages": packages} if packages else {})}
+    kind = {"type": "configuration"} if found[0].kind == IssueKind.CONFIGURATION else {}
+    return {"scope": min(images), **kind, **({"packages": packages} if packages else {})}

@@ -236,6 +236,8 @@ def _subjects(
         if not (child.claims_attestation and held.is_attestation):
             one = canonical.at(child.digest)
             subjects.append(ScanSubject(one, held.config, manifest.digest, child.platform))
+    if len(subjects) == 1:
+        subjects = [replace(subjects[0], is_only=True)]
     return canonical, tuple(subjects)
 
 

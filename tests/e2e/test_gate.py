@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.conftest import Bench
+from tests.support import Ended
 
 FIRST, SECOND = "CVE-2026-90001", "CVE-2026-90002"  # of the sandbox's vulnerable images
 
@@ -190,6 +192,31 @@ def test_gate_file_and_ledger_decide_and_are_on_record(bench: Bench) -> None:
     bench.imgsec(*words, *past).expect(2, "invalid-option")
     told = bench.imgsec(*words, *past, "--allow-past-effective-time").expect(0)
     assert {"effective-time", "past-effective-time"} <= {one["code"] for one in told.json["notes"]}
+
+
+def test_exemption_of_a_secret_is_for_the_file_that_it_was_found_in(bench: Bench) -> None:
+    name, digest = bench.push(bench.repository())
+    ledger, gate = bench.folder / "exemptions.yaml", bench.folder / "gate.json"
+    report = trivy_report(bench, name, digest)
+    document = json.loads(report.read_text())
+    secret = {"RuleID": "aws-access-key-id", "Severity": "CRITICAL", "Title": "AWS Access Key ID"}
+    files = ["/app/creds of the tests"]
+
+    def scanned(*more: str | Path) -> Ended:
+        found = [{"Target": one, "Class": "secret", "Secrets": [secret]} for one in files]
+        report.write_text(json.dumps({**document, "Results": document["Results"] + found}))
+        return bench.imgsec("scan-gate", name, "--report", report, *more)
+
+    gate.write_text(json.dumps(scanned().expect(1, "finding-in-force").json))
+    bench.imgsec(
+        *("exemptions", "add", ledger, "--from", gate, "--id", "aws-access-key-id"),
+        *("--owner", "jane", "--reason", "a sample", "--expires", "30d"),
+    ).expect(0)
+    (entry,) = yaml.safe_load(ledger.read_text())["exemptions"]
+    assert (entry["type"], entry["packages"]) == ("configuration", files)
+    scanned("--exemptions", ledger).expect(0)
+    files.append("/app/creds")
+    scanned("--exemptions", ledger).expect(1, "finding-in-force")
 
 
 def test_time_limit_hides_no_refusal_of_a_source_that_answered(bench: Bench) -> None:

@@ -31,11 +31,14 @@ class ClaimedReport:
     def is_about(self, subject: ScanSubject) -> bool:
         """It names this manifest, or its configuration, and nothing that contradicts that.
 
-        The name of its index is not enough: a scan looks at one platform. A configuration alone is
-        not either, where the report names a manifest besides: others can be pushed with it.
+        The name of its index is not enough where that lists several: a scan looks at one platform.
+        A configuration alone is not either, where the report names a manifest besides: others can
+        be pushed with it.
         """
         manifest = str(subject.digest)
         own = {manifest} if subject.config is None else {manifest, str(subject.config)}
+        if subject.is_only:
+            own.add(str(subject.index))
         known_as = {manifest} if subject.index is None else {manifest, str(subject.index)}
         if subject.config is not None and self.image_ids and own.isdisjoint(self.image_ids):
             return False

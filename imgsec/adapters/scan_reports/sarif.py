@@ -29,6 +29,7 @@ from imgsec.domain.reference import shown
 from imgsec.domain.vulnerability import (
     AffectedPackage,
     Finding,
+    IssueKind,
     PolicyStatus,
     ScanReport,
     ScanStatus,
@@ -215,15 +216,23 @@ def _finding(issue: str, hits: Sequence[_Hit]) -> Finding:
         status = PolicyStatus.PARTIAL
     rule = hits[0].rule
     packages = [hit.package for hit in hits]
+    named = [one for one in packages if one is not None]
     return Finding(
         id=issue,
         summary=as_text(as_mapping(rule.get("shortDescription")).get("text")) or issue,
+        kind=IssueKind.CONFIGURATION if _is_configuration(rule) else IssueKind.VULNERABILITY,
         severity=max(map(_severity, hits)),
         link=as_text(rule.get("helpUri")),
         status=status,
-        packages=merged_packages(one for one in packages if one is not None),
-        knows_fixes=all(one is not None for one in packages),
+        packages=merged_packages(named),
+        knows_fixes=len(named) == len(packages),
+        is_elsewhere=0 < len(named) < len(packages),
     )
+
+
+def _is_configuration(rule: Mapping[str, Any]) -> bool:
+    """As Trivy names the kinds of its rules, and imgsec."""
+    return rule.get("name") in ("Misconfiguration", "Secret", "Configuration")
 
 
 def _message(result: Mapping[str, Any]) -> object:
@@ -239,14 +248,23 @@ def _is_suppressed(result: Mapping[str, Any]) -> bool:
 
 
 def _severity(hit: _Hit) -> Severity:
-    score = as_mapping(hit.rule.get("properties")).get("security-severity")
-    if isinstance(score, str | int | float) and not isinstance(score, bool):
-        number = float(score)
-        if 0 < number <= _SCORE_MAX:  # also false for what is no number
-            return Severity.of_score(number)
+    score = _score(as_mapping(hit.rule.get("properties")).get("security-severity"))
+    if score is not None:
+        return Severity.of_score(score)  # of 0, as scanners write it for unknown, none
     usual = as_mapping(hit.rule.get("defaultConfiguration")).get("level")
     level = as_text(hit.result.get("level") or usual)
     return _LEVELS.get(level, Severity.UNKNOWN)
+
+
+def _score(value: object) -> float | None:
+    """A CVSS score; None for what is none: Snyk writes "undefined" and "null" as well."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if 0 <= number <= _SCORE_MAX else None
 
 
 def _package(message: str) -> AffectedPackage | None:

@@ -12,6 +12,7 @@ The report does not say what was looked for: one of ``--scanners secret``, or of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from imgsec.adapters.scan_reports import ClaimedReport, ReportFormat
@@ -145,6 +146,12 @@ def _findings(results: list[Mapping[str, Any]]) -> Iterator[Finding]:
                 yield _configuration(item, item["ID"], target)
         for item in _list_of(result, "Secrets"):
             yield _configuration(item, item["RuleID"], target)
+        for hidden in _list_of(result, "ExperimentalModifiedFindings"):
+            item = as_mapping(hidden.get("Finding"))
+            name = item.get("RuleID") or item.get("ID")
+            if "VulnerabilityID" not in item and name:
+                found = _configuration(item, name, target)
+                yield replace(found, status=PolicyStatus.EXEMPT)
 
 
 def _vulnerability(issue: str, items: list[tuple[Mapping[str, Any], bool]]) -> Finding:

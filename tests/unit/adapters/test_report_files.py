@@ -167,6 +167,29 @@ def test_report_by_any_of_the_images_own_names_counts(
     assert drawer.fetch(content, subject).status is ScanStatus.FAIL
 
 
+@pytest.mark.parametrize("named", ["ImageID", "RepoDigests"])
+def test_name_of_an_index_is_enough_where_it_lists_one_image(drawer: Drawer, named: str) -> None:
+    """As docker has it that keeps images in containerd's store: an image and its attestation."""
+    value = str(INDEX) if named == "ImageID" else [f"r/a@{INDEX}"]
+    content = trivy_of(**{named: value})
+    of_index = (CONFIG, INDEX, "linux/amd64")
+    only = ScanSubject(IMAGE.at(MANIFEST), *of_index, is_only=True)
+    assert drawer.fetch(content, only).status is ScanStatus.FAIL
+    with refused("foreign-report"):
+        drawer.fetch(content, ScanSubject(IMAGE.at(MANIFEST), *of_index))
+
+
+def test_image_that_was_scanned_in_local_storage_has_a_hint(drawer: Drawer) -> None:
+    """Podman names it after its registry, by a digest that it has in no registry."""
+    content = trivy_of(ImageID=str(CONFIG), RepoDigests=[f"us.icr.io/team/app@{CLEAN}"])
+    with refused("foreign-report") as reasons:
+        drawer.fetch(content)
+    assert "before the push" in (reasons[0].hint or "")
+    with refused("foreign-report") as reasons:
+        drawer.fetch(trivy(), ScanSubject(IMAGE.at(OTHER)))
+    assert "before the push" not in (reasons[0].hint or "")
+
+
 def test_manifest_whose_configuration_nobody_asked_for_is_known_by_its_digest(
     drawer: Drawer,
 ) -> None:

@@ -478,6 +478,52 @@ def test_scanner_of_images_that_lists_nothing_has_found_nothing(name: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("score", "level", "severity"),
+    [
+        ("9.8", "note", Severity.CRITICAL),
+        ("0.0", "note", Severity.UNKNOWN),  # Trivy, and Grype, of what nobody rated
+        (0, "error", Severity.UNKNOWN),
+        ("undefined", "error", Severity.HIGH),  # Snyk
+        ("null", "warning", Severity.MEDIUM),
+        ("", "note", Severity.LOW),
+        ("nan", "error", Severity.HIGH),
+        (None, "error", Severity.HIGH),
+        (11, "error", Severity.HIGH),
+    ],
+)
+def test_severity_of_sarif_is_the_score_s_and_else_the_level_s(
+    score: Any, level: str, severity: Severity
+) -> None:
+    rule = {"id": "CVE-2026-1000", "properties": {"security-severity": score}}
+    found = one(sarif("Trivy", {"ruleId": "CVE-2026-1000", "level": level}, rules=[rule]))
+    assert [finding.severity for finding in found.findings] == [severity]
+
+
+@pytest.mark.parametrize("name", ["Misconfiguration", "Secret"])
+def test_secret_in_sarif_is_no_vulnerability(name: str) -> None:
+    rule = {"id": "aws-access-key-id", "name": name}
+    found = one(sarif("Trivy", {"ruleId": "aws-access-key-id"}, rules=[rule]))
+    assert [finding.kind for finding in found.findings] == [IssueKind.CONFIGURATION]
+
+
+def test_suppressed_secret_is_in_sight() -> None:
+    """As `trivy image --show-suppressed` of 0.76 writes it."""
+    content = document("trivy-vulnerable.json")
+    secret = {"RuleID": "aws-access-key-id", "Severity": "CRITICAL", "Title": "AWS Access Key ID"}
+    hidden = {"Type": "secret", "Status": "ignored", "Finding": secret}
+    place = {"Target": "/app/creds", "Class": "secret"}
+    content["Results"] += [
+        {**place, "Secrets": [secret]},
+        {**place, "Target": "/app/more", "ExperimentalModifiedFindings": [hidden]},
+    ]
+    found = [part for part in one(content).findings if part.kind is IssueKind.CONFIGURATION]
+    assert [(finding.id, finding.status, finding.packages[0].name) for finding in found] == [
+        ("aws-access-key-id", PolicyStatus.ACTIVE, "/app/creds"),
+        ("aws-access-key-id", PolicyStatus.EXEMPT, "/app/more"),
+    ]
+
+
+@pytest.mark.parametrize(
     "name", ["ECLAIR", "Snyk Code", "Snyk IaC", "CodeQL", "Trivyology", "qualys-lint", "imgsec"]
 )
 def test_other_tool_that_lists_nothing_may_have_looked_for_anything(name: str) -> None:

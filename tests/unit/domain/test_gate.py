@@ -26,6 +26,7 @@ from imgsec.domain.vulnerability import (
     AffectedPackage,
     Distribution,
     Finding,
+    IssueKind,
     Notice,
     PolicyStatus,
     ScanReport,
@@ -425,6 +426,57 @@ def test_other_name_of_a_finding_frees_the_packages_that_a_source_has_under_it()
         (one,) = scan.findings
         assert (one.mark, one.status) == (Mark.GATED, PolicyStatus.PARTIAL)
     assert judge(named, trivy(OPEN), ledger=Ledger((BY_JANE,))).verdict.passed
+
+
+NOWHERE = replace(OPEN, packages=(), knows_fixes=False)  # as some SARIF has it
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_package_that_one_source_names_is_not_all_that_another_means(swapped: bool) -> None:
+    """A finding without a place may be in any: what is limited to packages does not hold for it."""
+    unfixed = replace(OPEN, packages=(AffectedPackage("openssl", "3", knows_fix=True),))
+    fresh = replace(FIX, fixed_since=NOW - timedelta(days=1))
+    entry = replace(BY_JANE, packages=("openssl",))
+
+    def both(other: Finding) -> list[ScanReport]:
+        reports = [ScanReport(Source("snyk"), ScanStatus.FAIL, (NOWHERE,)), trivy(other)]
+        return reports[::-1] if swapped else reports
+
+    assert marks(judge(*both(OPEN), ledger=Ledger((entry,)))) == {"CVE-2026-1000": "gated"}
+    assert marks(judge(*both(unfixed), only_fixed=True)) == {"CVE-2026-1000": "gated"}
+    young = replace(OPEN, packages=(fresh,))
+    assert marks(judge(*both(young), grace=timedelta(days=14))) == {"CVE-2026-1000": "gated"}
+    for known, mark in (([trivy(OPEN)], "gated"), (both(OPEN), "in-baseline")):
+        scan = judge_manifest(
+            *(SUBJECT, both(OPEN), GateRules()),
+            ledger=Ledger(),
+            now=NOW,
+            known=finding_keys(known),
+        )
+        assert marks(scan) == {"CVE-2026-1000": mark}
+    assert judge(*both(OPEN), ledger=Ledger((BY_JANE,))).verdict.passed
+    notice = replace(BY_JANE, issue="DSA-1-1", type=IssueType.NOTICE)
+    told = replace(
+        OPEN, notices=(Notice("DSA-1-1"),), packages=(replace(FIX, notices=("DSA-1-1",)),)
+    )
+    assert judge(trivy(told), ledger=Ledger((notice,))).verdict.passed
+    assert marks(judge(*both(told), ledger=Ledger((notice,)))) == {"CVE-2026-1000": "gated"}
+
+
+def test_nobody_says_that_there_is_no_fix_of_what_has_no_package() -> None:
+    nowhere = replace(OPEN, packages=())
+    assert marks(judge(advisor(ScanStatus.FAIL, nowhere), only_fixed=True)) == {
+        "CVE-2026-1000": "gated"
+    }
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_kind_does_not_depend_on_who_comes_first(swapped: bool) -> None:
+    secret = Finding("aws-key", kind=IssueKind.CONFIGURATION, packages=(AffectedPackage("/a"),))
+    reports = [trivy(secret), trivy(replace(secret, kind=IssueKind.VULNERABILITY))]
+    entry = replace(BY_JANE, issue="aws-key", type=IssueType.CONFIGURATION)
+    scan = judge(*(reports[::-1] if swapped else reports), ledger=Ledger((entry,)))
+    assert codes(scan) == ["finding-in-force"]
 
 
 def test_exemption_that_ended_is_told_beside_the_baseline() -> None:

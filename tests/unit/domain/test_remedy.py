@@ -42,6 +42,12 @@ def test_many_packages_are_counted() -> None:
     assert "linux-3 to 6.1 and 5 more packages: clears 1 of 1" in str(one)
 
 
+def test_digits_of_every_script_are_no_numbers() -> None:
+    assert version_key("1.²") != version_key("1.2")
+    assert version_key("²:1")
+    remedies([finding(1, ("a", "1.²")), finding(2, ("a", "٣:1"))])
+
+
 def test_sentence_stays_one_that_a_person_reads() -> None:
     (one,) = remedies([finding(1, ("n" * 2000, "v" * 2000))])
     assert len(str(one)) < 250

@@ -119,6 +119,12 @@ def test_when_the_time_is_up_the_steps_until_then_are_told(name: str) -> None:
     assert report.asked == ImageReference.parse(NAME)
 
 
+@pytest.mark.parametrize("end", [None, FINDING_IN_FORCE("x")])
+def test_release_that_is_over_is_not_late(end: Reason | None) -> None:
+    release = Release(ImageReference.parse(NAME), Works(gate=end).steps(), pushed())
+    assert release.run() == release.late(LATE)
+
+
 def test_nothing_is_told_of_a_release_that_did_not_begin() -> None:
     report = Release(ImageReference.parse(NAME), Works().steps(), FakeRegistry()).late(LATE)
     assert (report.steps, [one.code for one in report.verdict.reasons]) == ((), ["timeout"])
