@@ -169,6 +169,27 @@ def test_signal_while_the_key_is_imported_leaves_nothing(
     assert len(bench.signatures(name, digest)) == 1
 
 
+@pytest.mark.parametrize(("number", "code"), ENDINGS[:2])
+def test_release_that_is_ended_with_its_key_in_hand_can_be_run_again(
+    bench: Bench, key: SigningKey, signing: Trap, number: signal.Signals, code: int
+) -> None:
+    name, digest = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1.0"
+    words = ("release-image", name, "--to", target, "--key", key.location)
+    process = bench.imgsec.start(*words, "--tools-dir", signing.folder)
+    tool = signing.await_ready(process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert bench.leftovers() == []
+    await_end(tool)
+    assert bench.processes() == []
+    assert bench.imgsec("resolve", target).code != 0, "no tag names what is not signed"
+    bench.imgsec(*words).expect(0)
+    assert len(bench.signatures(target, digest)) == 1
+
+
 @pytest.mark.parametrize(("words", "code"), [((), 143), (("--timeout", "5"), 3)])
 def test_gpg_that_hangs_at_its_first_call_does_not_outlive_the_run(
     bench: Bench, key: SigningKey, starting: Trap, words: tuple[str, ...], code: int

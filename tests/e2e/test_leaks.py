@@ -156,6 +156,23 @@ def test_signing_writes_the_key_nowhere_but_to_its_private_directory(
     assert bench.leftovers() == []
 
 
+def test_release_writes_the_key_nowhere_but_to_its_private_directory(
+    traced: Traced, key: SigningKey
+) -> None:
+    """Nor does skopeo get it, which copies, or the record, which is signed with it."""
+    bench = traced.bench
+    name, _ = bench.push(bench.repository())
+    target = f"{bench.sandbox.registry}/{bench.repository()}:1.0"
+    record = bench.folder / "record.json"
+    words = ("release-image", name, "--key", key.location, "--to", target)
+    trace, done = traced(*words, "--evidence", record, "--sign-evidence")
+    done.expect(0)
+    assert {"gpg", "gpg-agent", "skopeo"} <= trace.programs()
+    assert leaks(trace, key, bench.private) == []
+    assert record.with_name("record.json.asc").exists()
+    assert bench.leftovers() == []
+
+
 @pytest.mark.parametrize("source", ["made", "given", "renewed"])
 def test_set_up_writes_the_key_nowhere_but_to_its_private_directory(
     traced: Traced, key: SigningKey, source: str
