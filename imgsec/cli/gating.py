@@ -106,18 +106,16 @@ class GateRun:
     def with_unused_files(self, answer: Answer) -> Answer:
         """The same, and a note on each report that was about nothing that was judged."""
         from imgsec.domain.reference import shown
-        from imgsec.domain.report import ScannedImage, scanned_parts
         from imgsec.domain.verdict import Note
         from imgsec.errors import ImgsecError
 
         if self.files is None:
             return answer
         report = answer.report
-        for part in scanned_parts(report):
-            if isinstance(part.found, ScannedImage):
-                for scan in part.found.scans:  # other processes may have judged them
-                    with suppress(ImgsecError):
-                        self.files.fetch_reports(scan.subject)
+        for found in filter(None, (part.scan for part in report.images)):
+            for scan in found.scans:  # other processes may have judged them
+                with suppress(ImgsecError):
+                    self.files.fetch_reports(scan.subject)
         text = "was about no manifest that was judged"
         unused = [Note("report-unused", f"{shown(path)} {text}") for path in self.files.unused]
         notes = tuple(dict.fromkeys((*report.verdict.notes, *unused)))

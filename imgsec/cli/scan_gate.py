@@ -152,12 +152,8 @@ def _signer(
 
 def scan_status(report: Report) -> dict[str, str]:
     """The status words of the first image, for the next step of a pipeline."""
-    from dataclasses import replace
-
-    from imgsec.domain.report import ScannedImage, scanned_parts
-
-    for part in scanned_parts(replace(report, images=report.images[:1])):
-        if isinstance(part.found, ScannedImage):
-            words = [str(one.status) for scan in part.found.scans for one in scan.reports]
-            return {"scan-status": ",".join(dict.fromkeys(words))}
-    return {}
+    found = report.images[0].scan if report.images else None
+    if found is None:
+        return {}
+    words = [str(one.status) for scan in found.scans for one in scan.reports]
+    return {"scan-status": ",".join(dict.fromkeys(words))}

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -231,11 +230,3 @@ def with_scans_apart(report: Report) -> Report:
         for part in report.images
     )
     return replace(report, images=tuple(images))
-
-
-def scanned_parts(report: Report) -> Iterator[ImageReport]:
-    """The images that were scanned, also as a step of something larger."""
-    for part in report.images:
-        for one in (part, *(step for _, step in part.steps)):
-            if isinstance(one.found, ScannedImage):
-                yield one

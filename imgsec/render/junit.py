@@ -22,10 +22,9 @@ def report_junit(report: Report) -> str:
     """The document."""
     root = Element("testsuites", name=f"imgsec {report.command}")
     for part in report.images:
-        for one in (part, *(step for _, step in part.steps)):
-            if isinstance(one.found, ScannedImage):
-                for scan in one.found.scans:
-                    _suite(root, one.found, scan)
+        found = part.scan
+        for scan in found.scans if found is not None else ():
+            _suite(root, scan)
         if not isinstance(part.found, ScannedImage):
             _answered(root, part)
     if not report.images:
@@ -37,9 +36,9 @@ def report_junit(report: Report) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
 
 
-def _suite(root: Element, found: ScannedImage, scan: JudgedScan) -> None:
+def _suite(root: Element, scan: JudgedScan) -> None:
     platform = f" ({_plain(scan.subject.platform)})" if scan.subject.platform else ""
-    name = f"{found.image.name}@{scan.digest}{platform}"
+    name = f"{scan.subject.image.name}@{scan.digest}{platform}"
     suite = SubElement(root, "testsuite", name=name)
     _verdict(suite, scan.verdict, name)
     for one in scan.findings:

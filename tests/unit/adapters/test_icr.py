@@ -17,6 +17,7 @@ from imgsec.adapters._http import Answer
 from imgsec.adapters.icr import LIST_MAX_BYTES, ContainerRegistry
 from imgsec.domain.reference import RegistryScope
 from imgsec.ports import ImageCatalogue
+from tests.unit.adapters.test_va import Tokens
 from tests.unit.refusals import refused
 
 DIGEST = "sha256:" + "4f" * 32
@@ -42,24 +43,6 @@ class FakeHttp:
         if len(self.asked) <= self.refusals:
             return Answer(401, {}, b"{}", url)
         return self.answer
-
-
-class Tokens:
-    """A token that can be replaced once."""
-
-    asked = 0
-    forgotten = 0
-
-    def authorization(self, _: str) -> dict[str, str]:
-        self.asked += 1
-        return {"Authorization": f"Bearer t{self.forgotten}"}
-
-    def forget(self) -> bool:
-        self.forgotten += 1
-        return self.forgotten == 1
-
-    def account(self) -> str:
-        return "of-the-token"
 
 
 def answer(body: Any, status: int = 200) -> Answer:

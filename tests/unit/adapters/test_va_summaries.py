@@ -13,7 +13,8 @@ from imgsec.adapters.va import AdvisorSummaries
 from imgsec.domain.image_list import RegistryImage, ScanSummary
 from imgsec.domain.reference import ImageReference, RegistryScope
 from imgsec.domain.vulnerability import ScanStatus
-from tests.unit.adapters.test_icr import DIGEST, HUGE, FakeHttp, Tokens, answer, api, without
+from tests.unit.adapters.test_icr import DIGEST, HUGE, FakeHttp, answer, api, without
+from tests.unit.adapters.test_va import Tokens
 from tests.unit.refusals import refused
 
 NAME = "us.icr.io/team/app:1"
