@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+from imgsec.domain.vulnerability import PolicyStatus
 
 _TEXT_MAX_CHARS = 4000  # of a summary; more is a document of its own
 _DIGEST = re.compile(r"(?<![A-Za-z0-9])sha256:[0-9a-f]{64}(?![A-Za-z0-9])")
@@ -81,6 +83,13 @@ def registered_in(names: Iterable[object]) -> frozenset[str]:
     return digests_in(
         name for name in names if isinstance(name, str) and not name.startswith("localhost/")
     )
+
+
+def suppressed(parts: Sequence[bool]) -> PolicyStatus:
+    """How far a finding is exempt, by whether each of its parts is suppressed."""
+    if all(parts):
+        return PolicyStatus.EXEMPT
+    return PolicyStatus.PARTIAL if any(parts) else PolicyStatus.ACTIVE
 
 
 def unsaid(tool: str) -> tuple[str, str]:

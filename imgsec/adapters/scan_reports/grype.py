@@ -21,6 +21,7 @@ from imgsec.adapters.scan_reports._parts import (
     listed,
     needed,
     registered_in,
+    suppressed,
     unsaid,
 )
 from imgsec.domain.reference import shown
@@ -122,13 +123,9 @@ def _built(database: Mapping[str, Any]) -> datetime | None:
 
 
 def _finding(issue: str, matches: list[tuple[Mapping[str, Any], bool]]) -> Finding:
-    hidden = [is_hidden for _, is_hidden in matches]
     first = matches[0][0]["vulnerability"]
     related = [as_mapping(one) for match, _ in matches for one in _related(match)]
     words = [as_text(match["vulnerability"].get("severity")) for match, _ in matches]
-    status = PolicyStatus.EXEMPT if all(hidden) else PolicyStatus.ACTIVE
-    if any(hidden) and not all(hidden):
-        status = PolicyStatus.PARTIAL
     advisories = [one for match, _ in matches for one in _advisories(match)]
     descriptions = [first.get("description"), *(one.get("description") for one in related)]
     return Finding(
@@ -136,7 +133,7 @@ def _finding(issue: str, matches: list[tuple[Mapping[str, Any], bool]]) -> Findi
         summary=next((as_text(text) for text in descriptions if text), ""),
         severity=max(Severity.parse(word) for word in words),
         link=as_text(first.get("dataSource")),
-        status=status,
+        status=suppressed([is_hidden for _, is_hidden in matches]),
         notices=tuple({notice.id: notice for notice in advisories}.values()),
         packages=merged_packages(_package(match) for match, _ in matches),
         aliases=tuple(

@@ -23,6 +23,7 @@ from imgsec.adapters.scan_reports._parts import (
     listed,
     needed,
     registered_in,
+    suppressed,
     unsaid,
 )
 from imgsec.domain.reference import shown
@@ -210,10 +211,6 @@ def _of_grype(hit: _Hit) -> _Hit:
 
 
 def _finding(issue: str, hits: Sequence[_Hit]) -> Finding:
-    hidden = [_is_suppressed(hit.result) for hit in hits]
-    status = PolicyStatus.EXEMPT if all(hidden) else PolicyStatus.ACTIVE
-    if any(hidden) and not all(hidden):
-        status = PolicyStatus.PARTIAL
     rule = hits[0].rule
     packages = [hit.package for hit in hits]
     named = [one for one in packages if one is not None]
@@ -223,7 +220,7 @@ def _finding(issue: str, hits: Sequence[_Hit]) -> Finding:
         kind=IssueKind.CONFIGURATION if _is_configuration(rule) else IssueKind.VULNERABILITY,
         severity=max(map(_severity, hits)),
         link=as_text(rule.get("helpUri")),
-        status=status,
+        status=suppressed([_is_suppressed(hit.result) for hit in hits]),
         packages=merged_packages(named),
         knows_fixes=len(named) == len(packages),
         is_elsewhere=0 < len(named) < len(packages),

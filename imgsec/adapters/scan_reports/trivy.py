@@ -25,6 +25,7 @@ from imgsec.adapters.scan_reports._parts import (
     listed,
     needed,
     registered_in,
+    suppressed,
     unsaid,
 )
 from imgsec.domain.vulnerability import (
@@ -155,21 +156,13 @@ def _findings(results: list[Mapping[str, Any]]) -> Iterator[Finding]:
 
 
 def _vulnerability(issue: str, items: list[tuple[Mapping[str, Any], bool]]) -> Finding:
-    hidden = [is_hidden for _, is_hidden in items]
-    status = (
-        PolicyStatus.EXEMPT
-        if all(hidden)
-        else PolicyStatus.PARTIAL
-        if any(hidden)
-        else PolicyStatus.ACTIVE
-    )
     first = items[0][0]
     return Finding(
         id=issue,
         summary=as_text(first.get("Title") or first.get("Description")),
         severity=max(Severity.parse(as_text(item.get("Severity"))) for item, _ in items),
         link=as_text(first.get("PrimaryURL")),
-        status=status,
+        status=suppressed([is_hidden for _, is_hidden in items]),
         notices=tuple(
             Notice(needed(name))
             for name in dict.fromkeys(
