@@ -76,6 +76,30 @@ INVALID_OPTION = _kind(
     "An option or argument is unknown, missing or has an impossible value.",
     "Run the command with --help to see its options.",
 )
+ENGINE_UNKNOWN = _kind(
+    "engine-unknown",
+    Outcome.USAGE,
+    "The admission engine is none whose behaviour imgsec knows.",
+    "Name one of those that are known with --engine; the nearest older one behaves most alike.",
+)
+POLICY_MALFORMED = _kind(
+    "policy-malformed",
+    Outcome.USAGE,
+    "A policy has a field that the cluster would drop, or a value that it would refuse.",
+    "Correct it, else the cluster enforces something else: `imgsec policy lint FILE` shows all.",
+)
+POLICY_FOREIGN = _kind(
+    "policy-foreign",
+    Outcome.USAGE,
+    "A policy is of an API that the engine does not read.",
+    "Give the policies of the engine that is asked; `imgsec policy import` takes older ones over.",
+)
+WORKLOAD_MALFORMED = _kind(
+    "workload-malformed",
+    Outcome.USAGE,
+    "A manifest is not the Kubernetes object that it claims to be.",
+    "Check it with: kubectl apply --dry-run=client -f FILE",
+)
 INVALID_REFERENCE = _kind(
     "invalid-reference",
     Outcome.USAGE,
@@ -405,6 +429,18 @@ SCANNER_MISMATCH = _kind(
     "The scanner on this machine is not the one that was pinned.",
     "Find out who replaced it. If it was you, give its new --scanner-sha256.",
 )
+ADMISSION_OPEN = _kind(
+    "admission-open",
+    Outcome.UNDECIDED,
+    "Something that the engine asks could not be asked here, so the admission is not known.",
+    "Leave --offline out, or give what is missing: the trace names it.",
+)
+NOT_ENFORCED = _kind(
+    "not-enforced",
+    Outcome.UNDECIDED,
+    "No admission webhook of the engine is registered: the policies decide about nothing.",
+    "Install Portieris; docs/policies.md tells how, and how to see that it is on.",
+)
 CLUSTER_UNREACHABLE = _kind(
     "cluster-unreachable",
     Outcome.UNDECIDED,
@@ -462,6 +498,24 @@ PAYLOAD_MALFORMED = _kind(
     Outcome.REFUSED,
     "What was signed is not a strict simple-signing payload.",
     "Sign the image again with `imgsec sign-image`.",
+)
+ADMISSION_DENIED = _kind(
+    "admission-denied",
+    Outcome.REFUSED,
+    "The cluster would not admit the workload.",
+    "Sign the image, or let a rule name it: the trace says which rule decided, and which almost.",
+)
+CHILD_DENIED = _kind(
+    "child-denied",
+    Outcome.REFUSED,
+    "The object would be admitted, and the pods that are made from it would not.",
+    "Use an identity that holds for digests (matchRepository), or mutateImage: false.",
+)
+WEBHOOK_FAILS = _kind(
+    "webhook-fails",
+    Outcome.REFUSED,
+    "The engine breaks on the workload: its failurePolicy decides, which is Fail by default.",
+    "Name the image by a tag, or by a sha256 digest.",
 )
 POLICY_REJECTS = _kind(
     "policy-rejects",

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rule of a namespace's policies decides about an image's text.
+
+A namespace with one ImagePolicy or more is judged by these alone; no ClusterImagePolicy is looked
+at there. All rules of the policies that count are one pool: a rule whose text equals the image's
+and has no star wins at once, else the one with the most characters that are no star, and of several
+the first (Portieris `pkg/policy/policy.go`, `pkg/apis/.../v1/types.go`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from imgsec.domain.engines import Engine
+from imgsec.domain.policy_rules import NAMESPACED_KIND, Policy, PolicyRule
+from imgsec.domain.wildcard import is_met, literals_of, weight_of
+
+_GRAM = 6  # characters; most rules have one that few others have
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The rule that decides, None for no rule; others that are met as well, the heaviest first."""
+
+    rule: PolicyRule | None
+    others: tuple[PolicyRule, ...] = ()
+
+
+class RulePool:
+    """The rules that are compared with each other, in the order in which the engine walks them.
+
+    Rules are found by a piece of their text that the image must hold, the rarest of each rule, so
+    that a thousand rules cost hardly more than ten.
+    """
+
+    def __init__(self, rules: Iterable[PolicyRule], engine: Engine) -> None:
+        self.rules = tuple(rules)
+        self._engine = engine
+
+    def resolve(self, image: str) -> Resolution:
+        """The rule that decides about this text."""
+        met = [
+            (place, rule)
+            for place, rule in self._candidates(image)
+            if is_met(rule.repository, image, self._engine)
+        ]
+        if not met:
+            return Resolution(None)
+        equal = [(place, rule) for place, rule in met if rule.repository == image]
+        ranked = sorted(met, key=lambda one: (-weight_of(one[1].repository), one[0]))
+        first = min(equal)[1] if equal and "*" not in image else ranked[0][1]
+        return Resolution(first, tuple(rule for _, rule in ranked if rule is not first))
+
+    def _candidates(self, image: str) -> Iterator[tuple[int, PolicyRule]]:
+        """Those that could be met, with their places."""
+        by_gram = self._by_gram
+        yield from by_gram.get("", ())
+        for gram in {image[at : at + _GRAM] for at in range(len(image) - _GRAM + 1)}:
+            yield from by_gram.get(gram, ())
+
+    @cached_property
+    def _by_gram(self) -> dict[str, list[tuple[int, PolicyRule]]]:
+        """The rules by the piece that few others have; under "" those without one."""
+        grams = [set(_grams(rule.repository)) for rule in self.rules]
+        common = Counter(gram for each in grams for gram in each)
+        found: dict[str, list[tuple[int, PolicyRule]]] = {}
+        for place, (rule, each) in enumerate(zip(self.rules, grams, strict=True)):
+            rarest = min(each, key=lambda gram: (common[gram], gram), default="")
+            found.setdefault(rarest, []).append((place, rule))
+        return found
+
+
+def _grams(pattern: str) -> Iterator[str]:
+    for piece in literals_of(pattern):
+        for at in range(len(piece) - _GRAM + 1):
+            yield piece[at : at + _GRAM]
+
+
+def walked(policies: Iterable[Policy]) -> tuple[PolicyRule, ...]:
+    """The rules of policies in the engine's order: objects by name, rules as they are written."""
+    ordered = sorted(policies, key=lambda one: one.id.name.encode())
+    return tuple(rule for policy in ordered for rule in policy.rules)
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """What decides in each namespace. own: by namespaces that have an ImagePolicy, even an empty
+    one. is_empty: whether there is no ClusterImagePolicy at all.
+    """
+
+    cluster: RulePool
+    own: dict[str, RulePool]
+    is_empty: bool
+
+    @classmethod
+    def of(cls, policies: Sequence[Policy], engine: Engine) -> Pools:
+        namespaced: dict[str, list[Policy]] = {}
+        cluster = []
+        for policy in policies:
+            if policy.id.kind == NAMESPACED_KIND:
+                namespaced.setdefault(policy.id.namespace, []).append(policy)
+            else:
+                cluster.append(policy)
+        own = {name: RulePool(walked(found), engine) for name, found in namespaced.items()}
+        return cls(RulePool(walked(cluster), engine), own, not cluster)
+
+    def of_namespace(self, namespace: str) -> RulePool:
+        """The rules that count in a namespace."""
+        return self.own.get(namespace, self.cluster)
