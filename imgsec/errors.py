@@ -31,5 +31,17 @@ class KeyExists(ImgsecError):
     """The alias is taken: another run was faster."""
 
 
+class UnrecognisedSignature(ImgsecError):
+    """A signature store has something else where a signature should be.
+
+    place: its address or path. first_byte: how it begins; None for nothing at all.
+    """
+
+    def __init__(self, reason: Reason, *, place: str, first_byte: int | None) -> None:
+        super().__init__(reason)
+        self.place = place
+        self.first_byte = first_byte
+
+
 class ImageNotFound(ImgsecError):
     """The registry has no such manifest."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # they stand in signatures only, and every command would load
     from imgsec.domain.image_list import RegistryImage, ScanSummary
     from imgsec.domain.keys import Fingerprint, KeyLocation, KeyRequest, PublicKey, SecretBytes
     from imgsec.domain.ledger_edits import LedgerEdit
+    from imgsec.domain.policy_rules import Policy
+    from imgsec.domain.pull_secrets import PullCredential
     from imgsec.domain.reference import Digest, ImageReference, RegistryScope
     from imgsec.domain.report import Change
     from imgsec.domain.signature import OpenPGPMessage
@@ -397,6 +399,51 @@ class SummaryReader(Protocol):
 
     def fetch_summary(self, registry: str, image: RegistryImage) -> ScanSummary | None:
         """What it says of one image, None for no record; registry: whose advisor is asked."""
+
+
+class AdmissionState(Protocol):
+    """What a cluster holds that decides about admissions, as files or as the cluster tell it."""
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """All of both kinds. Raises (policy-malformed, policy-foreign)."""
+
+    def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """None for no such Secret; a place that may not be read is an error."""
+
+    def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """None for no such ServiceAccount."""
+
+    def find_namespace(self, name: str) -> dict[str, Any] | None:
+        """None where nobody told of it."""
+
+    def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
+        """The MutatingWebhookConfigurations there are; None where nobody told."""
+
+
+class DeploymentLister(Protocol):
+    """Looks for the engine in the cluster."""
+
+    def list_deployments(self, namespace: str) -> tuple[dict[str, Any], ...]:
+        """The Deployments of a namespace."""
+
+
+class ImageReader(ManifestReader, SignatureReader, Protocol):
+    """Reads manifests and simple signatures with one credential, or with none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAddress:
+    """A signature store as a rule names it, with the credential of its Secret if it has one."""
+
+    url: str
+    pair: SecretBytes | None = None
+
+
+class ImageEvidence(Protocol):
+    """Gives readers of images: of registries, or of a folder that stands in for all of them."""
+
+    def reader(self, credential: PullCredential | None, store: StoreAddress | None) -> ImageReader:
+        """credential: None to ask anonymously. store: None for the registry's own signatures."""
 
 
 @dataclass(frozen=True, slots=True)

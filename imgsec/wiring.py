@@ -39,6 +39,8 @@ from imgsec.reasons import (
 if TYPE_CHECKING:  # imported where they are used: requests alone takes longer than most commands
     from imgsec.adapters._account import AccountApi
     from imgsec.adapters._http import Http
+    from imgsec.adapters.admission_images import FolderEvidence, RegistryEvidence
+    from imgsec.adapters.admission_state import FileState, LiveState
     from imgsec.adapters.container_tools import ContainerTools
     from imgsec.adapters.exemption_files.foreign_file import ForeignFile
     from imgsec.adapters.git import Repository
@@ -50,6 +52,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.kubernetes import Kubectl
     from imgsec.adapters.ledger_file import LedgerFile
     from imgsec.adapters.lookaside import Lookaside
+    from imgsec.adapters.manifest_files import ManifestDocument
     from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
@@ -161,6 +164,64 @@ class World:
             text = "--lookaside-staging is a folder, and goes with a --lookaside on the web"
             raise ImgsecError(INVALID_OPTION(text))
         return Lookaside(http, place, staged)
+
+    def registry_evidence(self) -> RegistryEvidence:
+        """Images and signatures as a cluster reads them: with its credentials, and none of ours."""
+        from imgsec.adapters.admission_images import RegistryEvidence
+        from imgsec.adapters.lookaside import Lookaside
+        from imgsec.adapters.registry import RegistryClient
+
+        return RegistryEvidence(
+            lambda credential, store: RegistryClient(
+                self._http,
+                auth_file=credential,
+                realms=self._settings.auth_realms,
+                lookaside=store,
+            ),
+            lambda address, header: Lookaside(self._http, address, authorization=header),
+        )
+
+    def folder_evidence(self, folder: str) -> FolderEvidence:
+        """Images and signatures that are in a folder instead."""
+        from imgsec.adapters.admission_images import FolderEvidence
+        from imgsec.adapters.lookaside import Lookaside
+        from imgsec.domain.hosts import SignatureAddress
+
+        store = Lookaside(self._http, SignatureAddress.parse(folder))
+        return FolderEvidence(Path(folder), store)
+
+    def own_credential(self, image: ImageReference) -> SecretBytes | None:
+        """What the auth file has for an image, ``user:password``."""
+        import base64
+
+        found = self._auth_file.credential_for(image) if self._auth_file else None
+        return SecretBytes(base64.b64decode(found.basic.reveal())) if found else None
+
+    def advisor_scanner(self) -> Scanner:
+        """Vulnerability Advisor."""
+        return self._advisor(self._http)
+
+    def admission_state(
+        self, policies: Iterable[str], *, namespace: str, live: bool
+    ) -> FileState | LiveState:
+        """What decides about admissions. live: the cluster's, with these files over it."""
+        from imgsec.adapters.admission_state import FileState, LiveState
+        from imgsec.adapters.manifest_files import read_all
+
+        files = FileState(read_all(policies), namespace=namespace)
+        return LiveState(self.cluster(dry_run=False), files) if live else files
+
+    def read_manifests(self, paths: Iterable[str]) -> Iterator[ManifestDocument]:
+        """The Kubernetes objects of files, folders and standard input, one after the other."""
+        from imgsec.adapters.manifest_files import read_all
+
+        return read_all(paths)
+
+    def read_review(self, path: str) -> object:
+        """An AdmissionReview. Raises (input-unreadable, input-malformed)."""
+        from imgsec.adapters.manifest_files import read_review
+
+        return read_review(path)
 
     def image_folder(self, folder: str) -> ImageFolder:
         """An image that is in a folder instead of a registry."""

@@ -81,7 +81,7 @@ class ImageFolder:
             content = read_regular(path, max_bytes=SIGNATURE_MAX_BYTES)
             if content is None:
                 return tuple(one for one in found if one is not None)
-            found.append(stored_signature(content, shown(str(path))))
+            found.append(stored_signature(content, shown(str(path)), str(path)))
         text = f"{shown(str(self._folder))} holds more than {SIGNATURES_MAX} signatures"
         raise ImgsecError(TOO_MANY_SIGNATURES(text))
 

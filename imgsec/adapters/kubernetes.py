@@ -14,9 +14,9 @@ from typing import Any
 
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.private_dir import PrivateDir
-from imgsec.domain.admission import rules_of
 from imgsec.domain.kubernetes import MANAGED_BY, holds_public_key, is_ours
 from imgsec.domain.report import Change
+from imgsec.domain.running_rules import rules_of
 from imgsec.errors import ImgsecError
 from imgsec.ports import ObjectId
 from imgsec.reasons import (
@@ -32,6 +32,8 @@ FIELD_MANAGER = "imgsec"
 KUBECTL_SECONDS = 60.0
 _RESOURCES = {
     "Secret": "secrets",
+    "ServiceAccount": "serviceaccounts",
+    "Namespace": "namespaces",
     "ClusterImagePolicy": "clusterimagepolicies.portieris.cloud.ibm.com",
     "ImagePolicy": "imagepolicies.portieris.cloud.ibm.com",
 }
@@ -163,6 +165,14 @@ class Kubectl:
             if held is not None and holds_public_key(held) and not is_ours(held):
                 found.append(held)
         return tuple(found)
+
+    def list_webhooks(self) -> tuple[dict[str, Any], ...]:
+        """All MutatingWebhookConfigurations."""
+        return self._list("mutatingwebhookconfigurations.admissionregistration.k8s.io")
+
+    def list_deployments(self, namespace: str) -> tuple[dict[str, Any], ...]:
+        """The Deployments of a namespace."""
+        return self._list("deployments.apps", namespace)
 
     def list_running_images(self) -> tuple[tuple[str, str], ...]:
         """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""

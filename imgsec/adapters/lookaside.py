@@ -36,12 +36,19 @@ _FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # whoever serves them reads them as ano
 class Lookaside:
     """A store of signatures. read: where consumers look. staging: the folder of new signatures that
     somebody publishes there; None where the folder that consumers read is written itself.
+    authorization: the header that the web server wants.
     """
 
     def __init__(
-        self, http: Http, read: SignatureAddress, staging: SignatureAddress | None = None
+        self,
+        http: Http,
+        read: SignatureAddress,
+        staging: SignatureAddress | None = None,
+        *,
+        authorization: str | None = None,
     ) -> None:
         self._http = http
+        self._headers = {"Authorization": authorization} if authorization else {}
         self._read = read
         self._staging = staging
 
@@ -108,7 +115,8 @@ class Lookaside:
             if content is None:
                 return found
             where = f"signature {number} of {image.canonical_name}"
-            found.append((number, stored_signature(content, where)))
+            place = f"{self._read}/{image.lookaside_path}/signature-{number}"
+            found.append((number, stored_signature(content, where, place)))
         raise ImgsecError(
             TOO_MANY_SIGNATURES(f"{image.canonical_name} carries more than {SIGNATURES_MAX}")
         )
@@ -120,7 +128,9 @@ class Lookaside:
         return read_regular(Path(place.folder) / path, max_bytes=SIGNATURE_MAX_BYTES)
 
     def _downloaded(self, url: str) -> bytes | None:
-        answer = self._http.request("GET", url, max_bytes=SIGNATURE_MAX_BYTES)
+        answer = self._http.request(
+            "GET", url, headers=self._headers, max_bytes=SIGNATURE_MAX_BYTES
+        )
         if answer.status == _NOT_FOUND:
             return None
         if answer.status != _OK:

@@ -201,3 +201,20 @@ def _files_below(folder: str) -> Sequence[str]:
             if name.endswith(_SUFFIXES) and not name.startswith(".")
         ]
     return found
+
+
+def read_review(path: str) -> Any:
+    """An AdmissionReview, JSON, from a file or from standard input.
+
+    Raises `ImgsecError` (input-unreadable, input-malformed).
+    """
+    from imgsec.domain import strict_json
+
+    if path == _STDIN:
+        content = read_descriptor(sys.stdin.fileno(), MANIFEST_MAX_BYTES)
+    else:
+        content = read_file(path, max_bytes=MANIFEST_MAX_BYTES)
+    try:
+        return strict_json.parse(content, folds_case=False)
+    except (ValueError, RecursionError) as error:
+        raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} is no strict JSON: {error}")) from None

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urljoin
 
 from imgsec.adapters._http import Answer, Http
-from imgsec.adapters.registry_auth import API_HOSTS, AuthFile, Challenge, Credential
+from imgsec.adapters.registry_auth import API_HOSTS, Challenge, Credential, Credentials
 from imgsec.domain.encoding import decode_base64
 from imgsec.domain.manifest import MANIFEST_TYPES, media_type_of
 from imgsec.domain.reference import Digest, ImageReference, shown
@@ -62,7 +62,7 @@ class RegistryClient:
         self,
         http: Http,
         *,
-        auth_file: AuthFile | None,
+        auth_file: Credentials | None,
         realms: tuple[str, ...] = (),
         lookaside: Lookaside | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ import binascii
 import json
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from imgsec.adapters.files import read_file
 from imgsec.domain.hosts import host_of, is_loopback
@@ -45,6 +45,13 @@ class Credential:
 
     def header(self) -> str:
         return "Basic " + self.basic.reveal().decode("ascii")
+
+
+class Credentials(Protocol):
+    """Knows the credential for a repository."""
+
+    def credential_for(self, image: ImageReference) -> Credential | None:
+        """None: ask anonymously."""
 
 
 @dataclass(frozen=True, slots=True)

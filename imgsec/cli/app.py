@@ -38,6 +38,7 @@ _COMMANDS = {
     "verify-image": _STORY,
     "release-image": _STORY,
     "publish-policy": _STORY,
+    "admit": _STORY,
     "images": _OVERVIEW,
     "keys": _KEYS,
     "exemptions": _EXEMPTIONS,

@@ -536,6 +536,10 @@ _LOOSENED = {
     "trust_hosts": ("trusted-host", "an IAM token may be sent to {}"),
     "auth_realms": ("trusted-auth-realm", "registry credentials may be sent to {}"),
     "allow_unchecked": ("allowed-unchecked", "{} may run unsigned"),
+    "reserved_namespace": (
+        "reserved-namespace",
+        "what is in {} is taken as not sent to the engine",
+    ),
 }
 
 
@@ -543,6 +547,8 @@ _LOOSENED_FLAGS = {
     "adopt": ("adopted", "what imgsec did not make may be taken over"),
     "accept_lockout": ("accepted-lockout", "images that run now may be refused"),
     "no_advisor": ("advisor-off", "Vulnerability Advisor was not asked"),
+    "assume_pull_secrets": ("pull-secrets-assumed", "own credentials stood in for pull Secrets"),
+    "signatures": ("no-registry-asked", "images and signatures are those of the folder"),
     "prune": ("pruned", "what the ledger does not have may be removed from the advisor"),
     "allow_past_effective_time": ("past-effective-time", "it may be judged for a day in the past"),
 }

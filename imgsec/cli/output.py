@@ -51,10 +51,14 @@ class Outputs:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command gives back: its report, and the results for the next pipeline step."""
+    """What a command gives back: its report, and the results for the next pipeline step.
+
+    prints: the format on standard output where --output names none.
+    """
 
     report: Report
     results: Mapping[str, str] = field(default_factory=dict)
+    prints: str = ""
 
 
 def finish(
@@ -207,6 +211,8 @@ def show(answer: Answer, outputs: Outputs) -> int:
     if sys.stderr.isatty():
         sys.stderr.write(_CLEAR_LINE)  # of what `progress` said last
     printed = _printed(outputs.formats)
+    if answer.prints and not any("=" not in one for one in outputs.formats):
+        printed = [answer.prints]
     for name in printed:
         _print(_RENDERERS[name](report, outputs, code))
     if printed:
@@ -290,6 +296,12 @@ def _json(report: Report, _: Outputs, code: int) -> str:
     return text.replace("##[", "\\u0023#[") + "\n"  # a command of older runners, in any line
 
 
+def _review(report: Report, _: Outputs, __: int) -> str:
+    import json
+
+    return json.dumps(report.review.document(), indent=2) + "\n" if report.review else ""
+
+
 def _sarif(report: Report, _: Outputs, __: int) -> str:
     from imgsec.domain.report import with_scans_apart
     from imgsec.render.sarif import report_sarif
@@ -323,6 +335,7 @@ _RENDERERS: dict[str, Callable[[Report, Outputs, int], str]] = {
     "junit": _junit,
     "markdown": _markdown,
     "html": _html,
+    "review": _review,
 }
 _COLOURS = {"pass": 32, "refused": 31, "undecided": 33, "usage": 33, "internal": 31}
 

@@ -1,102 +1,201 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which rule of the policies in a cluster decides about an image, as Portieris 0.14.3 finds it.
+"""What an engine would decide about a workload: each container's rule, layers and messages.
 
-Names are compared as raw text, without a look at ports, Docker Hub's short forms or upper case
-(Portieris `pkg/policy`, `helpers/wildcard`; what the older engines do differently is not here).
+How denials add up is the engine's own way (Portieris `pkg/controller/multi/controller.go`): they
+are filed by the image's normalised name, and a later container of the same name starts anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from imgsec.domain import engine_texts as texts
+from imgsec.domain.engines import Engine, Layer
+from imgsec.domain.policy_rules import PolicyRule
+from imgsec.domain.reference import shown
+from imgsec.domain.verdict import Note, Verdict, because, passed
+from imgsec.domain.workload import Container, Workload
+from imgsec.reasons import (
+    ADMISSION_DENIED,
+    ADMISSION_OPEN,
+    CHILD_DENIED,
+    WEBHOOK_FAILS,
+    Outcome,
+    Reason,
+)
+
+
+class LayerOutcome(StrEnum):
+    """How one layer answers for one container."""
+
+    PASSED = "passed"
+    DENIED = "denied"
+    FAILED = "failed"  # an error of the engine: it denies, and judges no container behind it
+    OPEN = "open"  # could not be told here
+    NOT_ASKED = "not-asked"  # the rule does not demand it
+    NOT_REACHED = "not-reached"  # an earlier layer ended it
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One entry of a policy's repositories. policy: what it demands; empty demands nothing."""
+class LayerTrace:
+    """What one layer says. message: the engine's text, empty where it says nothing.
 
-    name: str
-    policy: dict[str, Any]
-    owner: str  # the policy object that holds it
+    digest: 64 hexadecimal digits that the layer found, if it found any. why: for what is open.
+    """
+
+    layer: Layer
+    outcome: LayerOutcome
+    message: str = ""
+    digest: str | None = None
+    why: Reason | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
-    def demands_nothing(self) -> bool:
-        return not any(self.policy.get(layer) for layer in ("simple", "trust", "vulnerability"))
-
-    def is_met_by_key(self, secret: str, namespace: str) -> bool:
-        """Whether one good signature by the key in this Secret is all that the rule demands."""
-        if self.policy.get("trust") or self.policy.get("vulnerability"):
-            return False
-        requirements = (self.policy.get("simple") or {}).get("requirements") or []
-        wanted = {"type": "signedBy", "keySecret": secret, "keySecretNamespace": namespace}
-        return bool(requirements) and all(one == wanted for one in requirements)
-
-    def key_secrets(self, namespace: str) -> frozenset[str]:
-        """The Secrets whose keys it asks for, as ``NAMESPACE/NAME``, of a pod in this namespace."""
-        requirements = (self.policy.get("simple") or {}).get("requirements") or []
-        return frozenset(
-            f"{one.get('keySecretNamespace') or namespace}/{one['keySecret']}"
-            for one in requirements
-            if one.get("keySecret")
-        )
+    def is_bad(self) -> bool:
+        return self.outcome in (LayerOutcome.DENIED, LayerOutcome.FAILED)
 
 
-def rules_of(documents: Iterable[dict[str, Any]]) -> tuple[Rule, ...]:
-    """The rules of policy objects, in the order in which the engine walks them: by name."""
-    rules = []
-    for document in sorted(documents, key=lambda one: str(one["metadata"]["name"])):
-        owner = f"{document['kind']} {document['metadata']['name']}"
-        for entry in (document.get("spec") or {}).get("repositories") or []:
-            rules.append(Rule(str(entry.get("name", "")), entry.get("policy") or {}, owner))
-    return tuple(rules)
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A rule that did not decide, and why not."""
+
+    rule: PolicyRule
+    why: str
 
 
-def deciding_rule(rules: Iterable[Rule], image: str) -> Rule | None:
-    """The rule that decides about this image text; None means that the image is denied.
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """What the webhook changes: one place of the object, as JSON Patch has it."""
 
-    An equal text wins at once; else the one with the most characters that are no star, and of
-    several the first.
+    path: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerTrace:
+    """One container, judged. rule: None where none names its image. messages: the engine's, also
+    those that it forgets again.
     """
-    best, best_score = None, -1
-    for rule in rules:
-        if "*" not in rule.name and rule.name == image:
-            return rule
-        score = len(rule.name.encode()) - rule.name.count("*")
-        if score > best_score and is_met(rule.name, image):
-            best, best_score = rule, score
-    return best
+
+    container: Container
+    rule: PolicyRule | None = None
+    near: tuple[NearMiss, ...] = ()
+    layers: tuple[LayerTrace, ...] = ()
+    patch: Patch | None = None
+    is_forgotten: bool = False
+    is_reached: bool = True
+
+    @property
+    def messages(self) -> tuple[str, ...]:
+        return tuple(one.message for one in self.layers if one.message)
+
+    @property
+    def open_reasons(self) -> tuple[Reason, ...]:
+        return tuple(one.why for one in self.layers if one.why is not None)
 
 
-def is_met(pattern: str, image: str) -> bool:
-    """Whether an image text meets a rule's name; a slash parts host and path on both sides.
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """The answer to one request. messages: of a denial, in the order of the containers.
 
-    >>> is_met("icr.io/ns/app", "icr.io/ns/app:1"), is_met("*.icr.io/ns/*", "evil/x.icr.io/ns/y")
-    (True, False)
+    unchecked: what no engine looked at, of an answer that is yes. hygiene: what is unwise beside
+    the verdict. children: the same of the pods that are made from it, where that differs.
     """
-    host, slash, rest = pattern.partition("/")
-    if not slash:
-        return _any_tag(pattern, image)
-    image_host, slash, image_rest = image.partition("/")
-    return bool(slash) and _compare(host, image_host) and _any_tag(rest, image_rest)
+
+    workload: Workload
+    engine: Engine
+    verdict: Verdict
+    containers: tuple[ContainerTrace, ...] = ()
+    messages: tuple[str, ...] = ()
+    unchecked: tuple[Note, ...] = ()
+    hygiene: tuple[Note, ...] = ()
+    child: Admission | None = None
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """None where anything was denied."""
+        if self.verdict.outcome is not Outcome.PASS and self.messages:
+            return ()
+        return tuple(one.patch for one in self.containers if one.patch is not None)
 
 
-def _any_tag(pattern: str, text: str) -> bool:
-    return any(_compare(pattern + end, text) for end in ("", ":*", "@*"))
+@dataclass(slots=True)
+class DenialFile:
+    """Denials of one container type as the engine files them; a key is the image's own name."""
+
+    _by_key: dict[str, list[str]] = field(default_factory=dict)
+
+    def begin(self, key: str) -> None:
+        """A container of that key: what an earlier one of the same key was denied for is gone."""
+        self._by_key[key] = []
+
+    def add(self, key: str, message: str) -> None:
+        self._by_key.setdefault(key, []).append(message)
+
+    def replace(self, key: str, message: str) -> None:
+        self._by_key[key] = [message]
+
+    def move(self, key: str, new: str) -> None:
+        """The digest is known now, and the denials go by it."""
+        self._by_key[new] = self._by_key.pop(key, [])
+
+    def messages(self) -> list[str]:
+        return [message for messages in self._by_key.values() for message in messages]
 
 
-def _compare(pattern: str, text: str) -> bool:
-    """A star stands for anything; its pieces are looked for from the left, in linear time."""
-    first, *middle = pattern.split("*")
-    if not middle:
-        return pattern == text
-    last = middle.pop()
-    if not text.startswith(first):
-        return False
-    at = len(first)
-    for piece in middle:
-        found = text.find(piece, at)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return text.endswith(last) and len(text) - len(last) >= at
+INVALID_NAME_KEY = "invalidimagename"
+
+
+def admission_verdict(
+    workload: Workload,
+    engine: Engine,
+    messages: Sequence[str],
+    containers: Iterable[ContainerTrace],
+) -> Verdict:
+    """Denied if the engine says anything, else open if anything is, else admitted."""
+    if messages:
+        listed = "; ".join(messages)
+        return because(ADMISSION_DENIED(f"{shown_workload(workload)}: {engine} denies: {listed}"))
+    reasons = tuple(dict.fromkeys(why for one in containers for why in one.open_reasons))
+    if reasons:
+        text = f"{shown_workload(workload)}: what {engine} decides is not known"
+        return because(ADMISSION_OPEN(text), *reasons)
+    return passed()
+
+
+def with_child(verdict: Verdict, workload: Workload, child: Admission | None) -> Verdict:
+    """The verdict of an object whose pods are judged again when they are made."""
+    if child is None or not verdict.passed or child.verdict.passed:
+        return verdict
+    if child.verdict.outcome is not Outcome.REFUSED:
+        return child.verdict
+    listed = "; ".join(child.messages)
+    text = f"{shown_workload(workload)}: its pods are denied: {listed}"
+    return because(CHILD_DENIED(text))
+
+
+def webhook_failure(workload: Workload, why: str) -> Verdict:
+    """The engine breaks, and the webhook's failurePolicy decides."""
+    return because(WEBHOOK_FAILS(f"{shown_workload(workload)}: the webhook breaks: {why}"))
+
+
+def shown_workload(workload: Workload) -> str:
+    """Its kind, namespace and name, as a sentence can name it."""
+    place = f"{workload.namespace}/{workload.name}" if workload.namespace else workload.name
+    return f"{workload.kind} {shown(place)[1:-1]}"
+
+
+def unknown_rule_message(
+    engine: Engine, image: str, namespace: str, *, own: bool, none: bool
+) -> str:
+    """What an engine says where no rule names the image.
+
+    own: the namespace has ImagePolicies of its own. none: there is no policy at all.
+    """
+    if engine.is_cise:
+        return texts.cise_no_rule(image)
+    if own:
+        return texts.no_own_rule(image)
+    return texts.no_policies(image) if none else texts.no_cluster_rule(image, namespace)

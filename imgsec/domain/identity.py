@@ -140,7 +140,7 @@ class IdentityRule:
             raise ValueError(f"{shown(self.first)} is more than a repository")
         if self.kind is IdentityKind.REMAP_IDENTITY:
             for prefix in (self.first, self.second):
-                if not _PREFIX.fullmatch(prefix):
+                if not is_prefix(prefix):
                     raise ValueError(f"{shown(prefix)} is no host with or without a path")
 
     def accepts(self, image: ImageReference, identity: str) -> bool:
@@ -150,8 +150,12 @@ class IdentityRule:
         >>> rule.accepts(ImageReference.parse("r.example/app:1"), "r.example/app:2")
         False
         """
+        return self.accepts_name(ClaimedName.of(image), identity)
+
+    def accepts_name(self, pulled: ClaimedName, identity: str) -> bool:
+        """The same for a name that is no reference of ours, such as one of a workload."""
         try:
-            claimed, pulled = ClaimedName.parse(identity), ClaimedName.of(image)
+            claimed = ClaimedName.parse(identity)
             if self.kind is IdentityKind.EXACT_REFERENCE:
                 return not claimed.is_bare and claimed == ClaimedName.parse(self.first)
             if self.kind is IdentityKind.EXACT_REPOSITORY:
@@ -183,6 +187,11 @@ class IdentityRule:
 
 
 USUAL_RULE = IdentityRule()
+
+
+def is_prefix(text: str) -> bool:
+    """Whether it is a host, with or without a path, as remapIdentity takes it."""
+    return _PREFIX.fullmatch(text) is not None
 
 
 def _malformed(why: str) -> ImgsecError:

@@ -21,6 +21,7 @@ _ARMOURED = (b"-----BEGIN PGP MESSAGE-----", b"-----BEGIN PGP SIGNED MESSAGE----
 # (`openpgp/packet/signature.go`); it refuses any other that is marked as critical.
 _KNOWN_TO_GO = frozenset((2, 3, 9, 11, 16, 21, 22, 25, 27, 29, 30, 32))
 _CRITICAL = 0x80
+_CREATED, _LIFETIME, _ISSUER = 2, 3, 16  # parts of a signature
 _VERSION = 4
 
 
@@ -55,6 +56,48 @@ def shape_of(message: bytes) -> MessageShape | None:
     except (ValueError, IndexError, OSError, EOFError, zlib.error):
         pass
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureClaims:
+    """What a signature says of itself, unverified. key_id: of the key that made it, 64 bits.
+
+    ends: seconds since 1970, None for no end.
+    """
+
+    key_id: int
+    ends: int | None
+
+
+def claims_of(message: bytes) -> SignatureClaims | None:
+    """The claims of a binary message with one signature; None for anything else."""
+    try:
+        packets = list(_packets(message))
+        if [tag for tag, _ in packets] == [_COMPRESSED]:
+            packets = list(_packets(_unpacked(packets[0][1])))
+        bodies = [body for tag, body in packets if tag == _SIGNATURE]
+        if not bodies or bodies[0][0] != _VERSION:
+            return None
+        parts = dict(_subpackets(bodies[0]))
+        ids = [body[4:12] for tag, body in packets if tag == _ONE_PASS]
+        key_id = ids[0] if ids else parts.get(_ISSUER, b"")
+        made = int.from_bytes(parts.get(_CREATED, b""), "big")
+        lasts = int.from_bytes(parts.get(_LIFETIME, b""), "big")
+        return SignatureClaims(int.from_bytes(key_id, "big"), made + lasts if lasts else None)
+    except (ValueError, IndexError, OSError, EOFError, zlib.error):
+        return None
+
+
+def _subpackets(signature: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and content of the parts of a signature, those that are hashed before the others."""
+    rest = signature[4:]
+    for _ in ("hashed", "not hashed"):
+        size = int.from_bytes(rest[:2], "big")
+        area, rest = _cut(rest[2:], size)
+        while area:
+            length, octets = _length(area)
+            part, area = _cut(area[octets:], length)
+            yield part[0] & ~_CRITICAL, part[1:]
 
 
 def _behind_first_message(message: bytes) -> MessageShape | None:

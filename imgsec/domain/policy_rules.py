@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
+from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine, Layer
 from imgsec.domain.policy_fields import (
     CISE_FIELDS,
     PORTIERIS_FIELDS,
@@ -92,6 +92,15 @@ class Demand:
     def is_nothing(self) -> bool:
         """The image is let through unseen, and stays as it is."""
         return self.simple is None and self.trust is None and self.advisor is None
+
+    def asks(self, layer: Layer) -> bool:
+        """Whether a layer is asked for."""
+        asked = {
+            Layer.SIMPLE: self.simple,
+            Layer.TRUST: self.trust,
+            Layer.ADVISOR: self.advisor,
+        }
+        return asked.get(layer) is not None
 
 
 @dataclass(frozen=True, slots=True)

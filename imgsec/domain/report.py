@@ -11,7 +11,9 @@ from imgsec.domain.keys import Fingerprint, PublicKey
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.verdict import Verdict
 
-if TYPE_CHECKING:  # most commands scan nothing
+if TYPE_CHECKING:  # most commands neither scan nor predict
+    from imgsec.domain.admission import Admission
+    from imgsec.domain.admission_review import ReviewAnswer
     from imgsec.domain.exemption import Exemption
     from imgsec.domain.gate import JudgedScan
     from imgsec.domain.image_list import ImageListing
@@ -218,6 +220,8 @@ class Report:
     exemptions: tuple[ExemptionLine, ...] = ()
     listing: ImageListing | None = None
     exemption_types: tuple[ExemptionType, ...] = ()
+    admissions: tuple[Admission, ...] = ()
+    review: ReviewAnswer | None = None
 
 
 def with_scans_apart(report: Report) -> Report:

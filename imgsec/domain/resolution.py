@@ -54,6 +54,13 @@ class RulePool:
         first = min(equal)[1] if equal and "*" not in image else ranked[0][1]
         return Resolution(first, tuple(rule for _, rule in ranked if rule is not first))
 
+    def compared_as(self, engine: Engine) -> RulePool:
+        """The same rules, as another engine compares them."""
+        pool = RulePool((), engine)
+        pool.rules = self.rules
+        pool.__dict__["_by_gram"] = self._by_gram  # the pieces are the same
+        return pool
+
     def _candidates(self, image: str) -> Iterator[tuple[int, PolicyRule]]:
         """Those that could be met, with their places."""
         by_gram = self._by_gram

@@ -18,7 +18,7 @@ from imgsec.domain import strict_json
 from imgsec.domain.identity import USUAL_RULE, IdentityRule
 from imgsec.domain.keys import Fingerprint
 from imgsec.domain.reference import Digest, ImageReference, shown
-from imgsec.errors import ImgsecError
+from imgsec.errors import ImgsecError, UnrecognisedSignature
 from imgsec.reasons import (
     ANSWER_MALFORMED,
     DIGEST_MISMATCH,
@@ -128,20 +128,23 @@ _OPENPGP_BEGINS = frozenset(
 _NAMED_FORMAT = re.compile(rb"\x00([a-z-]+)\n")
 
 
-def stored_signature(content: bytes, where: str) -> bytes | None:
+def stored_signature(content: bytes, where: str, place: str = "") -> bytes | None:
     """What lies in a file of a store or of an image's folder; None for one of another format.
 
     As every reader of such files does it (containers/image, `internal/signature.FromBlob`), which
-    refuses the image for anything else. Raises `ImgsecError`: (signature-invalid) for an armoured
-    one; (answer-malformed) for what is no signature at all, such as the page that a web server
-    shows for everything that is not there.
+    refuses the image for anything else. place: the file's address or path. Raises
+    `UnrecognisedSignature`: (signature-invalid) for an armoured one; (answer-malformed) for what is
+    no signature at all, such as the page that a web server shows for everything that is not there.
     """
     if content.startswith(b"-----BEGIN PGP "):
-        raise ImgsecError(SIGNATURE_INVALID(f"{where} is armoured, and stores hold binary ones"))
+        reason = SIGNATURE_INVALID(f"{where} is armoured, and stores hold binary ones")
+        raise UnrecognisedSignature(reason, place=place, first_byte=content[0])
     if named := _NAMED_FORMAT.match(content):
         return content[named.end() :] if named[1] == b"simple-signing" else None
     if not content or content[0] not in _OPENPGP_BEGINS:
-        raise ImgsecError(ANSWER_MALFORMED(f"{where} is no signature"))
+        reason = ANSWER_MALFORMED(f"{where} is no signature")
+        first = content[0] if content else None
+        raise UnrecognisedSignature(reason, place=place, first_byte=first)
     return content
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from imgsec.domain.admission import Rule, deciding_rule, rules_of
 from imgsec.domain.keys import PublicKey
 from imgsec.domain.kubernetes import policy_document
 from imgsec.domain.policy import ImagePolicy
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import Change, RunningImage
+from imgsec.domain.running_rules import Rule, deciding_rule, rules_of
 from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.publish_policy import publish_policy

@@ -72,6 +72,10 @@ def report_document(report: Report, exit_code: int) -> Document:
         ]
     if report.listing is not None:
         document["listing"] = _listing(report.listing)
+    if report.admissions:
+        from imgsec.render.admission_document import admission_members
+
+        document |= admission_members(report.admissions, _verdict)
     return document
 
 

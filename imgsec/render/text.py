@@ -69,6 +69,10 @@ def report_lines(
         from imgsec.render.listing import listing_lines
 
         yield from map(clean, listing_lines(report.listing, verbose=verbose, width=width))
+    if report.admissions:
+        from imgsec.render.admission_text import admission_lines
+
+        yield from map(clean, admission_lines(report.admissions, verbose=verbose))
     if len(report.images) > 1:
         yield _summary(report)
     unsaid = _unsaid(report)
@@ -121,12 +125,16 @@ def _summary(report: Report) -> str:
 
 
 def _has_parts(report: Report) -> bool:
-    return bool(report.images or report.keys or report.verifiers or report.checks)
+    parts = (report.images, report.keys, report.verifiers, report.checks, report.admissions)
+    return any(parts)
 
 
 def _unsaid(report: Report) -> list[Reason]:
     """The reasons of the whole that no part of it has said."""
-    parts = (report.images, report.keys, report.verifiers, report.checks, report.running)
+    parts = (
+        *(report.images, report.keys, report.verifiers, report.checks, report.running),
+        report.admissions,
+    )
     said = {reason for part in parts for one in part for reason in one.verdict.reasons}
     return [reason for reason in report.verdict.reasons if reason not in said]
 

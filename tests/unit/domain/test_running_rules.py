@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsec.domain.admission import Rule, deciding_rule, is_met, rules_of
+from imgsec.domain.running_rules import Rule, deciding_rule, is_met, rules_of
 
 DIGEST = "sha256:" + "0" * 64
 

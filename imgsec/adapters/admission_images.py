@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an engine reads images and signatures: registries, or a folder in place of all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from imgsec.adapters.image_folder import ImageFolder
+from imgsec.adapters.lookaside import Lookaside
+from imgsec.adapters.registry import RegistryClient
+from imgsec.adapters.registry_auth import Credential
+from imgsec.domain.hosts import SignatureAddress
+from imgsec.domain.pull_secrets import PullCredential
+from imgsec.domain.reference import ImageReference, shown
+from imgsec.errors import ImgsecError
+from imgsec.ports import ImageReader, Manifest, StoreAddress
+from imgsec.reasons import ADMISSION_OPEN, INPUT_UNREADABLE
+
+MakeRegistry = Callable[["PodCredential | None", "Lookaside | None"], RegistryClient]
+MakeStore = Callable[[SignatureAddress, "str | None"], Lookaside]
+
+
+class PodCredential:
+    """A pull secret's credential, for whatever is asked of the host that it is for."""
+
+    def __init__(self, credential: PullCredential) -> None:
+        import base64
+
+        from imgsec.domain.keys import SecretBytes
+
+        self._host = credential.host
+        self._credential = Credential(SecretBytes(base64.b64encode(credential.pair.reveal())))
+
+    def credential_for(self, image: ImageReference) -> Credential | None:
+        """As an auth file has it; the engine looks at the host without its port."""
+        return self._credential if image.registry.partition(":")[0] == self._host else None
+
+
+class RegistryEvidence:
+    """Registries, and the signature stores that rules name; see `imgsec.ports.ImageEvidence`."""
+
+    def __init__(self, make_registry: MakeRegistry, make_store: MakeStore) -> None:
+        self._make_registry = make_registry
+        self._make_store = make_store
+
+    def reader(self, credential: PullCredential | None, store: StoreAddress | None) -> ImageReader:
+        """See `imgsec.ports.ImageEvidence`. Raises `ImgsecError` (insecure-address)."""
+        pod = PodCredential(credential) if credential is not None else None
+        lookaside = None
+        if store is not None:
+            header = None
+            if store.pair is not None:
+                import base64
+
+                header = "Basic " + base64.b64encode(store.pair.reveal()).decode("ascii")
+            lookaside = self._make_store(SignatureAddress.parse(store.url), header)
+        return self._make_registry(pod, lookaside)
+
+
+class FolderEvidence:
+    """Images and signatures below a folder, whoever asks; no registry is.
+
+    An image is as ``skopeo sync --scoped --src docker --dest dir`` leaves it, ``HOST/PATH:TAG/``;
+    signatures also as a lookaside store has them, ``PATH@sha256=HEX/signature-N``.
+    """
+
+    def __init__(self, folder: Path, store: Lookaside) -> None:
+        if not os.path.isdir(folder):
+            raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(folder))} is not a folder"))
+        self._folder = folder
+        self._store = store
+
+    def reader(self, _: PullCredential | None, __: StoreAddress | None) -> ImageReader:
+        """See `imgsec.ports.ImageEvidence`."""
+        return self
+
+    def fetch_manifest(self, image: ImageReference) -> Manifest:
+        """See `imgsec.ports.ManifestReader`. A digest in the name is believed to be there."""
+        for folder in self._copies(image):
+            return ImageFolder(folder).fetch_manifest(image)
+        if image.digest is not None:
+            return Manifest(b"", "", image.digest)
+        hint = "Copy it there: skopeo sync --scoped --src docker --dest dir IMAGE FOLDER"
+        text = f"the folder does not tell which digest {image} names"
+        raise ImgsecError(ADMISSION_OPEN(text, hint=hint))
+
+    def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
+        """See `imgsec.ports.SignatureReader`: of a copy, else of the store."""
+        for folder in self._copies(image):
+            if found := ImageFolder(folder).fetch_signatures(image):
+                return found
+        return self._store.fetch_signatures(image)
+
+    def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
+        """See `imgsec.ports.SignatureReader`: the folder is one."""
+
+    def _copies(self, image: ImageReference) -> list[Path]:
+        """The folders that an image was copied to, under its name."""
+        names = [f"{image.name}:{image.tag}"] if image.tag is not None else []
+        if image.digest is not None:
+            names.append(f"{image.name}@{image.digest}")
+        found = [self._folder / name for name in names]
+        return [path for path in found if (path / "manifest.json").is_file()]

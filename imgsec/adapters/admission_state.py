@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What decides about admissions: out of manifests, of the cluster, or the one over the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from imgsec.adapters.manifest_files import ManifestDocument
+from imgsec.domain.policy_rules import POLICY_KINDS, Policy, PolicyId
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INPUT_MALFORMED
+
+if TYPE_CHECKING:
+    from imgsec.adapters.kubernetes import Kubectl
+
+_CORE = ("Secret", "ServiceAccount", "Namespace")
+_WEBHOOKS = "MutatingWebhookConfiguration"
+_KINDS = (*POLICY_KINDS, *_CORE, _WEBHOOKS)
+_Key = tuple[str, str, str]  # kind, namespace, name
+
+
+class FileState:
+    """The policies, Secrets, ServiceAccounts, Namespaces and webhooks of manifests.
+
+    namespace: of those that name none. What else the manifests hold decides nothing.
+    """
+
+    def __init__(self, documents: Iterable[ManifestDocument], *, namespace: str) -> None:
+        self._policies: dict[PolicyId, Policy] = {}
+        self._objects: dict[_Key, dict[str, Any]] = {}
+        for one in documents:
+            kind = str(one.content["kind"])
+            if kind in POLICY_KINDS:
+                self._add_policy(one, namespace)
+            elif kind in _KINDS:
+                self._add(kind, one, namespace)
+
+    def _add_policy(self, one: ManifestDocument, namespace: str) -> None:
+        where = f"{one.where}:{one.line_of(())}"
+        policy = Policy.read(one.content, namespace=namespace, where=where)
+        if policy.id in self._policies:
+            raise _twice(str(policy.id), self._policies[policy.id].where, where)
+        self._policies[policy.id] = policy
+
+    def _add(self, kind: str, one: ManifestDocument, namespace: str) -> None:
+        metadata = one.content.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, dict) else None
+        if not isinstance(metadata, dict) or not isinstance(name, str):
+            raise ImgsecError(INPUT_MALFORMED(f"{shown(one.where)}: a {kind} without a name"))
+        own = "" if kind in ("Namespace", _WEBHOOKS) else metadata.get("namespace") or namespace
+        key = (kind, str(own), name)
+        if key in self._objects:
+            raise _twice(f"{kind} {own}/{name}", "the manifests", one.where)
+        self._objects[key] = one.content
+
+    @property
+    def has_policies(self) -> bool:
+        return bool(self._policies)
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """See `imgsec.ports.AdmissionState`."""
+        return tuple(self._policies.values())
+
+    def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._objects.get(("Secret", namespace, name))
+
+    def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._objects.get(("ServiceAccount", namespace, name))
+
+    def find_namespace(self, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._objects.get(("Namespace", "", name))
+
+    def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        found = tuple(one for (kind, _, _), one in self._objects.items() if kind == _WEBHOOKS)
+        return found or None
+
+
+class LiveState:
+    """The cluster's, each object asked for once. over: manifests that stand in for its own."""
+
+    def __init__(self, cluster: Kubectl, over: FileState) -> None:
+        self._cluster = cluster
+        self._over = over
+        self._known: dict[_Key, dict[str, Any] | None] = {}
+        self._policies: tuple[Policy, ...] | None = None
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """See `imgsec.ports.AdmissionState`."""
+        if self._policies is None:
+            new = {policy.id: policy for policy in self._over.list_policies()}
+            held = [
+                Policy.read(document, where="the cluster")
+                for kind in POLICY_KINDS
+                for document in self._cluster.list_policies(kind)
+                if _id_of(document) not in new
+            ]
+            self._policies = (*held, *new.values())
+        return self._policies
+
+    def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._over.find_secret(namespace, name) or self._fetch("Secret", namespace, name)
+
+    def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        over = self._over.find_service_account(namespace, name)
+        return over or self._fetch("ServiceAccount", namespace, name)
+
+    def find_namespace(self, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._over.find_namespace(name) or self._fetch("Namespace", "", name)
+
+    def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._cluster.list_webhooks()
+
+    def _fetch(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        key = (kind, namespace, name)
+        if key not in self._known:
+            self._known[key] = self._cluster.fetch(kind, name, namespace or None)
+        return self._known[key]
+
+
+def _id_of(document: Mapping[str, Any]) -> PolicyId:
+    metadata = document.get("metadata") or {}
+    return PolicyId(
+        str(document.get("kind")), str(metadata.get("name")), str(metadata.get("namespace") or "")
+    )
+
+
+def _twice(what: str, one: str, other: str) -> ImgsecError:
+    text = f"{what} stands in {shown(one)} and in {shown(other)}"
+    return ImgsecError(INPUT_MALFORMED(text, hint="A cluster has it once: remove one of the two."))

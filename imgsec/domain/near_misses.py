@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules that almost decided about an image, and why they did not.
+
+Most surprises are about spelling: engines compare raw text. So each rule is held against the other
+ways to write the image, and against what other versions of the engine would make of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from imgsec.domain.admission import NearMiss
+from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engines import ENGINES, Engine
+from imgsec.domain.policy_rules import PolicyRule
+from imgsec.domain.resolution import Pools, Resolution, RulePool
+from imgsec.domain.wildcard import weight_of
+
+NEAR_MAX = 5  # ours; a trace is read by people
+
+
+def near_misses(
+    image: str, namespace: str, pools: Pools, resolution: Resolution, engine: Engine
+) -> tuple[NearMiss, ...]:
+    """The rules that are met and weigh less, and those that another spelling would meet."""
+    found: dict[PolicyRule, str] = {}
+    for rule in resolution.others:
+        found[rule] = _why_lighter(rule, resolution.rule, image)
+    pool = pools.of_namespace(namespace)
+    for rule, why in _by_other_spelling(image, pool, engine):
+        if rule is not resolution.rule:
+            found.setdefault(rule, why)
+    if namespace in pools.own:
+        for rule in _all_met(pools.cluster.resolve(image)):
+            found.setdefault(
+                rule, f"cluster-wide rules do not count in {namespace}: it has an ImagePolicy"
+            )
+    return tuple(NearMiss(rule, why) for rule, why in list(found.items())[:NEAR_MAX])
+
+
+def _why_lighter(rule: PolicyRule, winner: PolicyRule | None, image: str) -> str:
+    if winner is None:
+        return "it is met"
+    if winner.repository == image:
+        return "it is met, but the rule that decides is the very text of the image"
+    mine, its = weight_of(rule.repository), weight_of(winner.repository)
+    if mine == its:
+        return f"it is met and weighs the same, {mine}, but stands behind the one that decides"
+    return f"it is met, but weighs {mine} characters against {its}"
+
+
+def _by_other_spelling(
+    image: str, pool: RulePool, engine: Engine
+) -> Iterator[tuple[PolicyRule, str]]:
+    for other, why in _spellings(image):
+        for rule in _all_met(pool.resolve(other)):
+            yield rule, why
+    for other_engine in ENGINES:
+        if (other_engine.splits_hosts, other_engine.covers_digests) != (
+            engine.splits_hosts,
+            engine.covers_digests,
+        ):
+            for rule in _all_met(pool.compared_as(other_engine).resolve(image)):
+                yield rule, f"{other_engine} would find it met; {engine} does not"
+
+
+def _spellings(image: str) -> Iterator[tuple[str, str]]:
+    """The image written in other ways, and what the difference is."""
+    try:
+        name = EngineName.parse(image)
+    except (ValueError, Panic):
+        lowered = image.strip().lower()
+        if lowered != image:
+            yield lowered, "blanks or upper case keep it from being met"
+        return
+    full = (
+        f"{name.repository}:{name.tag}"
+        if not name.digest
+        else f"{name.repository}@sha256:{name.digest}"
+    )
+    if full != image:
+        yield full, f"the image's full name would meet it: {full}"
+    if name.digest:
+        yield f"{name.repository}:{name.tag}", "it is met by a tag, and not by a digest"
+    else:
+        yield name.repository, "it is met by the name without a tag"
+        yield f"{name.repository}@sha256:{'0' * 64}", "it is met by a digest, and not by a tag"
+    if ":" in name.domain and not name.domain.startswith("["):
+        yield full.replace(name.domain, name.host, 1), "the image's host has a port"
+    if name.domain != name.domain.lower():
+        yield full.replace(name.domain, name.domain.lower(), 1), "the image's host is in upper case"
+    if name.domain.endswith("."):
+        yield full.replace(name.domain, name.domain.rstrip("."), 1), "the host ends in a dot"
+    for twin in _twins(name.host):
+        yield full.replace(name.domain, twin, 1), f"it is met at {twin}, another host"
+
+
+def _twins(host: str) -> Iterator[str]:
+    """Hosts of the same registry that people write for each other."""
+    if host.endswith(".icr.io") and host != "cp.icr.io":
+        yield "icr.io"
+    elif host == "icr.io":
+        yield "us.icr.io"
+
+
+def _all_met(resolution: Resolution) -> Iterator[PolicyRule]:
+    if resolution.rule is not None:
+        yield resolution.rule
+    yield from resolution.others

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an API server sends an object to the engine at all, by the webhook's registration.
+
+Portieris registers ``image-admission-config`` (`helm/portieris/templates`); what a registration
+means is Kubernetes's `admissionregistration.k8s.io/v1`. What it leaves out is admitted unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from imgsec.domain.reference import shown
+from imgsec.domain.verdict import Note
+from imgsec.domain.workload import Workload
+
+WEBHOOK_NAME = "trust.hooks.securityenforcement.admission.cloud.ibm.com"
+CONFIGURATION_NAME = "image-admission-config"
+SKIP_LABEL = "securityenforcement.admission.cloud.ibm.com/namespace"
+_NAME_LABEL = "kubernetes.io/metadata.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A label selector. expressions: key, operator, values."""
+
+    labels: tuple[tuple[str, str], ...] = ()
+    expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Raises `ValueError` for one that no API server would keep."""
+        selector = _mapping(value or {})
+        labels = _mapping(selector.get("matchLabels") or {})
+        expressions = []
+        for one in selector.get("matchExpressions") or []:
+            part = _mapping(one)
+            operator = str(part.get("operator"))
+            if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
+                raise ValueError(f"the operator {shown(operator)} is unknown")
+            expressions.append(
+                (str(part.get("key")), operator, tuple(map(str, part.get("values") or [])))
+            )
+        return cls(tuple((str(k), str(v)) for k, v in labels.items()), tuple(expressions))
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The labels that it looks at."""
+        return frozenset((*dict(self.labels), *(key for key, _, _ in self.expressions)))
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """An empty selector selects everything."""
+        if any(labels.get(key) != value for key, value in self.labels):
+            return False
+        return all(_holds(labels, *one) for one in self.expressions)
+
+
+def _holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str, ...]) -> bool:
+    if operator == "Exists":
+        return key in labels
+    if operator == "DoesNotExist":
+        return key not in labels
+    if operator == "In":
+        return labels.get(key) in values
+    return labels.get(key) not in values
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """The engine's registration. resources: ``*`` for all. conditions: whether CEL decides, too.
+
+    service: namespace and name of what is called, None for an address outside.
+    """
+
+    failure_policy: str
+    operations: frozenset[str]
+    resources: frozenset[str]
+    groups: frozenset[str]
+    versions: frozenset[str]
+    namespaces: Selector
+    objects: Selector
+    has_conditions: bool = False
+    service: tuple[str, str] | None = None
+
+    @classmethod
+    def find(cls, configurations: Iterable[Mapping[str, Any]]) -> Self | None:
+        """The engine's webhook among all; None if it is not registered.
+
+        Raises `ValueError` for a registration that is not understood.
+        """
+        for configuration in configurations:
+            metadata = _mapping(configuration.get("metadata") or {})
+            for one in configuration.get("webhooks") or []:
+                webhook = _mapping(one)
+                named = metadata.get("name") == CONFIGURATION_NAME
+                if named or webhook.get("name") == WEBHOOK_NAME:
+                    return cls._read(webhook)
+        return None
+
+    @classmethod
+    def _read(cls, webhook: Mapping[str, Any]) -> Self:
+        rules = [_mapping(one) for one in webhook.get("rules") or []]
+
+        def each(name: str) -> frozenset[str]:
+            return frozenset(str(value) for rule in rules for value in rule.get(name) or [])
+
+        called = _mapping(_mapping(webhook.get("clientConfig") or {}).get("service") or {})
+        return cls(
+            failure_policy=str(webhook.get("failurePolicy") or "Fail"),
+            operations=each("operations"),
+            resources=each("resources"),
+            groups=each("apiGroups"),
+            versions=each("apiVersions"),
+            namespaces=Selector.read(webhook.get("namespaceSelector")),
+            objects=Selector.read(webhook.get("objectSelector")),
+            has_conditions=bool(webhook.get("matchConditions")),
+            service=(str(called["namespace"]), str(called["name"]))
+            if {"namespace", "name"} <= called.keys()
+            else None,
+        )
+
+    def not_sent(self, workload: Workload, labels: Mapping[str, str] | None) -> Note | None:
+        """Why an object is not sent; None if it is. labels: of its namespace, None if not known,
+
+        and then what hangs on them is taken for sent.
+        """
+        known = {**(labels or {}), _NAME_LABEL: workload.namespace}
+        is_told = labels is not None or self.namespaces.keys <= {_NAME_LABEL}
+        if is_told and not self.namespaces.selects(known):
+            text = f"the webhook's selector leaves the namespace {workload.namespace} out"
+            return Note("namespace-skipped", text)
+        if not self.objects.selects(workload.labels):
+            return Note("object-skipped", "the webhook's object selector leaves it out")
+        group, slash, version = workload.api.rpartition("/")
+        asked = (
+            (workload.resource, self.resources),
+            (group if slash else "", self.groups),
+            (version, self.versions),
+        )
+        if not all({one, "*"} & allowed for one, allowed in asked):
+            return Note("kind-not-registered", f"the webhook is not registered for {workload.kind}")
+        if not {"CREATE", "*"} & self.operations:
+            return Note("operation-not-registered", "the webhook is not sent new objects")
+        return None
+
+    def cautions(self) -> Iterator[Note]:
+        """What of the registration weakens every answer."""
+        if self.failure_policy == "Ignore":
+            text = "failurePolicy is Ignore: whatever happens to the webhook, objects are admitted"
+            yield Note("failure-policy-ignore", text)
+        if not {"UPDATE", "*"} & self.operations:
+            yield Note("updates-unseen", "the webhook is not sent changes of objects")
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("the registration has something else where an object should be")
+    return value

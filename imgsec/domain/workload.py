@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an admission engine sees of a Kubernetes object: its pod, and whose child it is.
+
+Which groups and versions are read, and where the pod stands in them: Portieris
+`pkg/kubernetes/podspec.go`. Image texts are kept byte for byte, since they are compared so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from imgsec.domain.reference import shown
+from imgsec.errors import ImgsecError
+from imgsec.reasons import WORKLOAD_MALFORMED
+
+_TEMPLATE = ("spec", "template", "spec")
+_APPS = frozenset(("apps/v1", "apps/v1beta2", "extensions/v1beta1"))
+# Resource -> the groups and versions that the engine reads, and where the pod stands.
+_READ: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
+    "pods": (frozenset(("v1",)), ("spec",)),
+    "replicationcontrollers": (frozenset(("v1",)), _TEMPLATE),
+    "deployments": (_APPS | {"apps/v1beta1"}, _TEMPLATE),
+    "replicasets": (_APPS, _TEMPLATE),
+    "daemonsets": (_APPS, _TEMPLATE),
+    "statefulsets": (frozenset(("apps/v1", "apps/v1beta1", "apps/v1beta2")), _TEMPLATE),
+    "jobs": (frozenset(("batch/v1",)), _TEMPLATE),
+    "cronjobs": (
+        frozenset(("batch/v1", "batch/v1beta1")),
+        ("spec", "jobTemplate", "spec", "template", "spec"),
+    ),
+}
+_SCALED = ("deployments", "replicasets", "replicationcontrollers", "statefulsets")
+# The kinds whose children the engines left unchecked, whatever their group.
+OWNER_KINDS = frozenset(
+    "Deployment Pod DaemonSet ReplicaSet ReplicationController StatefulSet CronJob Job".split()
+)
+CONTAINER_TYPES = ("initContainers", "containers")
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container. type: initContainers or containers; place: from 0; image: as it is written."""
+
+    type: str
+    place: int
+    name: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
+class PodSpec:
+    """The part of a pod that admission hangs on. unseen: further images, which no engine looks at,
+    with what they are.
+    """
+
+    containers: tuple[Container, ...]
+    pull_secrets: tuple[str, ...] = ()
+    service_account: str = "default"
+    unseen: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One object. api: group and version. resource: its plural, in lower case. path: where the pod
+    stands, as a JSON pointer. owners: the kinds of its owners. replicas: None where it wants none.
+    is_read: whether engines read this resource in this group and version. line: in its file.
+    """
+
+    api: str
+    kind: str
+    resource: str
+    namespace: str
+    name: str
+    path: str
+    pod: PodSpec
+    owners: tuple[str, ...] = ()
+    replicas: int | None = None
+    is_read: bool = True
+    labels: Mapping[str, str] = field(default_factory=dict)
+    where: str = ""
+    line: int = 0
+
+    @property
+    def is_intercepted(self) -> bool:
+        """Whether the webhook's usual registration sends it: by its plural, whatever its group."""
+        return self.resource in _READ
+
+    @property
+    def is_pod(self) -> bool:
+        return self.resource == "pods"
+
+    @property
+    def group_version_resource(self) -> str:
+        """As the engine writes it: ``apps/v1/deployments``, ``/v1/pods``."""
+        group, slash, version = self.api.rpartition("/")
+        return f"{group}/{version if slash else self.api}/{self.resource}"
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    def with_images(self, images: Mapping[tuple[str, int], str]) -> Self:
+        """The same with other images, by type and place."""
+        containers = tuple(
+            replace(one, image=images.get((one.type, one.place), one.image))
+            for one in self.pod.containers
+        )
+        return replace(self, pod=replace(self.pod, containers=containers))
+
+    def child(self) -> Self:
+        """A pod that is made from it, as its controller makes it."""
+        return replace(
+            self,
+            api="v1",
+            kind="Pod",
+            resource="pods",
+            path="/spec",
+            owners=(self.kind,),
+            replicas=None,
+            is_read=True,
+        )
+
+
+def read_workload(
+    document: Mapping[str, Any],
+    *,
+    namespace: str,
+    where: str = "",
+    line: int = 0,
+    request: tuple[str, str] | None = None,
+) -> Workload | None:
+    """An object with a pod in it; None for any other, which runs nothing by itself.
+
+    namespace: for one that names none. request: the group and version, and the resource, that a
+    request names. Raises `ImgsecError` (workload-malformed) for what no cluster would take.
+    """
+    kind, api = str(document.get("kind", "")), str(document.get("apiVersion", ""))
+    api, plural = request or (api, _plural(kind))
+    apis, steps = _READ.get(plural, (frozenset[str](), _TEMPLATE))
+    is_read = api in apis
+    of = f"{where}: {kind}" if where else kind
+    spec = _descended(document, steps)
+    if plural not in _READ and not _looks_like_pod(spec) and request is None:
+        return None
+    if not is_read and not _looks_like_pod(spec):
+        spec = {"containers": []}  # refused by its group, whatever is in it
+    metadata = _mapping(document.get("metadata") or {}, f"{of}: metadata")
+    name = metadata.get("name") or metadata.get("generateName") or ""
+    if not isinstance(name, str):
+        raise _malformed(f"{of} has a name that is no text")
+    of = f"{of} {shown(name)}"
+    spec = _mapping(spec, f"{of}: {'.'.join(steps)}")
+    wanted = _mapping(document.get("spec") or {}, f"{of}: spec").get("replicas")
+    replicas = wanted if plural in _SCALED and is_read and type(wanted) is int else None
+    owners = metadata.get("ownerReferences") or []
+    labels = metadata.get("labels") or {}
+    return Workload(
+        api=api,
+        kind=kind,
+        resource=plural,
+        namespace=_text(metadata.get("namespace"), f"{of}: namespace") or namespace,
+        name=name,
+        path="/" + "/".join(steps),
+        pod=_pod(spec, of),
+        owners=tuple(
+            str(one.get("kind", "")) for one in _objects(owners, f"{of}: ownerReferences")
+        ),
+        replicas=replicas,
+        is_read=is_read,
+        labels={str(key): str(value) for key, value in _mapping(labels, of).items()},
+        where=where,
+        line=line,
+    )
+
+
+def _plural(kind: str) -> str:
+    return f"{kind.lower()}s"
+
+
+def _pod(spec: Mapping[str, Any], of: str) -> PodSpec:
+    containers = tuple(
+        Container(
+            kind,
+            place,
+            _text(one.get("name"), f"{of}: a container's name"),
+            _text(one.get("image"), f"{of}: a container's image"),
+        )
+        for kind in CONTAINER_TYPES
+        for place, one in enumerate(_objects(spec.get(kind) or [], f"{of}: {kind}"))
+    )
+    secrets = _objects(spec.get("imagePullSecrets") or [], f"{of}: imagePullSecrets")
+    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    return PodSpec(
+        containers,
+        tuple(_text(one.get("name"), f"{of}: imagePullSecrets") for one in secrets),
+        _text(account, f"{of}: serviceAccountName") or "default",
+        tuple(_unseen(spec, of)),
+    )
+
+
+def _unseen(spec: Mapping[str, Any], of: str) -> Iterable[tuple[str, str]]:
+    for one in _objects(spec.get("ephemeralContainers") or [], f"{of}: ephemeralContainers"):
+        yield str(one.get("image", "")), "ephemeral container"
+    for one in _objects(spec.get("volumes") or [], f"{of}: volumes"):
+        volume = one.get("image")
+        if isinstance(volume, dict) and volume.get("reference"):
+            yield str(volume["reference"]), "image volume"
+
+
+def _descended(document: Mapping[str, Any], steps: Iterable[str]) -> Any:
+    found: Any = document
+    for step in steps:
+        found = found.get(step) if isinstance(found, dict) else None
+    return found
+
+
+def _looks_like_pod(spec: Any) -> bool:
+    return isinstance(spec, dict) and isinstance(spec.get("containers"), list)
+
+
+def _objects(value: Any, of: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise _malformed(f"{of} is no list of objects")
+    return value
+
+
+def _mapping(value: Any, of: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise _malformed(f"{of} is no object")
+    return value
+
+
+def _text(value: Any, of: str) -> str:
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _malformed(f"{of} is no text")
+    return value
+
+
+def _malformed(why: str) -> ImgsecError:
+    return ImgsecError(WORKLOAD_MALFORMED(why))

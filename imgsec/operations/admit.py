@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the cluster will decide about workloads: which engine is there, and what it says to each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from imgsec.domain.admission import Admission, shown_workload
+from imgsec.domain.engines import ENGINES, NEWEST, Engine
+from imgsec.domain.policy_rules import require_read_by
+from imgsec.domain.reference import shown
+from imgsec.domain.resolution import Pools
+from imgsec.domain.verdict import Verdict, all_of, because
+from imgsec.domain.webhook import Webhook
+from imgsec.domain.workload import Workload
+from imgsec.errors import ImgsecError
+from imgsec.ports import AdmissionState, DeploymentLister
+from imgsec.reasons import ENGINE_UNKNOWN, INPUT_MALFORMED, NOT_ENFORCED, NOTHING_CHECKED
+
+_VERSION = re.compile(r"(?:.*/)?portieris:v?([0-9]+\.[0-9]+\.[0-9]+)")
+
+
+class Predicts(Protocol):
+    """Judges one workload."""
+
+    def predict(self, workload: Workload) -> Admission: ...
+
+
+def read_pools(state: AdmissionState, engine: Engine) -> Pools:
+    """The rules that decide. Raises `ImgsecError` (policy-malformed, policy-foreign)."""
+    policies = state.list_policies()
+    require_read_by(policies, engine)
+    return Pools.of(policies, engine)
+
+
+def find_webhook(state: AdmissionState) -> Webhook | None:
+    """How the engine is registered; None where nobody told. Raises `ImgsecError` (not-enforced)."""
+    configurations = state.list_webhooks()
+    if configurations is None:
+        return None
+    try:
+        webhook = Webhook.find(configurations)
+    except ValueError as error:
+        raise ImgsecError(INPUT_MALFORMED(f"the webhook's registration: {error}")) from None
+    if webhook is None:
+        raise ImgsecError(NOT_ENFORCED("no webhook of the engine is registered in the cluster"))
+    return webhook
+
+
+def installed_engine(webhook: Webhook | None, cluster: DeploymentLister) -> Engine:
+    """The engine whose Deployment answers the webhook. Raises `ImgsecError` (engine-unknown)."""
+    namespace = webhook.service[0] if webhook is not None and webhook.service else "portieris"
+    for deployment in cluster.list_deployments(namespace):
+        template = (deployment.get("spec") or {}).get("template") or {}
+        for container in (template.get("spec") or {}).get("containers") or []:
+            if found := _VERSION.fullmatch(str(container.get("image", ""))):
+                return _known(found[1])
+    hint = "Name the version that runs there with --engine."
+    text = f"no Portieris of a known version runs in the namespace {shown(namespace)}"
+    raise ImgsecError(ENGINE_UNKNOWN(text, hint=hint))
+
+
+def _known(version: str) -> Engine:
+    try:
+        return Engine.parse(version)
+    except ImgsecError:
+        numbers = tuple(map(int, version.split(".")))
+        known = [one for one in ENGINES if not one.is_cise]
+        older = [one for one in known if tuple(map(int, one.name.split("."))) <= numbers]
+        nearest = (older or known)[-1 if older else 0].name
+        hint = f"If it behaves like {nearest}, say so: --engine {nearest}."
+        text = f"the cluster runs Portieris {version}, which imgsec does not know"
+        raise ImgsecError(ENGINE_UNKNOWN(text, hint=hint)) from None
+
+
+def default_engine() -> Engine:
+    """The newest that is known."""
+    return NEWEST
+
+
+def admit_all(workloads: Iterable[Workload], predictor: Predicts) -> tuple[Admission, ...]:
+    """The answer for each. Raises `ImgsecError` (nothing-checked) for none at all."""
+    found = tuple(predictor.predict(workload) for workload in workloads)
+    if not found:
+        raise ImgsecError(
+            NOTHING_CHECKED(
+                "no workload was given: what was read runs nothing",
+                hint="Give manifests of Pods, Deployments and the like; render charts first.",
+            )
+        )
+    return found
+
+
+def verdict_of(admissions: Iterable[Admission]) -> Verdict:
+    """The worst of all."""
+    return all_of(one.verdict for one in admissions)
+
+
+def not_enforced(workload: Workload, error: ImgsecError) -> Verdict:
+    """Of a workload in a cluster without the engine."""
+    return because(NOT_ENFORCED(f"{shown_workload(workload)}: {error.reason.text}"))

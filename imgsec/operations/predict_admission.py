@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Predict what an engine decides about a workload, container by container, in its own order.
+
+Portieris `pkg/controller/multi/controller.go`: init containers, then containers; for each the rule,
+the advisor (which lets the others go on), simple signing, trust. An error stops the containers of
+its type behind it. CISE asked trust first, and the advisor only of what was trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from imgsec.domain import engine_texts as texts
+from imgsec.domain.admission import (
+    INVALID_NAME_KEY,
+    Admission,
+    ContainerTrace,
+    DenialFile,
+    LayerOutcome,
+    LayerTrace,
+    Patch,
+    admission_verdict,
+    unknown_rule_message,
+    webhook_failure,
+    with_child,
+)
+from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engines import Engine, Layer
+from imgsec.domain.hygiene import hygiene_of
+from imgsec.domain.near_misses import near_misses
+from imgsec.domain.policy_rules import Demand, PolicyRule
+from imgsec.domain.pull_secrets import PullCredential, UnusableSecret, read_pull_secret
+from imgsec.domain.reference import shown
+from imgsec.domain.resolution import Pools
+from imgsec.domain.verdict import Note, passed
+from imgsec.domain.webhook import Webhook
+from imgsec.domain.workload import CONTAINER_TYPES, OWNER_KINDS, Container, Workload
+from imgsec.operations.advisor_layer import AdvisorLayer
+from imgsec.operations.image_evidence import Deployed
+from imgsec.operations.simple_layer import SimpleLayer
+from imgsec.operations.trust_layer import TrustLayer
+from imgsec.ports import AdmissionState
+from imgsec.reasons import Reason
+
+_LATER = Note(
+    "added-later",
+    "what is added to running pods is never sent: ephemeral containers (kubectl debug), exec",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The layers of one run, which remember what they were told. offline: why none is asked."""
+
+    simple: SimpleLayer
+    trust: TrustLayer
+    advisor: AdvisorLayer
+    offline: Reason
+
+
+class Predictor:
+    """The decisions of one engine in one cluster.
+
+    reserved: namespaces whose objects the webhook is not sent, as was told. webhook: how it is
+    registered, None for as it usually is. assume: a credential that stands in for the pull secrets
+    that nobody gave, by an image's name.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pools: Pools,
+        state: AdmissionState,
+        layers: Layers,
+        *,
+        reserved: frozenset[str] = frozenset(),
+        webhook: Webhook | None = None,
+        assume: Callable[[EngineName], PullCredential | None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._pools = pools
+        self._state = state
+        self._layers = layers
+        self._reserved = reserved
+        self._webhook = webhook
+        self._assume = assume
+
+    def predict(self, workload: Workload, *, is_request: bool = False) -> Admission:
+        """The answer for one object, and for the pods that are made from it.
+
+        is_request: it is what an API server sent, and so has its pull secrets already; its children
+        are other requests. Raises `ImgsecError` as reading the cluster does.
+        """
+        if workload.namespace in self._reserved:
+            text = f"the webhook is not sent what is in {workload.namespace}, as was told"
+            return self._unchecked(workload, Note("namespace-reserved", text))
+        if self._webhook is None or is_request:
+            return self._predict(workload, is_request=is_request)
+        note = self._webhook.not_sent(workload, self._labels(workload.namespace))
+        if note is not None and note.code == "kind-not-registered":
+            found = self._by_its_pods(workload, note, is_request)
+        elif note is not None:
+            found = self._unchecked(workload, note)
+        else:
+            found = self._predict(workload, is_request=is_request)
+        return replace(found, unchecked=(*found.unchecked, *self._webhook.cautions()))
+
+    def _labels(self, namespace: str) -> dict[str, str] | None:
+        document = self._state.find_namespace(namespace)
+        if document is None:
+            return None
+        labels = (document.get("metadata") or {}).get("labels") or {}
+        return {str(key): str(value) for key, value in labels.items()}
+
+    def _predict(self, workload: Workload, *, is_request: bool) -> Admission:
+        engine = self._engine
+        if not workload.is_intercepted or (engine.is_cise and not workload.is_pod):
+            text = f"{workload.kind} objects are not sent; the pods made from them are"
+            return self._by_its_pods(workload, Note("kind-not-intercepted", text), is_request)
+        if not workload.is_read:
+            message = texts.unsupported_resource(workload.group_version_resource)
+            verdict = admission_verdict(workload, engine, [message], ())
+            return Admission(workload, engine, verdict, messages=(message,))
+        if engine.skips_owned and (owners := OWNER_KINDS.intersection(workload.owners)):
+            text = f"{engine} checks nothing that names an owner, a {min(owners)}, forged or not"
+            return self._unchecked(workload, Note("owner-skipped", text))
+        if engine.skips_unreplicated and workload.replicas == 0:
+            text = f"{engine} does not check what wants no replicas, and scaling up is never sent"
+            return self._unchecked(workload, Note("no-replicas", text))
+        return self._judged(workload, is_request=is_request)
+
+    def _by_its_pods(self, workload: Workload, note: Note, is_request: bool) -> Admission:
+        verdict = passed()
+        child = None if is_request else self._predict(workload.child(), is_request=False)
+        return Admission(
+            workload,
+            self._engine,
+            with_child(verdict, workload, child),
+            unchecked=(note, *(child.unchecked if child else ())),
+            child=child,
+        )
+
+    def _unchecked(self, workload: Workload, note: Note) -> Admission:
+        containers = tuple(ContainerTrace(one, is_reached=False) for one in workload.pod.containers)
+        return Admission(workload, self._engine, passed(), containers, unchecked=(note, _LATER))
+
+    def _judged(self, workload: Workload, *, is_request: bool) -> Admission:
+        secrets = self._pull_secrets(workload, is_request=is_request)
+        traces: list[ContainerTrace] = []
+        messages: list[str] = []
+        try:
+            for kind in CONTAINER_TYPES:
+                found, said = self._judged_type(workload, kind, secrets)
+                traces += found
+                messages += said
+        except Panic as panic:
+            verdict = webhook_failure(workload, str(panic))
+            return Admission(workload, self._engine, verdict, tuple(traces))
+        traces = [replace(one, is_forgotten=_is_forgotten(one, messages)) for one in traces]
+        if messages:
+            traces = [replace(one, patch=None) for one in traces]
+        verdict = admission_verdict(workload, self._engine, messages, traces)
+        child = None if is_request or not verdict.passed else self._child(workload, traces)
+        asked = any(one.rule is not None and not one.rule.demand.is_nothing for one in traces)
+        credentials = [secret for found in _by_host(secrets) for secret in found]
+        return Admission(
+            workload,
+            self._engine,
+            with_child(verdict, workload, child),
+            tuple(traces),
+            tuple(messages),
+            tuple(self._not_looked_at(workload, traces)),
+            tuple(hygiene_of(workload, credentials, is_verified=asked)),
+            child,
+        )
+
+    def _judged_type(
+        self, workload: Workload, kind: str, secrets: _PullSecrets
+    ) -> tuple[list[ContainerTrace], list[str]]:
+        """The containers of one type, and what the engine says of them. Raises `Panic`."""
+        denials, traces, stopped = DenialFile(), [], ""
+        for container in workload.pod.containers:
+            if container.type != kind:
+                continue
+            if stopped:
+                traces.append(ContainerTrace(container, is_reached=False))
+                continue
+            trace, error = self._judged_container(workload, container, secrets, denials)
+            traces.append(trace)
+            stopped = error
+        return traces, [*denials.messages(), *filter(None, [stopped])]
+
+    def _judged_container(
+        self,
+        workload: Workload,
+        container: Container,
+        secrets: _PullSecrets,
+        denials: DenialFile,
+    ) -> tuple[ContainerTrace, str]:
+        """One container, and the error that stops those behind it. Raises `Panic`."""
+        if not container.image.strip():
+            return ContainerTrace(container), ""
+        try:
+            name = EngineName.parse(container.image)
+        except ValueError:
+            message = texts.invalid_image(container.image)
+            denials.replace(INVALID_NAME_KEY, message)
+            trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
+            return ContainerTrace(container, layers=(trace, *self._others())), ""
+        key = name.denial_key
+        denials.begin(key)
+        resolution = self._pools.of_namespace(workload.namespace).resolve(container.image)
+        near = near_misses(
+            container.image, workload.namespace, self._pools, resolution, self._engine
+        )
+        if resolution.rule is None:
+            message = unknown_rule_message(
+                self._engine,
+                container.image,
+                workload.namespace,
+                own=workload.namespace in self._pools.own,
+                none=self._pools.is_empty,
+            )
+            denials.add(key, message)
+            trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
+            return ContainerTrace(container, None, near, (trace, *self._others())), ""
+        credentials = secrets.credentials(name.host)
+        if self._assume is not None and (stand_in := self._assume(name)) is not None:
+            credentials = (*credentials, stand_in)
+        deployed = Deployed(name, workload.namespace, credentials)
+        layers, digest, error = self._asked(deployed, resolution.rule, denials, key)
+        trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.PASSED)
+        patch = _patch(workload, container, name, digest, resolution.rule.demand)
+        return ContainerTrace(container, resolution.rule, near, (trace, *layers), patch), error
+
+    def _asked(
+        self, deployed: Deployed, rule: PolicyRule, denials: DenialFile, key: str
+    ) -> tuple[list[LayerTrace], str | None, str]:
+        """The layers' answers, the digest that they agree on, and an error that stops others."""
+        done: list[LayerTrace] = []
+        digest: str | None = None
+        for layer in self._engine.layers:
+            trace = self._ask(layer, deployed, rule.demand)
+            if layer is Layer.TRUST and not trace.is_bad and _asks_for_both(rule.demand):
+                message = texts.conflicting(trace.digest or "?", digest or "?")
+                trace = LayerTrace(layer, LayerOutcome.DENIED, message)
+            done.append(trace)
+            if trace.outcome is LayerOutcome.FAILED:
+                return [*done, *self._others(done, rule.demand)], None, trace.message
+            if trace.outcome is LayerOutcome.DENIED:
+                denials.add(key, trace.message)
+                if layer is not Layer.ADVISOR or self._engine.is_cise:
+                    return [*done, *self._others(done, rule.demand)], None, ""
+            digest = trace.digest or digest
+        if digest is not None:
+            denials.move(key, f"{deployed.name.repository}:{digest}")
+        return done, digest, ""
+
+    def _ask(self, layer: Layer, deployed: Deployed, demand: Demand) -> LayerTrace:
+        offline = self._layers.offline
+        if layer is Layer.SIMPLE and demand.simple is not None:
+            return self._layers.simple.check(deployed, demand.simple, offline)
+        if layer is Layer.TRUST and demand.trust is not None:
+            return self._layers.trust.check(deployed, demand.trust, offline)
+        if layer is Layer.ADVISOR and demand.advisor is not None:
+            return self._layers.advisor.check(deployed, offline)
+        return LayerTrace(layer, LayerOutcome.NOT_ASKED)
+
+    def _others(
+        self, done: Sequence[LayerTrace] = (), demand: Demand | None = None
+    ) -> Iterator[LayerTrace]:
+        """Those that are not reached any more. demand: None where there is no rule."""
+        for layer in self._engine.layers[len(done) :]:
+            is_asked = demand is None or demand.asks(layer)
+            yield LayerTrace(
+                layer, LayerOutcome.NOT_REACHED if is_asked else LayerOutcome.NOT_ASKED
+            )
+
+    def _child(self, workload: Workload, traces: Sequence[ContainerTrace]) -> Admission | None:
+        """The pods that are made from it, where they are judged, and are not the same again."""
+        if workload.is_pod or self._engine.skips_owned:
+            return None
+        changed = {
+            (one.container.type, one.container.place): one.patch.value
+            for one in traces
+            if one.patch is not None
+        }
+        if not changed:
+            return None
+        return self._predict(workload.with_images(changed).child(), is_request=False)
+
+    def _pull_secrets(self, workload: Workload, *, is_request: bool) -> _PullSecrets:
+        """The pod's own, else its ServiceAccount's: for a Pod the API server fills them in."""
+        names = workload.pod.pull_secrets
+        if not names and not (workload.is_pod and is_request):
+            account = self._state.find_service_account(
+                workload.namespace, workload.pod.service_account
+            )
+            listed = (account or {}).get("imagePullSecrets") or []
+            names = tuple(str(one.get("name", "")) for one in listed if isinstance(one, dict))
+        return _PullSecrets(self._state, workload.namespace, names)
+
+    def _not_looked_at(
+        self, workload: Workload, traces: Sequence[ContainerTrace]
+    ) -> Iterator[Note]:
+        for one in traces:
+            where = f"container {shown(one.container.name)}"
+            if not one.container.image.strip():
+                yield Note("blank-image", f"{where} names no image, and is passed over")
+            elif one.rule is not None and one.rule.demand.is_nothing:
+                text = f"{where}: {one.rule.owner} lets {shown(one.rule.repository)} through unseen"
+                yield Note("image-unchecked", text)
+            if one.is_forgotten:
+                text = f"{where} is denied, which the engine forgets: a later one has its name"
+                yield Note("denial-forgotten", text)
+        for image, what in workload.pod.unseen:
+            yield Note("image-unseen", f"no engine looks at the {what} {shown(image)}")
+        if workload.replicas is not None:
+            text = "scaling is never sent; the pods it makes are" + (
+                " not checked either" if self._engine.skips_owned else ""
+            )
+            yield Note("scale", text)
+        yield _LATER
+
+
+@dataclass(slots=True)
+class _PullSecrets:
+    """The pull secrets of one pod, read for the hosts that are asked for."""
+
+    state: AdmissionState
+    namespace: str
+    names: tuple[str, ...]
+    read: dict[str, list[PullCredential | UnusableSecret]] = field(default_factory=dict)
+
+    def credentials(self, host: str) -> tuple[PullCredential, ...]:
+        """Those that the engine can use for a host, in their order."""
+        if host not in self.read:
+            self.read[host] = [
+                read_pull_secret(self.state.find_secret(self.namespace, name), name, host)
+                for name in self.names
+            ]
+        return tuple(one for one in self.read[host] if isinstance(one, PullCredential))
+
+
+def _by_host(secrets: _PullSecrets) -> Iterator[list[PullCredential | UnusableSecret]]:
+    yield from secrets.read.values()
+
+
+def _asks_for_both(demand: Demand) -> bool:
+    """Simple signing and trust together: whatever they find, it is denied."""
+    return demand.simple is not None and demand.trust is not None
+
+
+def _patch(
+    workload: Workload, container: Container, name: EngineName, digest: str | None, demand: Demand
+) -> Patch | None:
+    if digest is None or not demand.mutates:
+        return None
+    path = f"{workload.path}/{container.type}/{container.place}/image"
+    return Patch(path, f"{name.repository}@sha256:{digest}")
+
+
+def _is_forgotten(trace: ContainerTrace, messages: Sequence[str]) -> bool:
+    """Whether it was denied and none of its messages is told."""
+    bad = [one.message for one in trace.layers if one.is_bad]
+    return bool(bad) and not set(bad) & set(messages)
