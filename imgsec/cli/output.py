@@ -26,6 +26,7 @@ EXIT_CODES = {
 }
 DEFAULT_FORMATS = ("text", "json")
 _CLEAR_LINE = "\r\x1b[K"
+_INDENTED_MAX = 100  # workloads of a prediction
 RESULT_MAX_BYTES = 1024  # Tekton: 4,096 bytes for all results of a container, its own data included
 
 
@@ -292,7 +293,8 @@ def _json(report: Report, _: Outputs, code: int) -> str:
 
     from imgsec.render.document import report_document
 
-    text = json.dumps(report_document(report, code), indent=2)
+    is_long = len(report.admissions) > _INDENTED_MAX  # Python's indenting encoder is slow
+    text = json.dumps(report_document(report, code), indent=None if is_long else 2)
     return text.replace("##[", "\\u0023#[") + "\n"  # a command of older runners, in any line
 
 

@@ -27,7 +27,9 @@ def near_misses(
     for rule in resolution.others:
         found[rule] = _why_lighter(rule, resolution.rule, image)
     pool = pools.of_namespace(namespace)
-    for rule, why in _by_other_spelling(image, pool, engine):
+    for rule, why in _by_other_spelling(
+        image, pool, engine, is_decided=resolution.rule is not None
+    ):
         if rule is not resolution.rule:
             found.setdefault(rule, why)
     if namespace in pools.own:
@@ -50,11 +52,14 @@ def _why_lighter(rule: PolicyRule, winner: PolicyRule | None, image: str) -> str
 
 
 def _by_other_spelling(
-    image: str, pool: RulePool, engine: Engine
+    image: str, pool: RulePool, engine: Engine, *, is_decided: bool
 ) -> Iterator[tuple[PolicyRule, str]]:
-    for other, why in _spellings(image):
+    """is_decided: a rule names the image; only what the image's own name would meet is told."""
+    for other, why in _spellings(image, is_decided=is_decided):
         for rule in _all_met(pool.resolve(other)):
             yield rule, why
+    if is_decided and "@" not in image and not pool.has_open_hosts:
+        return  # engines differ in nothing else
     for other_engine in ENGINES:
         if (other_engine.splits_hosts, other_engine.covers_digests) != (
             engine.splits_hosts,
@@ -64,7 +69,7 @@ def _by_other_spelling(
                 yield rule, f"{other_engine} would find it met; {engine} does not"
 
 
-def _spellings(image: str) -> Iterator[tuple[str, str]]:
+def _spellings(image: str, *, is_decided: bool) -> Iterator[tuple[str, str]]:
     """The image written in other ways, and what the difference is."""
     try:
         name = EngineName.parse(image)
@@ -73,24 +78,25 @@ def _spellings(image: str) -> Iterator[tuple[str, str]]:
         if lowered != image:
             yield lowered, "blanks or upper case keep it from being met"
         return
-    full = (
-        f"{name.repository}:{name.tag}"
-        if not name.digest
-        else f"{name.repository}@sha256:{name.digest}"
-    )
+    version = f"@sha256:{name.digest}" if name.digest else f":{name.tag}"
+    full = name.repository + version
     if full != image:
-        yield full, f"the image's full name would meet it: {full}"
+        yield full, f"it is met by the image's full name, {full}"
+    if name.host != name.domain and not name.domain.startswith("["):
+        yield (
+            full.replace(name.domain, name.host, 1),
+            "it is met by the image's host without its port",
+        )
+    if name.domain != name.domain.lower():
+        lowered = full.replace(name.domain, name.domain.lower(), 1)
+        yield lowered, "it is met by the image's host in lower case"
+    if is_decided:
+        return
     if name.digest:
         yield f"{name.repository}:{name.tag}", "it is met by a tag, and not by a digest"
     else:
         yield name.repository, "it is met by the name without a tag"
         yield f"{name.repository}@sha256:{'0' * 64}", "it is met by a digest, and not by a tag"
-    if ":" in name.domain and not name.domain.startswith("["):
-        yield full.replace(name.domain, name.host, 1), "the image's host has a port"
-    if name.domain != name.domain.lower():
-        yield full.replace(name.domain, name.domain.lower(), 1), "the image's host is in upper case"
-    if name.domain.endswith("."):
-        yield full.replace(name.domain, name.domain.rstrip("."), 1), "the host ends in a dot"
     for twin in _twins(name.host):
         yield full.replace(name.domain, twin, 1), f"it is met at {twin}, another host"
 

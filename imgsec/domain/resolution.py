@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from imgsec.domain.engines import Engine
 from imgsec.domain.policy_rules import NAMESPACED_KIND, Policy, PolicyRule
@@ -64,9 +65,17 @@ class RulePool:
     def _candidates(self, image: str) -> Iterator[tuple[int, PolicyRule]]:
         """Those that could be met, with their places."""
         by_gram = self._by_gram
-        yield from by_gram.get("", ())
-        for gram in {image[at : at + _GRAM] for at in range(len(image) - _GRAM + 1)}:
-            yield from by_gram.get(gram, ())
+        held = {"": by_gram[""]} if "" in by_gram else {}
+        for at in range(len(image) - _GRAM + 1):
+            gram = image[at : at + _GRAM]
+            if gram in by_gram:
+                held[gram] = by_gram[gram]
+        return chain.from_iterable(held.values())
+
+    @cached_property
+    def has_open_hosts(self) -> bool:
+        """Whether a rule has a star in its host, or in a name without one."""
+        return any("*" in rule.repository.partition("/")[0] for rule in self.rules)
 
     @cached_property
     def _by_gram(self) -> dict[str, list[tuple[int, PolicyRule]]]:
