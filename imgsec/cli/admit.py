@@ -14,24 +14,24 @@ from imgsec.cli.options import (
     NETWORK,
     REGISTRY,
     TOOLS,
-    loosening,
     own,
     with_options,
 )
 from imgsec.cli.output import Answer
+from imgsec.cli.predicting import (
+    PREDICTION,
+    PredictionOptions,
+    choose_engine,
+    make_predictor,
+    read_workloads,
+)
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable
 
-    from imgsec.adapters.admission_state import FileState, LiveState
     from imgsec.domain.admission_review import ReviewRequest
-    from imgsec.domain.engine_name import EngineName
-    from imgsec.domain.pull_secrets import PullCredential
-    from imgsec.domain.verdict import Note
-    from imgsec.domain.workload import Workload
     from imgsec.operations.predict_admission import Predictor
-    from imgsec.wiring import World
 
 _COMMAND = "admit"
 _CLUSTER_PANEL = "The cluster"
@@ -72,35 +72,6 @@ NamespaceOpt = Annotated[
         help="The namespace of objects that name none.",
     ),
 ]
-EngineOpt = Annotated[
-    str | None,
-    own(
-        _COMMAND,
-        "--engine",
-        metavar="VERSION",
-        rich_help_panel=_CLUSTER_PANEL,
-        help="Portieris 0.13.38, 0.14.1, 0.14.2 or 0.14.3, or cise. By default the one that the"
-        " cluster runs, else the newest.",
-    ),
-]
-ReservedOpt = Annotated[
-    list[str] | None,
-    loosening(
-        "--reserved-namespace",
-        metavar="NAMESPACE",
-        panel=_CLUSTER_PANEL,
-        help="Its objects are not sent to the engine. Repeatable, recorded.",
-    ),
-]
-AssumeOpt = Annotated[
-    bool,
-    loosening(
-        "--assume-pull-secrets",
-        panel=_CLUSTER_PANEL,
-        help="The credentials of --authfile stand in for pull Secrets that were not given."
-        " Recorded.",
-    ),
-]
 ReviewOpt = Annotated[
     str | None,
     own(
@@ -108,19 +79,6 @@ ReviewOpt = Annotated[
         "--review",
         metavar="FILE|-",
         help="Answer this AdmissionReview (JSON) as the webhook would, with an AdmissionReview.",
-    ),
-]
-OfflineOpt = Annotated[
-    bool,
-    own(_COMMAND, "--offline", help="Ask no registry and no advisor, and say what stays open."),
-]
-SignaturesOpt = Annotated[
-    str | None,
-    loosening(
-        "--signatures",
-        metavar="DIR",
-        panel="Options",
-        help="Images and signatures from this folder instead of registries. Recorded.",
     ),
 ]
 
@@ -132,6 +90,7 @@ SignaturesOpt = Annotated[
     REGISTRY,
     NETWORK,
     TOOLS,
+    PREDICTION,
     results=("verdict",),
     formats=("junit", "markdown", "review"),
 )
@@ -141,12 +100,8 @@ def admit(
     policies: PoliciesOpt = None,
     live: LiveOpt = False,
     namespace: NamespaceOpt = "default",
-    engine: EngineOpt = None,
     review: ReviewOpt = None,
-    offline: OfflineOpt = False,
-    signatures: SignaturesOpt = None,
-    reserved_namespace: ReservedOpt = None,
-    assume_pull_secrets: AssumeOpt = False,
+    prediction: PredictionOptions,
     settings: Settings,
 ) -> Answer:
     """What will the cluster decide about WORKLOAD, and why? Nothing is changed anywhere.
@@ -171,110 +126,18 @@ def admit(
     if bool(workloads) is (review is not None):
         raise ImgsecError(INVALID_OPTION("give either WORKLOADs or --review FILE"))
     with wire(settings) as world:
+
+        def predictor() -> Predictor:
+            state = world.admission_state(policies or (), namespace=namespace, live=live)
+            engine, webhook = choose_engine(prediction, world, state, live=live)
+            return make_predictor(prediction, world, state, engine, webhook)
+
         if review is not None:
-            return _answer_review(
-                lambda: world.read_review(review),
-                lambda: _predictor(
-                    world,
-                    world.admission_state(policies or (), namespace=namespace, live=live),
-                    engine,
-                    live=live,
-                    offline=offline,
-                    signatures=signatures,
-                    reserved=reserved_namespace or (),
-                    assume=assume_pull_secrets,
-                ),
-            )
-        state = world.admission_state(policies or (), namespace=namespace, live=live)
-        predictor = _predictor(
-            world,
-            state,
-            engine,
-            live=live,
-            offline=offline,
-            signatures=signatures,
-            reserved=reserved_namespace or (),
-            assume=assume_pull_secrets,
-        )
-        admissions = admit_all(_read(world, workloads or (), namespace), predictor)
+            return _answer_review(lambda: world.read_review(review), predictor)
+        judge = predictor()
+        admissions = admit_all(read_workloads(world, workloads or (), namespace), judge)
         verdict = all_of(one.verdict for one in admissions)
     return Answer(Report(_COMMAND, verdict, admissions=admissions))
-
-
-def _predictor(
-    world: World,
-    state: FileState | LiveState,
-    engine: str | None,
-    *,
-    live: bool,
-    offline: bool,
-    signatures: str | None,
-    reserved: Sequence[str],
-    assume: bool,
-) -> Predictor:
-    """Raises `ImgsecError` (engine-unknown, not-enforced) and as reading what decides does."""
-    from imgsec.domain.engines import NEWEST, Engine
-    from imgsec.operations.admit import find_webhook, installed_engine, read_pools
-    from imgsec.operations.advisor_layer import AdvisorLayer
-    from imgsec.operations.image_evidence import RememberedImages
-    from imgsec.operations.predict_admission import Layers, Predictor
-    from imgsec.operations.simple_layer import SimpleLayer
-    from imgsec.operations.trust_layer import TrustLayer
-    from imgsec.reasons import ADMISSION_OPEN
-
-    webhook = find_webhook(state)
-    if engine is not None:
-        chosen = Engine.parse(engine)
-    else:
-        chosen = installed_engine(webhook, world.cluster(dry_run=False)) if live else NEWEST
-    images = None
-    if signatures is not None:
-        images = RememberedImages(world.folder_evidence(signatures))
-    elif not offline:
-        images = RememberedImages(world.registry_evidence())
-    scanner = None if offline or signatures is not None else world.advisor_scanner()
-    layers = Layers(
-        SimpleLayer(state, images, world.new_keyring, world.clock.now()),
-        TrustLayer(chosen),
-        AdvisorLayer(chosen, scanner, images),
-        ADMISSION_OPEN("nothing was asked of registries or advisors, as was wanted"),
-    )
-    return Predictor(
-        chosen,
-        read_pools(state, chosen),
-        state,
-        layers,
-        reserved=frozenset(reserved),
-        webhook=webhook,
-        assume=_assumed(world) if assume else None,
-    )
-
-
-def _assumed(world: World) -> Callable[[EngineName], PullCredential | None]:
-    from imgsec.domain.pull_secrets import PullCredential
-    from imgsec.domain.reference import ImageReference
-    from imgsec.errors import ImgsecError
-
-    def credential(name: EngineName) -> PullCredential | None:
-        try:
-            image = ImageReference.parse(name.tagged)
-        except ImgsecError:
-            return None
-        pair = world.own_credential(image)
-        return PullCredential("--authfile", name.host, pair) if pair is not None else None
-
-    return credential
-
-
-def _read(world: World, paths: Sequence[str], namespace: str) -> Iterator[Workload]:
-    from imgsec.domain.workload import read_workload
-
-    for one in world.read_manifests(paths):
-        workload = read_workload(
-            one.content, namespace=namespace, where=one.where, line=one.line_of(())
-        )
-        if workload is not None:
-            yield workload
 
 
 def _answer_review(read: Callable[[], Any], make_predictor: Callable[[], Predictor]) -> Answer:

@@ -564,8 +564,11 @@ def _loosened(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
     return (*named, *(note for name, note in _LOOSENED_FLAGS.items() if values.get(name)))
 
 
+_LISTS = ("trust_hosts", "auth_realms", "reports", "reserved_namespace")
+
+
 def _frozen(name: str, value: Any) -> Any:
-    return tuple(value or ()) if name in ("trust_hosts", "auth_realms", "reports") else value
+    return tuple(value or ()) if name in _LISTS else value
 
 
 ImagesArg = Annotated[

@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Protocol
 
-from imgsec.domain.admission import Admission, shown_workload
-from imgsec.domain.engines import ENGINES, NEWEST, Engine
+from imgsec.domain.admission import Admission
+from imgsec.domain.engines import ENGINES, Engine
 from imgsec.domain.policy_rules import require_read_by
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools
-from imgsec.domain.verdict import Verdict, all_of, because
 from imgsec.domain.webhook import Webhook
 from imgsec.domain.workload import Workload
 from imgsec.errors import ImgsecError
@@ -75,11 +74,6 @@ def _known(version: str) -> Engine:
         raise ImgsecError(ENGINE_UNKNOWN(text, hint=hint)) from None
 
 
-def default_engine() -> Engine:
-    """The newest that is known."""
-    return NEWEST
-
-
 def admit_all(workloads: Iterable[Workload], predictor: Predicts) -> tuple[Admission, ...]:
     """The answer for each. Raises `ImgsecError` (nothing-checked) for none at all."""
     found = tuple(predictor.predict(workload) for workload in workloads)
@@ -91,13 +85,3 @@ def admit_all(workloads: Iterable[Workload], predictor: Predicts) -> tuple[Admis
             )
         )
     return found
-
-
-def verdict_of(admissions: Iterable[Admission]) -> Verdict:
-    """The worst of all."""
-    return all_of(one.verdict for one in admissions)
-
-
-def not_enforced(workload: Workload, error: ImgsecError) -> Verdict:
-    """Of a workload in a cluster without the engine."""
-    return because(NOT_ENFORCED(f"{shown_workload(workload)}: {error.reason.text}"))

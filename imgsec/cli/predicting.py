@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of a prediction, which ``admit``, ``policy diff`` and ``publish-policy`` share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from imgsec.cli.options import Option, OptionGroup, loosening, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from imgsec.domain.engine_name import EngineName
+    from imgsec.domain.engines import Engine
+    from imgsec.domain.pull_secrets import PullCredential
+    from imgsec.domain.webhook import Webhook
+    from imgsec.domain.workload import Workload
+    from imgsec.operations.predict_admission import Layers, Predictor
+    from imgsec.ports import AdmissionState
+    from imgsec.wiring import World
+
+_PANEL = "The prediction"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionOptions:
+    """As given; texts are parsed where they are used."""
+
+    engine: str | None = None
+    offline: bool = False
+    signatures: str | None = None
+    reserved_namespace: tuple[str, ...] = ()
+    assume_pull_secrets: bool = False
+
+
+_OPTIONS: dict[str, Option] = {
+    "engine": (
+        Annotated[
+            str | None,
+            shared(
+                "--engine",
+                metavar="VERSION",
+                panel=_PANEL,
+                help="Portieris 0.13.38, 0.14.1, 0.14.2 or 0.14.3, or cise. By default the one"
+                " that the cluster runs, else the newest.",
+            ),
+        ],
+        None,
+    ),
+    "offline": (
+        Annotated[
+            bool,
+            shared(
+                "--offline",
+                panel=_PANEL,
+                help="Ask no registry and no advisor, and say what stays open.",
+            ),
+        ],
+        False,
+    ),
+    "signatures": (
+        Annotated[
+            str | None,
+            loosening(
+                "--signatures",
+                metavar="DIR",
+                panel=_PANEL,
+                help="Images and signatures from this folder instead of registries. Recorded.",
+            ),
+        ],
+        None,
+    ),
+    "reserved_namespace": (
+        Annotated[
+            list[str] | None,
+            loosening(
+                "--reserved-namespace",
+                metavar="NAMESPACE",
+                panel=_PANEL,
+                help="Its objects are not sent to the engine. Repeatable, recorded.",
+            ),
+        ],
+        None,
+    ),
+    "assume_pull_secrets": (
+        Annotated[
+            bool,
+            loosening(
+                "--assume-pull-secrets",
+                panel=_PANEL,
+                help="The credentials of --authfile stand in for pull Secrets that were not given."
+                " Recorded.",
+            ),
+        ],
+        False,
+    ),
+}
+PREDICTION = OptionGroup(PredictionOptions, "prediction", _OPTIONS)
+
+
+def choose_engine(
+    options: PredictionOptions, world: World, state: AdmissionState, *, live: bool
+) -> tuple[Engine, Webhook | None]:
+    """The engine that is asked for, or that runs in the cluster, and how it is registered.
+
+    Raises `ImgsecError` (engine-unknown, not-enforced) and what reading the cluster does.
+    """
+    from imgsec.domain.engines import NEWEST, Engine
+    from imgsec.operations.admit import find_webhook, installed_engine
+
+    webhook = find_webhook(state)
+    if options.engine is not None:
+        return Engine.parse(options.engine), webhook
+    if live:
+        return installed_engine(webhook, world.cluster(dry_run=False)), webhook
+    return NEWEST, webhook
+
+
+def make_predictor(
+    options: PredictionOptions,
+    world: World,
+    state: AdmissionState,
+    engine: Engine,
+    webhook: Webhook | None,
+) -> Predictor:
+    """Raises `ImgsecError` (policy-malformed, policy-foreign) and as reading what decides does."""
+    from imgsec.operations.admit import read_pools
+    from imgsec.operations.predict_admission import Predictor
+
+    return Predictor(
+        engine,
+        read_pools(state, engine),
+        state,
+        _layers(options, world, state, engine),
+        reserved=frozenset(options.reserved_namespace),
+        webhook=webhook,
+        assume=_assumed(world) if options.assume_pull_secrets else None,
+    )
+
+
+def _layers(
+    options: PredictionOptions, world: World, state: AdmissionState, engine: Engine
+) -> Layers:
+    from imgsec.operations.advisor_layer import AdvisorLayer
+    from imgsec.operations.image_evidence import RememberedImages
+    from imgsec.operations.predict_admission import Layers
+    from imgsec.operations.simple_layer import SimpleLayer
+    from imgsec.operations.trust_layer import TrustLayer
+    from imgsec.reasons import ADMISSION_OPEN
+
+    images = None
+    if options.signatures is not None:
+        images = RememberedImages(world.folder_evidence(options.signatures))
+    elif not options.offline:
+        images = RememberedImages(world.registry_evidence())
+    asks = not options.offline and options.signatures is None
+    return Layers(
+        SimpleLayer(state, images, world.new_keyring, world.clock.now()),
+        TrustLayer(engine),
+        AdvisorLayer(engine, world.advisor_scanner() if asks else None, images),
+        ADMISSION_OPEN("nothing was asked of registries or advisors, as was wanted"),
+    )
+
+
+def _assumed(world: World) -> Callable[[EngineName], PullCredential | None]:
+    from imgsec.domain.pull_secrets import PullCredential
+    from imgsec.domain.reference import ImageReference
+    from imgsec.errors import ImgsecError
+
+    def credential(name: EngineName) -> PullCredential | None:
+        try:
+            image = ImageReference.parse(name.tagged)
+        except ImgsecError:
+            return None
+        pair = world.own_credential(image)
+        return PullCredential("--authfile", name.host, pair) if pair is not None else None
+
+    return credential
+
+
+def read_workloads(world: World, paths: Sequence[str], namespace: str) -> Iterator[Workload]:
+    """The objects that run something, of manifests; namespace: of those that name none."""
+    from imgsec.domain.workload import read_workload
+
+    for one in world.read_manifests(paths):
+        workload = read_workload(
+            one.content, namespace=namespace, where=one.where, line=one.line_of(())
+        )
+        if workload is not None:
+            yield workload
