@@ -505,6 +505,12 @@ ADMISSION_DENIED = _kind(
     "The cluster would not admit the workload.",
     "Sign the image, or let a rule name it: the trace says which rule decided, and which almost.",
 )
+POLICY_DIFFERS = _kind(
+    "policy-differs",
+    Outcome.REFUSED,
+    "Other policies decide about some images or workloads otherwise, and that was asked.",
+    "Read the changes; leave --exit-code out if they are meant.",
+)
 CHILD_DENIED = _kind(
     "child-denied",
     Outcome.REFUSED,

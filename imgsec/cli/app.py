@@ -26,6 +26,7 @@ app = typer.Typer(
 
 _STORY = "The story"
 _OVERVIEW = "Overview"
+_POLICIES = "Policies"
 _KEYS = "Keys"
 _EXEMPTIONS = "Exemptions"
 _TRY = "Try it here"
@@ -40,6 +41,7 @@ _COMMANDS = {
     "publish-policy": _STORY,
     "admit": _STORY,
     "images": _OVERVIEW,
+    "policy": _POLICIES,
     "keys": _KEYS,
     "exemptions": _EXEMPTIONS,
     "doctor": _TRY,

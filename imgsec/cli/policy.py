@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from imgsec.cli.help import paragraphs
+from imgsec.cli.policy_diff import policy_diff
 
 app = typer.Typer(
     name="policy",
@@ -17,7 +18,9 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
 )
-_COMMANDS: dict[str, Callable[..., Any]] = {}
+_COMMANDS: dict[str, Callable[..., Any]] = {
+    "diff": policy_diff,
+}
 
 for _name, _command in _COMMANDS.items():
     app.command(_name, help=paragraphs(_command))(_command)

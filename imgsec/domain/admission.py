@@ -121,6 +121,21 @@ class Admission:
         return tuple(one.patch for one in self.containers if one.patch is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class AdmissionChange:
+    """A workload that is decided otherwise, or for another reason."""
+
+    before: Admission
+    after: Admission
+
+    @property
+    def locks_out(self) -> bool:
+        """It was not denied, and would be."""
+        refused = Outcome.REFUSED
+        was, would_be = self.before.verdict.outcome, self.after.verdict.outcome
+        return was is not refused and would_be is refused
+
+
 @dataclass(slots=True)
 class DenialFile:
     """Denials of one container type as the engine files them; a key is the image's own name."""

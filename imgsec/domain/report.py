@@ -12,11 +12,12 @@ from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.verdict import Verdict
 
 if TYPE_CHECKING:  # most commands neither scan nor predict
-    from imgsec.domain.admission import Admission
+    from imgsec.domain.admission import Admission, AdmissionChange
     from imgsec.domain.admission_review import ReviewAnswer
     from imgsec.domain.exemption import Exemption
     from imgsec.domain.gate import JudgedScan
     from imgsec.domain.image_list import ImageListing
+    from imgsec.domain.policy_diff import MeaningChange
     from imgsec.domain.rotation import Rotation
 
 
@@ -221,6 +222,8 @@ class Report:
     listing: ImageListing | None = None
     exemption_types: tuple[ExemptionType, ...] = ()
     admissions: tuple[Admission, ...] = ()
+    meaning_changes: tuple[MeaningChange, ...] = ()
+    admission_changes: tuple[AdmissionChange, ...] = ()
     review: ReviewAnswer | None = None
 
 

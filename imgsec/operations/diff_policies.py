@@ -4,9 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from imgsec.domain.admission import Admission
+from imgsec.domain.admission import AdmissionChange
 from imgsec.domain.policy_diff import (
     MeaningChange,
     compare_meanings,
@@ -16,22 +15,6 @@ from imgsec.domain.policy_diff import (
 from imgsec.domain.resolution import Pools
 from imgsec.domain.workload import Workload
 from imgsec.operations.admit import Predicts
-from imgsec.reasons import Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissionChange:
-    """A workload that is decided otherwise, or for another reason."""
-
-    before: Admission
-    after: Admission
-
-    @property
-    def locks_out(self) -> bool:
-        """It was not denied, and would be."""
-        refused = Outcome.REFUSED
-        was, would_be = self.before.verdict.outcome, self.after.verdict.outcome
-        return was is not refused and would_be is refused
 
 
 def diff_images(

@@ -72,6 +72,10 @@ def report_document(report: Report, exit_code: int) -> Document:
         ]
     if report.listing is not None:
         document["listing"] = _listing(report.listing)
+    if report.meaning_changes or report.admission_changes:
+        from imgsec.render.policy_changes import change_members
+
+        document |= change_members(report, _verdict)
     if report.admissions:
         from imgsec.render.admission_document import admission_members
 

@@ -69,6 +69,10 @@ def report_lines(
         from imgsec.render.listing import listing_lines
 
         yield from map(clean, listing_lines(report.listing, verbose=verbose, width=width))
+    if report.meaning_changes or report.admission_changes:
+        from imgsec.render.policy_changes import change_lines
+
+        yield from map(clean, change_lines(report))
     if report.admissions:
         from imgsec.render.admission_text import admission_lines
 
