@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # they stand in signatures only, and every command would load
     from imgsec.domain.report import Change
     from imgsec.domain.signature import OpenPGPMessage
     from imgsec.domain.vulnerability import ScanReport, ScanSubject
+    from imgsec.domain.workload import Workload
     from imgsec.reasons import Reason
 
 
@@ -488,6 +489,20 @@ class ClusterReader(Protocol):
 
         The cluster's own administrators and parts of Kubernetes itself are not in it.
         """
+
+
+class PodLister(Protocol):
+    """Looks at the pods that run."""
+
+    def list_running_pods(self) -> tuple[Workload, ...]:
+        """Each pod that has not ended, with what admission hangs on."""
+
+
+class PolicyKeeper(ManifestSink, Protocol):
+    """A cluster whose policies can be taken away, too."""
+
+    def remove(self, kind: str, name: str, namespace: str | None) -> Change:
+        """Take an object of ours away; gone already is unchanged. Raises (foreign-object)."""
 
 
 class PublishedReader(Protocol):

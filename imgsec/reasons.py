@@ -505,6 +505,12 @@ ADMISSION_DENIED = _kind(
     "The cluster would not admit the workload.",
     "Sign the image, or let a rule name it: the trace says which rule decided, and which almost.",
 )
+NO_HISTORY = _kind(
+    "no-history",
+    Outcome.REFUSED,
+    "The policy does not tell what it was before, or is not there.",
+    "Only what `imgsec publish-policy --apply` changed can be rolled back.",
+)
 POLICY_DIFFERS = _kind(
     "policy-differs",
     Outcome.REFUSED,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imgsec.adapters._process import Tools
 from imgsec.adapters.clock import SystemClock
@@ -64,6 +64,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.va import AdvisorSummaries, VulnerabilityAdvisor
     from imgsec.adapters.va_exemptions import AdvisorExemptions
     from imgsec.domain.gate_report import GateReport
+    from imgsec.domain.policy_rules import PolicyId
 
 MakeScanner = Callable[[TokenServiceGuard], Scanner]
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
@@ -208,8 +209,17 @@ class World:
         from imgsec.adapters.admission_state import FileState, LiveState
         from imgsec.adapters.manifest_files import read_all
 
-        files = FileState(read_all(policies), namespace=namespace)
+        files = FileState.read(read_all(policies), namespace=namespace)
         return LiveState(self.cluster(dry_run=False), files) if live else files
+
+    def state_with(
+        self, documents: Iterable[dict[str, Any]], without: frozenset[PolicyId] = frozenset()
+    ) -> LiveState:
+        """The cluster's state with these objects in place of its own, and without those."""
+        from imgsec.adapters.admission_state import FileState, LiveState
+
+        new = FileState(((one, "the new policies") for one in documents), namespace="default")
+        return LiveState(self.cluster(dry_run=False), new, without)
 
     def read_manifests(self, paths: Iterable[str]) -> Iterator[ManifestDocument]:
         """The Kubernetes objects of files, folders and standard input, one after the other."""

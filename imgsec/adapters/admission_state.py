@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from imgsec.adapters.manifest_files import ManifestDocument
 from imgsec.domain.policy_rules import POLICY_KINDS, Policy, PolicyId
@@ -24,36 +24,42 @@ _Key = tuple[str, str, str]  # kind, namespace, name
 class FileState:
     """The policies, Secrets, ServiceAccounts, Namespaces and webhooks of manifests.
 
-    namespace: of those that name none. What else the manifests hold decides nothing.
+    documents: each with the place that it is from. namespace: of those that name none. What else
+    the manifests hold decides nothing.
     """
 
-    def __init__(self, documents: Iterable[ManifestDocument], *, namespace: str) -> None:
+    def __init__(self, documents: Iterable[tuple[dict[str, Any], str]], *, namespace: str) -> None:
         self._policies: dict[PolicyId, Policy] = {}
         self._objects: dict[_Key, dict[str, Any]] = {}
-        for one in documents:
-            kind = str(one.content["kind"])
+        for content, where in documents:
+            kind = str(content["kind"])
             if kind in POLICY_KINDS:
-                self._add_policy(one, namespace)
+                self._add_policy(content, where, namespace)
             elif kind in _KINDS:
-                self._add(kind, one, namespace)
+                self._add(kind, content, where, namespace)
 
-    def _add_policy(self, one: ManifestDocument, namespace: str) -> None:
-        where = f"{one.where}:{one.line_of(())}"
-        policy = Policy.read(one.content, namespace=namespace, where=where)
+    @classmethod
+    def read(cls, documents: Iterable[ManifestDocument], *, namespace: str) -> Self:
+        """Of files, with the lines that the objects begin at."""
+        placed = ((one.content, f"{one.where}:{one.line_of(())}") for one in documents)
+        return cls(placed, namespace=namespace)
+
+    def _add_policy(self, content: dict[str, Any], where: str, namespace: str) -> None:
+        policy = Policy.read(content, namespace=namespace, where=where)
         if policy.id in self._policies:
             raise _twice(str(policy.id), self._policies[policy.id].where, where)
         self._policies[policy.id] = policy
 
-    def _add(self, kind: str, one: ManifestDocument, namespace: str) -> None:
-        metadata = one.content.get("metadata")
+    def _add(self, kind: str, content: dict[str, Any], where: str, namespace: str) -> None:
+        metadata = content.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if not isinstance(metadata, dict) or not isinstance(name, str):
-            raise ImgsecError(INPUT_MALFORMED(f"{shown(one.where)}: a {kind} without a name"))
+            raise ImgsecError(INPUT_MALFORMED(f"{where}: a {kind} without a name"))
         own = "" if kind in ("Namespace", _WEBHOOKS) else metadata.get("namespace") or namespace
         key = (kind, str(own), name)
         if key in self._objects:
-            raise _twice(f"{kind} {own}/{name}", "the manifests", one.where)
-        self._objects[key] = one.content
+            raise _twice(f"{kind} {own}/{name}", "the manifests", where)
+        self._objects[key] = content
 
     @property
     def has_policies(self) -> bool:
@@ -82,9 +88,15 @@ class FileState:
 
 
 class LiveState:
-    """The cluster's, each object asked for once. over: manifests that stand in for its own."""
+    """The cluster's, each object asked for once. over: manifests that stand in for its own.
 
-    def __init__(self, cluster: Kubectl, over: FileState) -> None:
+    without: policies that are taken for gone.
+    """
+
+    def __init__(
+        self, cluster: Kubectl, over: FileState, without: frozenset[PolicyId] = frozenset()
+    ) -> None:
+        self._without = without
         self._cluster = cluster
         self._over = over
         self._known: dict[_Key, dict[str, Any] | None] = {}
@@ -98,7 +110,7 @@ class LiveState:
                 Policy.read(document, where="the cluster")
                 for kind in POLICY_KINDS
                 for document in self._cluster.list_policies(kind)
-                if _id_of(document) not in new
+                if _id_of(document) not in self._without | new.keys()
             ]
             self._policies = (*held, *new.values())
         return self._policies

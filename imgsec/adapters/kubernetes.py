@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ from typing import Any
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.kubernetes import MANAGED_BY, holds_public_key, is_ours
+from imgsec.domain.policy_history import with_history
+from imgsec.domain.policy_rules import POLICY_KINDS
 from imgsec.domain.report import Change
 from imgsec.domain.running_rules import rules_of
+from imgsec.domain.workload import CONTAINER_TYPES, Container, PodSpec, Workload
 from imgsec.errors import ImgsecError
 from imgsec.ports import ObjectId
 from imgsec.reasons import (
@@ -52,6 +56,15 @@ _IMAGES = (
     + "".join(_EACH % name for name in ("initContainers", "containers"))
     + "{{end}}"
 )
+# A pod in a line: its namespace, name and account, then a letter and words for each part of it.
+_PODS = (
+    'go-template={{range .items}}{{printf "%q %q %q" .metadata.namespace .metadata.name'
+    ' (or .spec.serviceAccountName "default")}}'
+    '{{range .spec.imagePullSecrets}}{{printf " S%q" .name}}{{end}}'
+    '{{range .spec.initContainers}}{{printf " I%q%q" .name .image}}{{end}}'
+    '{{range .spec.containers}}{{printf " C%q%q" .name .image}}{{end}}{{"\\n"}}{{end}}'
+)
+_WORD = re.compile(r'([SIC]?)("(?:[^"\\]|\\.)*")("(?:[^"\\]|\\.)*")?')
 # What kubectl needs to find a cluster, from inside a pod too.
 _PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "HOME")
 
@@ -188,6 +201,14 @@ class Kubectl:
                 found.append((namespace, quoted))
         return tuple(dict.fromkeys(found))
 
+    def list_running_pods(self) -> tuple[Workload, ...]:
+        """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""
+        completed = self._run(
+            self._argv("get", "pods", "--all-namespaces", _NOT_ENDED, f"--output={_PODS}")
+        )
+        lines = completed.stdout.decode("utf-8", "replace").splitlines()
+        return tuple(_pod_of(line) for line in lines if line)
+
     def list_secret_editors(self, namespace: str) -> tuple[str, ...]:
         """See `imgsec.ports.ClusterReader`. What cannot be read besides the bindings is told."""
         own = self._list(f"rolebindings.{_RBAC}", namespace)
@@ -250,6 +271,8 @@ class Kubectl:
         force = before is not None and not is_ours(before)
         if force and not adopt:
             raise ImgsecError(_foreign(target))
+        if document["kind"] in POLICY_KINDS:
+            document = with_history(document, before)
         content = json.dumps(document)
 
         def apply(*, dry_run: bool) -> dict[str, Any]:
@@ -268,6 +291,24 @@ class Kubectl:
             return Change(target, "created")
         return Change(target, "unchanged" if _content(before) == _content(after) else "updated")
 
+    def remove(self, kind: str, name: str, namespace: str | None) -> Change:
+        """Take an object of ours away, after a dry run on the server.
+
+        Raises `ImgsecError` (foreign-object) for somebody else's.
+        """
+        held = self.fetch(kind, name, namespace)
+        target = _target(kind, name, namespace)
+        if held is None:
+            return Change(target, "unchanged")
+        if not is_ours(held):
+            raise ImgsecError(_foreign(target))
+        place = ["--namespace", namespace] if namespace else []
+        words = ("delete", *place, f"{_RESOURCES[kind]}/{name}", "--ignore-not-found")
+        self._run(self._argv(*words, "--dry-run=server"))
+        if not self._dry_run:
+            self._run(self._argv(*words))
+        return Change(target, "removed")
+
     def _run(self, argv: list[str], stdin: str = "") -> Completed:
         completed = run(
             argv, environment=self._environment, timeout=KUBECTL_SECONDS, stdin=stdin.encode()
@@ -285,6 +326,35 @@ class Kubectl:
         except ValueError:
             raise ImgsecError(CLUSTER_UNREACHABLE("kubectl printed no JSON")) from None
         return document if isinstance(document, dict) else {}
+
+
+def _pod_of(line: str) -> Workload:
+    namespace, name, account = "", "", "default"
+    secrets: list[str] = []
+    containers: list[Container] = []
+    for place, found in enumerate(_WORD.finditer(line)):
+        kind, first, second = found[1], _unquoted(found[2]), _unquoted(found[3] or '""')
+        if place == 0:
+            namespace = first
+        elif place == 1:
+            name = first
+        elif place == 2:
+            account = first
+        elif kind == "S":
+            secrets.append(first)
+        else:
+            type_ = CONTAINER_TYPES[kind == "C"]
+            count = sum(one.type == type_ for one in containers)
+            containers.append(Container(type_, count, first, second))
+    pod = PodSpec(tuple(containers), tuple(secrets), account)
+    return Workload("v1", "Pod", "pods", namespace, name, "/spec", pod)
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return str(json.loads(text))
+    except ValueError:  # quoted as Go does it, which JSON does not know: no image's name
+        return text
 
 
 def _role_of(binding: dict[str, Any]) -> tuple[str, str]:

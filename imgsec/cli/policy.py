@@ -10,6 +10,7 @@ import typer
 
 from imgsec.cli.help import paragraphs
 from imgsec.cli.policy_diff import policy_diff
+from imgsec.cli.policy_rollback import policy_rollback
 
 app = typer.Typer(
     name="policy",
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 _COMMANDS: dict[str, Callable[..., Any]] = {
     "diff": policy_diff,
+    "rollback": policy_rollback,
 }
 
 for _name, _command in _COMMANDS.items():

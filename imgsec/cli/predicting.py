@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from imgsec.cli.options import Option, OptionGroup, loosening, shared
 
@@ -13,9 +13,12 @@ if TYPE_CHECKING:
 
     from imgsec.domain.engine_name import EngineName
     from imgsec.domain.engines import Engine
+    from imgsec.domain.policy_rules import PolicyId
     from imgsec.domain.pull_secrets import PullCredential
     from imgsec.domain.webhook import Webhook
     from imgsec.domain.workload import Workload
+    from imgsec.operations.change_policies import Foresee
+    from imgsec.operations.foresee_lockout import Foresight
     from imgsec.operations.predict_admission import Layers, Predictor
     from imgsec.ports import AdmissionState
     from imgsec.wiring import World
@@ -177,6 +180,44 @@ def _assumed(world: World) -> Callable[[EngineName], PullCredential | None]:
         return PullCredential("--authfile", name.host, pair) if pair is not None else None
 
     return credential
+
+
+def foreseer(options: PredictionOptions, world: World) -> Foresee:
+    """What a change of policies does to the pods that run, as the engine there would judge it.
+
+    Where no engine of a known version runs yet, it is judged as the newest would.
+    """
+    from imgsec.operations.admit import read_pools
+    from imgsec.operations.foresee_lockout import foresee_lockout
+
+    before = world.state_with(())
+    engine = _engine_to_come(options, world, before)
+
+    def foresee(documents: Sequence[dict[str, Any]], without: frozenset[PolicyId]) -> Foresight:
+        after = world.state_with(documents, without)
+        return foresee_lockout(
+            world.cluster(dry_run=False).list_running_pods(),
+            read_pools(before, engine),
+            read_pools(after, engine),
+            make_predictor(options, world, after, engine, None),
+        )
+
+    return foresee
+
+
+def _engine_to_come(options: PredictionOptions, world: World, state: AdmissionState) -> Engine:
+    from imgsec.domain.engines import NEWEST, Engine
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import ENGINE_UNKNOWN, NOT_ENFORCED
+
+    if options.engine is not None:
+        return Engine.parse(options.engine)
+    try:
+        return choose_engine(options, world, state, live=True)[0]
+    except ImgsecError as error:
+        if error.reason.code not in (ENGINE_UNKNOWN.code, NOT_ENFORCED.code):
+            raise
+        return NEWEST
 
 
 def read_workloads(world: World, paths: Sequence[str], namespace: str) -> Iterator[Workload]:

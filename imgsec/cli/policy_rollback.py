@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``imgsec policy rollback``: put a policy back to what it was."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imgsec.cli.options import (
+    ADVISOR,
+    CLUSTER,
+    IAM,
+    NETWORK,
+    REGISTRY,
+    TOOLS,
+    loosening,
+    own,
+    with_options,
+)
+from imgsec.cli.output import Answer
+from imgsec.cli.predicting import PREDICTION, PredictionOptions, foreseer
+from imgsec.config import Settings
+
+_COMMAND = "policy-rollback"
+
+NameArg = Annotated[str, typer.Argument(metavar="NAME", help="The policy's name.")]
+NamespaceOpt = Annotated[
+    str | None,
+    own(
+        _COMMAND,
+        "--namespace",
+        metavar="NAMESPACE",
+        help="Of an ImagePolicy; without it, a ClusterImagePolicy is meant.",
+    ),
+]
+DryRunOpt = Annotated[
+    bool, own(_COMMAND, "--dry-run", help="Have the cluster check it, and keep nothing.")
+]
+AcceptOpt = Annotated[
+    bool,
+    loosening(
+        "--accept-lockout",
+        panel="Options",
+        help="Do it also if pods that run now would be denied. Recorded.",
+    ),
+]
+
+
+@with_options(
+    IAM,
+    ADVISOR,
+    CLUSTER,
+    REGISTRY,
+    NETWORK,
+    TOOLS,
+    PREDICTION,
+    results=("verdict",),
+    title="policy rollback",
+)
+def policy_rollback(
+    name: NameArg,
+    *,
+    namespace: NamespaceOpt = None,
+    dry_run: DryRunOpt = False,
+    accept_lockout: AcceptOpt = False,
+    prediction: PredictionOptions,
+    settings: Settings,
+) -> Answer:
+    """Put a policy of the cluster back to what it was before its last change.
+
+    What `imgsec publish-policy --apply` replaces stays with the policy, so that one step back is
+    always there; a second rollback takes the first one back. Pods that would be denied then are
+    told, and nothing is done.
+
+    Example: imgsec policy rollback imgsec-signed-images --context prod
+    """
+    from imgsec.domain.policy import Namespace, ObjectName
+    from imgsec.domain.policy_rules import CLUSTER_KIND, NAMESPACED_KIND
+    from imgsec.domain.report import Report
+    from imgsec.operations.change_policies import roll_back
+    from imgsec.wiring import wire
+
+    kind = NAMESPACED_KIND if namespace else CLUSTER_KIND
+    with wire(settings) as world:
+        done = roll_back(
+            kind,
+            str(ObjectName.parse(name)),
+            str(Namespace.parse(namespace)) if namespace else None,
+            world.cluster(dry_run=dry_run),
+            foreseer(prediction, world),
+            accept_lockout=accept_lockout,
+        )
+    return Answer(
+        Report("policy rollback", done.verdict, changes=done.changes, admissions=done.locked_out)
+    )
