@@ -505,6 +505,12 @@ ADMISSION_DENIED = _kind(
     "The cluster would not admit the workload.",
     "Sign the image, or let a rule name it: the trace says which rule decided, and which almost.",
 )
+EXPECTATION_MISSED = _kind(
+    "expectation-missed",
+    Outcome.REFUSED,
+    "A test of a suite expected another admission than is predicted.",
+    "If the policy is meant so, change the test; else the policy does something else than it did.",
+)
 NO_HISTORY = _kind(
     "no-history",
     Outcome.REFUSED,

@@ -63,6 +63,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.sync_state import SyncState
     from imgsec.adapters.va import AdvisorSummaries, VulnerabilityAdvisor
     from imgsec.adapters.va_exemptions import AdvisorExemptions
+    from imgsec.domain.admission_suite import AdmissionSuite
     from imgsec.domain.gate_report import GateReport
     from imgsec.domain.policy_rules import PolicyId
 
@@ -226,6 +227,12 @@ class World:
         from imgsec.adapters.manifest_files import read_all
 
         return read_all(paths)
+
+    def read_suite(self, path: str) -> AdmissionSuite:
+        """A suite of expected admissions. Raises (input-unreadable, input-malformed)."""
+        from imgsec.adapters.gate_files import read_suite
+
+        return read_suite(path)
 
     def read_review(self, path: str) -> object:
         """An AdmissionReview. Raises (input-unreadable, input-malformed)."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgsec.adapters.files import load_yaml, read_file
 from imgsec.domain.exemption import Ledger
@@ -16,6 +16,9 @@ from imgsec.domain.gate_file import FileUsed, GateFile
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED
+
+if TYPE_CHECKING:  # the gate knows no admissions
+    from imgsec.domain.admission_suite import AdmissionSuite
 
 _GATE_FILE_MAX_BYTES = 64 * 1024  # ours; a score of lines
 LEDGER_MAX_BYTES = 8 * 2**20  # ours; ten thousand entries
@@ -33,6 +36,13 @@ def read_ledger(path: str) -> tuple[Ledger, FileUsed]:
     A ledger that is empty is none: an exemption that was cut off with the rest is not noticed else.
     """
     return _read(path, LEDGER_MAX_BYTES, "ledger of exemptions", Ledger.parse)
+
+
+def read_suite(path: str) -> AdmissionSuite:
+    """Raises `ImgsecError` (input-unreadable, input-malformed)."""
+    from imgsec.domain.admission_suite import AdmissionSuite
+
+    return _read(path, LEDGER_MAX_BYTES, "suite of admissions", AdmissionSuite.parse)[0]
 
 
 def _read(

@@ -28,10 +28,13 @@ from imgsec.cli.predicting import (
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
 
     from imgsec.domain.admission_review import ReviewRequest
+    from imgsec.domain.admission_suite import AdmissionTest
+    from imgsec.domain.workload import Workload
     from imgsec.operations.predict_admission import Predictor
+    from imgsec.wiring import World
 
 _COMMAND = "admit"
 _CLUSTER_PANEL = "The cluster"
@@ -83,6 +86,17 @@ ReviewOpt = Annotated[
 ]
 
 
+SuiteOpt = Annotated[
+    str | None,
+    own(
+        _COMMAND,
+        "--suite",
+        metavar="FILE",
+        help="Hold the policies against the admissions that this file expects.",
+    ),
+]
+
+
 @with_options(
     IAM,
     ADVISOR,
@@ -101,6 +115,7 @@ def admit(
     live: LiveOpt = False,
     namespace: NamespaceOpt = "default",
     review: ReviewOpt = None,
+    suite: SuiteOpt = None,
     prediction: PredictionOptions,
     settings: Settings,
 ) -> Answer:
@@ -121,10 +136,10 @@ def admit(
     from imgsec.wiring import wire
 
     live = live or settings.context is not None
-    if not policies and not live:
+    if not policies and not live and suite is None:
         raise ImgsecError(INVALID_OPTION("say what decides: --policies PATH, --context or --live"))
-    if bool(workloads) is (review is not None):
-        raise ImgsecError(INVALID_OPTION("give either WORKLOADs or --review FILE"))
+    if [bool(workloads), review is not None, suite is not None].count(True) != 1:
+        raise ImgsecError(INVALID_OPTION("give either WORKLOADs, --review FILE or --suite FILE"))
     with wire(settings) as world:
 
         def predictor() -> Predictor:
@@ -134,10 +149,59 @@ def admit(
 
         if review is not None:
             return _answer_review(lambda: world.read_review(review), predictor)
+        if suite is not None:
+            return _run_suite(world, suite, policies or (), namespace, prediction, live=live)
         judge = predictor()
         admissions = admit_all(read_workloads(world, workloads or (), namespace), judge)
         verdict = all_of(one.verdict for one in admissions)
     return Answer(Report(_COMMAND, verdict, admissions=admissions))
+
+
+def _run_suite(
+    world: World,
+    path: str,
+    policies: Sequence[str],
+    namespace: str,
+    prediction: PredictionOptions,
+    *,
+    live: bool,
+) -> Answer:
+    """Paths in the suite are seen from its own folder."""
+    from pathlib import Path
+
+    from imgsec.domain.report import Report
+    from imgsec.domain.verdict import all_of
+    from imgsec.operations.run_suite import assumed, pod_of, run_suite
+
+    suite = world.read_suite(path)
+    folder = Path(path).parent
+    paths = [*policies, *(str(folder / one) for one in suite.policies)]
+    place = suite.namespace or namespace
+    state = world.admission_state(paths, namespace=place, live=live)
+    engine, webhook = choose_engine(prediction, world, state, live=live)
+    if prediction.engine is None and suite.engine is not None:
+        engine = suite.engine
+
+    def workloads(test: AdmissionTest) -> Iterable[Workload]:
+        own = test.namespace or place
+        if test.image is not None:
+            return [pod_of(test.image, own)]
+        return read_workloads(world, [str(folder / (test.workload or ""))], own)
+
+    results = run_suite(
+        suite,
+        lambda test: make_predictor(
+            prediction,
+            world,
+            state,
+            test.engine or engine,
+            webhook,
+            lambda trace: assumed(trace, test),
+        ),
+        workloads,
+    )
+    verdict = all_of(one.verdict for one in results)
+    return Answer(Report(_COMMAND, verdict, tests=results))
 
 
 def _answer_review(read: Callable[[], Any], make_predictor: Callable[[], Predictor]) -> Answer:

@@ -11,6 +11,7 @@ from imgsec.cli.options import Option, OptionGroup, loosening, shared
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from imgsec.domain.admission import LayerTrace
     from imgsec.domain.engine_name import EngineName
     from imgsec.domain.engines import Engine
     from imgsec.domain.policy_rules import PolicyId
@@ -126,8 +127,11 @@ def make_predictor(
     state: AdmissionState,
     engine: Engine,
     webhook: Webhook | None,
+    settle: Callable[[LayerTrace], LayerTrace] | None = None,
 ) -> Predictor:
-    """Raises `ImgsecError` (policy-malformed, policy-foreign) and as reading what decides does."""
+    """settle: what is assumed of a layer that is open.
+
+    Raises `ImgsecError` (policy-malformed, policy-foreign) and as reading what decides does."""
     from imgsec.operations.admit import read_pools
     from imgsec.operations.predict_admission import Predictor
 
@@ -139,6 +143,7 @@ def make_predictor(
         reserved=frozenset(options.reserved_namespace),
         webhook=webhook,
         assume=_assumed(world) if options.assume_pull_secrets else None,
+        settle=settle,
     )
 
 

@@ -14,6 +14,7 @@ from imgsec.domain.verdict import Verdict
 if TYPE_CHECKING:  # most commands neither scan nor predict
     from imgsec.domain.admission import Admission, AdmissionChange
     from imgsec.domain.admission_review import ReviewAnswer
+    from imgsec.domain.admission_suite import TestResult
     from imgsec.domain.exemption import Exemption
     from imgsec.domain.gate import JudgedScan
     from imgsec.domain.image_list import ImageListing
@@ -225,6 +226,13 @@ class Report:
     meaning_changes: tuple[MeaningChange, ...] = ()
     admission_changes: tuple[AdmissionChange, ...] = ()
     review: ReviewAnswer | None = None
+    tests: tuple[TestResult, ...] = ()
+
+
+def is_prediction(report: Report) -> bool:
+    """Whether it tells what an admission engine decides."""
+    parts = (report.admissions, report.meaning_changes, report.admission_changes, report.tests)
+    return any(parts)
 
 
 def with_scans_apart(report: Report) -> Report:

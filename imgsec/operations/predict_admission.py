@@ -64,7 +64,7 @@ class Predictor:
 
     reserved: namespaces whose objects the webhook is not sent, as was told. webhook: how it is
     registered, None for as it usually is. assume: a credential that stands in for the pull secrets
-    that nobody gave, by an image's name.
+    that nobody gave, by an image's name. settle: what is assumed of a layer that is open.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class Predictor:
         reserved: frozenset[str] = frozenset(),
         webhook: Webhook | None = None,
         assume: Callable[[EngineName], PullCredential | None] | None = None,
+        settle: Callable[[LayerTrace], LayerTrace] | None = None,
     ) -> None:
         self._engine = engine
         self._pools = pools
@@ -85,6 +86,7 @@ class Predictor:
         self._reserved = reserved
         self._webhook = webhook
         self._assume = assume
+        self._settle = settle
 
     def predict(self, workload: Workload, *, is_request: bool = False) -> Admission:
         """The answer for one object, and for the pods that are made from it.
@@ -242,6 +244,7 @@ class Predictor:
         digest: str | None = None
         for layer in self._engine.layers:
             trace = self._ask(layer, deployed, rule.demand)
+            trace = self._settle(trace) if self._settle is not None else trace
             if layer is Layer.TRUST and not trace.is_bad and _asks_for_both(rule.demand):
                 message = texts.conflicting(trace.digest or "?", digest or "?")
                 trace = LayerTrace(layer, LayerOutcome.DENIED, message)

@@ -18,6 +18,7 @@ from imgsec.domain.report import (
     SignedImage,
     VerifiedImage,
     VerifierAnswer,
+    is_prediction,
 )
 from imgsec.domain.verdict import Verdict
 
@@ -72,14 +73,10 @@ def report_document(report: Report, exit_code: int) -> Document:
         ]
     if report.listing is not None:
         document["listing"] = _listing(report.listing)
-    if report.meaning_changes or report.admission_changes:
-        from imgsec.render.policy_changes import change_members
+    if is_prediction(report):
+        from imgsec.render.prediction import prediction_members
 
-        document |= change_members(report, _verdict)
-    if report.admissions:
-        from imgsec.render.admission_document import admission_members
-
-        document |= admission_members(report.admissions, _verdict)
+        document |= prediction_members(report, _verdict)
     return document
 
 

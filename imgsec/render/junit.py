@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from xml.etree.ElementTree import Element, SubElement, tostring
 
+from imgsec.domain.admission import Admission
 from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark
 from imgsec.domain.report import ImageReport, Report, ScannedImage
 from imgsec.domain.verdict import Verdict
 from imgsec.reasons import Outcome
+from imgsec.render.admission_document import subject
 from imgsec.render.scan_text import MARK_WORDS, mark_word
 from imgsec.render.text import clean
 
@@ -27,7 +29,11 @@ def report_junit(report: Report) -> str:
             _suite(root, scan)
         if not isinstance(part.found, ScannedImage):
             _answered(root, part)
-    if not report.images:
+    for admission in report.admissions:
+        _admission(root, admission)
+    if report.tests:
+        _tests(root, report)
+    if not (report.images or report.admissions or report.tests):
         suite = SubElement(root, "testsuite", name=f"imgsec {report.command}")
         _verdict(suite, report.verdict, f"imgsec {report.command}")
         _count(suite)
@@ -43,6 +49,21 @@ def _suite(root: Element, scan: JudgedScan) -> None:
     _verdict(suite, scan.verdict, name)
     for one in scan.findings:
         _finding(suite, one, name, mark_word(one.mark, scan.verdict))
+    _count(suite)
+
+
+def _admission(root: Element, admission: Admission) -> None:
+    """A predicted admission: one result, of the engine's answer to the object."""
+    suite = SubElement(root, "testsuite", name=_plain(subject(admission)))
+    _verdict(suite, admission.verdict, _plain(subject(admission)), "admission")
+    _count(suite)
+
+
+def _tests(root: Element, report: Report) -> None:
+    """A suite of expected admissions: a case for each test."""
+    suite = SubElement(root, "testsuite", name=f"imgsec {report.command}")
+    for test in report.tests:
+        _verdict(suite, test.verdict, f"imgsec {report.command}", _plain(test.name))
     _count(suite)
 
 

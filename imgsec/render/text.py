@@ -25,6 +25,7 @@ from imgsec.domain.report import (
     SignedImage,
     UncheckedImage,
     VerifiedImage,
+    is_prediction,
 )
 from imgsec.reasons import Outcome, Reason
 
@@ -69,14 +70,10 @@ def report_lines(
         from imgsec.render.listing import listing_lines
 
         yield from map(clean, listing_lines(report.listing, verbose=verbose, width=width))
-    if report.meaning_changes or report.admission_changes:
-        from imgsec.render.policy_changes import change_lines
+    if is_prediction(report):
+        from imgsec.render.prediction import prediction_lines
 
-        yield from map(clean, change_lines(report))
-    if report.admissions:
-        from imgsec.render.admission_text import admission_lines
-
-        yield from map(clean, admission_lines(report.admissions, verbose=verbose))
+        yield from map(clean, prediction_lines(report, verbose=verbose))
     if len(report.images) > 1:
         yield _summary(report)
     unsaid = _unsaid(report)
@@ -129,7 +126,14 @@ def _summary(report: Report) -> str:
 
 
 def _has_parts(report: Report) -> bool:
-    parts = (report.images, report.keys, report.verifiers, report.checks, report.admissions)
+    parts = (
+        report.images,
+        report.keys,
+        report.verifiers,
+        report.checks,
+        report.admissions,
+        report.tests,
+    )
     return any(parts)
 
 
@@ -137,7 +141,7 @@ def _unsaid(report: Report) -> list[Reason]:
     """The reasons of the whole that no part of it has said."""
     parts = (
         *(report.images, report.keys, report.verifiers, report.checks, report.running),
-        report.admissions,
+        *(report.admissions, report.tests),
     )
     said = {reason for part in parts for one in part for reason in one.verdict.reasons}
     return [reason for reason in report.verdict.reasons if reason not in said]

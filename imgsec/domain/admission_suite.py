@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Expected admissions, as tests of policies: what a repository of policies holds its changes to.
+
+What registries and advisors would say is assumed where a test says so, so that a suite needs no
+network; rules, key Secrets and names are judged for real.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from imgsec.domain.admission import Admission
+from imgsec.domain.engines import Engine, Layer
+from imgsec.domain.reference import shown
+from imgsec.domain.spelling import unknown_field
+from imgsec.domain.verdict import Verdict, because, passed
+from imgsec.errors import ImgsecError
+from imgsec.reasons import EXPECTATION_MISSED, Outcome
+
+EXPECTATIONS = {"admitted": Outcome.PASS, "denied": Outcome.REFUSED, "open": Outcome.UNDECIDED}
+_LAYERS = (Layer.SIMPLE, Layer.TRUST, Layer.ADVISOR)
+_ANSWERS = {"passes": True, "denies": False}
+_FIELDS = ("version", "policies", "engine", "namespace", "tests")
+_TEST_FIELDS = (
+    *("name", "workload", "image", "namespace", "engine", "assume", "expect", "message", "rule"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionTest:
+    """One expectation. workload: manifests; image: one container instead, in a Pod of its own.
+
+    assume: whether a layer that could not be asked passes. message: a part of what the engine says;
+    rule: the repository of the rule that decides about every container, empty for no rule.
+    """
+
+    name: str
+    expect: Outcome
+    workload: str | None = None
+    image: str | None = None
+    namespace: str | None = None
+    engine: Engine | None = None
+    assume: tuple[tuple[Layer, bool], ...] = ()
+    message: str | None = None
+    rule: str | None = None
+
+    @classmethod
+    def parse(cls, document: Any, place: int) -> Self:
+        """place: from 1. Raises `ValueError` with a sentence."""
+        where = f"test {place}"
+        entry = _mapping(document, where)
+        for name in entry:
+            if name not in _TEST_FIELDS:
+                raise unknown_field(str(name), _TEST_FIELDS)
+        name = _text(entry, "name", where) or where
+        expect = entry.get("expect")
+        if expect not in EXPECTATIONS:
+            known = ", ".join(EXPECTATIONS)
+            raise ValueError(f"{shown(name)}: expect is {shown(str(expect))}, and takes {known}")
+        workload, image = _text(entry, "workload", name), _text(entry, "image", name)
+        if (workload is None) is (image is None):
+            raise ValueError(f"{shown(name)} needs either a workload or an image")
+        engine = _text(entry, "engine", name)
+        return cls(
+            name,
+            EXPECTATIONS[expect],
+            workload,
+            image,
+            _text(entry, "namespace", name),
+            _engine(engine) if engine is not None else None,
+            tuple(_assumed(entry.get("assume") or {}, name)),
+            _text(entry, "message", name),
+            _text(entry, "rule", name),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissionSuite:
+    """Tests of the same policies. policies: paths, from where the suite's own file is."""
+
+    policies: tuple[str, ...]
+    tests: tuple[AdmissionTest, ...]
+    engine: Engine | None = None
+    namespace: str | None = None
+
+    @classmethod
+    def parse(cls, document: Any) -> Self:
+        """Raises `ValueError` with a sentence."""
+        suite = _mapping(document, "the suite")
+        version = suite.get("version")
+        if version != 1 or isinstance(version, bool):
+            raise ValueError("it is not a mapping with version: 1")
+        for name in suite:
+            if name not in _FIELDS:
+                raise unknown_field(str(name), _FIELDS)
+        tests, policies = suite.get("tests"), suite.get("policies") or []
+        if not isinstance(tests, list) or not tests:
+            raise ValueError("it has no tests")
+        if not isinstance(policies, list) or not all(isinstance(one, str) for one in policies):
+            raise ValueError("policies is no list of paths")
+        engine = _text(suite, "engine", "the suite")
+        parsed = tuple(AdmissionTest.parse(one, place) for place, one in enumerate(tests, 1))
+        names = [one.name for one in parsed]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two tests have the name {shown(name)}")
+        return cls(
+            tuple(policies),
+            parsed,
+            _engine(engine) if engine is not None else None,
+            _text(suite, "namespace", "the suite"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TestResult:
+    """How one test ended. admissions: what was predicted."""
+
+    name: str
+    verdict: Verdict
+    admissions: tuple[Admission, ...] = ()
+
+
+def judge_test(test: AdmissionTest, admissions: Sequence[Admission]) -> TestResult:
+    """Whether every object was decided as it was expected, and as the test says why."""
+    missed = [why for one in admissions for why in _misses(test, one)]
+    if missed:
+        text = f"{shown(test.name)}: {'; '.join(missed)}"
+        return TestResult(test.name, because(EXPECTATION_MISSED(text)), tuple(admissions))
+    return TestResult(test.name, passed(), tuple(admissions))
+
+
+def _misses(test: AdmissionTest, admission: Admission) -> list[str]:
+    missed = []
+    outcome = admission.verdict.outcome
+    words = {value: word for word, value in EXPECTATIONS.items()}
+    if outcome is not test.expect:
+        texts = admission.messages or [one.text for one in admission.verdict.reasons]
+        said = "; ".join(texts)
+        got = words.get(outcome, outcome.word)
+        missed.append(
+            f"expected {words[test.expect]}, predicted {got}{f' ({said})' if said else ''}"
+        )
+    if test.message is not None and not any(test.message in one for one in admission.messages):
+        said = "; ".join(admission.messages) or "nothing"
+        missed.append(f"the engine does not say {shown(test.message)}, but {shown(said)}")
+    if test.rule is not None:
+        for one in admission.containers:
+            rule = one.rule.repository if one.rule is not None else ""
+            if rule != test.rule:
+                decided = shown(rule) if rule else "no rule"
+                missed.append(f"{shown(one.container.image)} is decided by {decided}")
+    return missed
+
+
+def _assumed(value: Any, name: str) -> list[tuple[Layer, bool]]:
+    found = []
+    for layer, answer in _mapping(value, f"{shown(name)}: assume").items():
+        if layer not in _LAYERS:
+            raise unknown_field(str(layer), map(str, _LAYERS))
+        if answer not in _ANSWERS:
+            raise ValueError(f"{shown(name)}: {layer} takes {', '.join(_ANSWERS)}")
+        found.append((Layer(layer), _ANSWERS[answer]))
+    return found
+
+
+def _engine(text: str) -> Engine:
+    try:
+        return Engine.parse(text)
+    except ImgsecError as error:
+        raise ValueError(error.reason.text) from None
+
+
+def _mapping(value: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError(f"{what} is no mapping")
+    return value
+
+
+def _text(value: Mapping[str, Any], name: str, where: str) -> str | None:
+    found = value.get(name)
+    if found is not None and not isinstance(found, str):
+        raise ValueError(f"{where}: {name} is no text")
+    return found

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that a report says of admissions: predicted ones, changed ones, and tests of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from imgsec.domain.report import Report
+from imgsec.domain.verdict import Verdict
+
+
+def prediction_lines(report: Report, *, verbose: bool) -> Iterator[str]:
+    """For people; foreign texts are still to be cleaned."""
+    if report.meaning_changes or report.admission_changes:
+        from imgsec.render.policy_changes import change_lines
+
+        yield from change_lines(report)
+    for test in report.tests:
+        yield f"{'ok' if test.verdict.passed else 'failed'}: {test.name}"
+        for reason in test.verdict.reasons:
+            yield f"  {reason.code}: {reason.text}"
+            yield f"    hint: {reason.hint}"
+    if report.admissions:
+        from imgsec.render.admission_text import admission_lines
+
+        yield from admission_lines(report.admissions, verbose=verbose)
+
+
+def prediction_members(
+    report: Report, verdict: Callable[[Verdict], dict[str, Any]]
+) -> dict[str, Any]:
+    """For programs. verdict: how a report writes one."""
+    found: dict[str, Any] = {}
+    if report.tests:
+        found["tests"] = [{"name": one.name, **verdict(one.verdict)} for one in report.tests]
+    if report.meaning_changes or report.admission_changes:
+        from imgsec.render.policy_changes import change_members
+
+        found |= change_members(report, verdict)
+    if report.admissions:
+        from imgsec.render.admission_document import admission_members
+
+        found |= admission_members(report.admissions, verdict)
+    return found
