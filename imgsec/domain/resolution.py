@@ -50,10 +50,10 @@ class RulePool:
         ]
         if not met:
             return Resolution(None)
-        equal = [(place, rule) for place, rule in met if rule.repository == image]
+        equal = [one for one in met if one[1].repository == image and "*" not in image]
         ranked = sorted(met, key=lambda one: (-weight_of(one[1].repository), one[0]))
-        first = min(equal)[1] if equal and "*" not in image else ranked[0][1]
-        return Resolution(first, tuple(rule for _, rule in ranked if rule is not first))
+        first = min(equal, default=ranked[0])
+        return Resolution(first[1], tuple(one[1] for one in ranked if one[0] != first[0]))
 
     def compared_as(self, engine: Engine) -> RulePool:
         """The same rules, as another engine compares them."""
@@ -97,7 +97,7 @@ def _grams(pattern: str) -> Iterator[str]:
 
 def walked(policies: Iterable[Policy]) -> tuple[PolicyRule, ...]:
     """The rules of policies in the engine's order: objects by name, rules as they are written."""
-    ordered = sorted(policies, key=lambda one: one.id.name.encode())
+    ordered = sorted(policies, key=lambda one: one.id.name.encode("utf-8", "surrogatepass"))
     return tuple(rule for policy in ordered for rule in policy.rules)
 
 
