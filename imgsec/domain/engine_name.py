@@ -19,7 +19,7 @@ _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _NAMED = re.compile(
-    rf"(?P<domain>{_HOST}(?::[0-9]+)?)/(?P<path>{_PART}(?:/{_PART})*)"
+    rf"(?:(?P<domain>{_HOST}(?::[0-9]+)?)/)?(?P<path>{_PART}(?:/{_PART})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?P<digest>@(?:sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}))?"
 )
@@ -36,8 +36,9 @@ class Panic(Exception):
 class EngineName:
     """What the engine makes of an image's text.
 
-    repository: with the host, ``docker.io/library/nginx`` for ``nginx``. digest: what stands behind
-    ``@sha256:``, unchecked; empty for none.
+    repository: with the host, ``docker.io/library/nginx`` for ``nginx``. domain: the host with its
+    port; empty where what should be one has an underscore, and so is read as part of the path.
+    digest: what stands behind ``@sha256:``, unchecked; empty for none.
 
     >>> EngineName.parse("nginx").tagged
     'docker.io/library/nginx:latest'
@@ -55,14 +56,15 @@ class EngineName:
         name, *digests = text.split(_DIGEST_MARK)
         if _IDENTIFIER.fullmatch(name):
             raise ValueError("64 hexadecimal digits are an id, and no name")
-        domain, rest = _split(name)
-        found = _NAMED.fullmatch(f"{domain}/{rest}")
+        found = _NAMED.fullmatch("/".join(_split(name)))
         if found is None or len(found["path"]) > _PATH_MAX_CHARS:
             raise ValueError("it is no image's name")
         tag = found["tag"]
         if found["digest"] and tag is None:
             raise Panic(f"a digest of another algorithm and no tag: {text}")
-        return cls(text, f"{domain}/{found['path']}", domain, tag or "latest", (*digests, "")[0])
+        domain, path = found["domain"] or "", found["path"]
+        repository = f"{domain}/{path}" if domain else path
+        return cls(text, repository, domain, tag or "latest", (*digests, "")[0])
 
     @property
     def host(self) -> str:
