@@ -172,8 +172,9 @@ def _object_flaws(value: Any, schema: Fields, path: Path) -> Iterator[FieldFlaw]
         return
     for name, member in value.items():
         if name not in schema.known:
-            meant = nearest(str(name), schema.known)
-            hint = f"; {meant} is meant" if meant else ""
+            by_letters = {one.lower(): one for one in schema.known}
+            meant = nearest(str(name), by_letters)
+            hint = f"; {by_letters[meant]} is meant" if meant else ""
             text = f"the cluster does not know {shown(str(name))} there, and drops it{hint}"
             yield FieldFlaw((*path, str(name)), FlawKind.UNKNOWN, text)
         elif member is not None:

@@ -144,6 +144,9 @@ class Policy:
 
         Raises `ImgsecError` (policy-malformed, policy-foreign).
         """
+        if not is_policy(document):
+            kind = shown(str(document.get("kind")))
+            raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}the kind {kind} is no policy's"))
         api = require_known_api(document, where)
         require_fields(document, _FIELDS[api], where)
         metadata = document.get("metadata")
@@ -154,7 +157,7 @@ class Policy:
         own = metadata.get("namespace") if isinstance(metadata, dict) else None
         if kind == CLUSTER_KIND:
             own = ""
-        elif own is None:
+        elif own is None or own == "":
             own = namespace
         if not isinstance(own, str):
             raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}a namespace that is no text"))
