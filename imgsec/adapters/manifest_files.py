@@ -27,7 +27,8 @@ MANIFEST_MAX_BYTES = 16 * 2**20  # ours; a rendered chart of hundreds of objects
 DEPTH_MAX = 100  # ours; a CRD, the deepest there is, has some thirty levels
 _SUFFIXES = (".yaml", ".yml", ".json")
 _BRACKETS_MAX = 1000
-_DEEP_LINE = re.compile(rb"^[ ?-]{400}", re.MULTILINE)
+# Anywhere: libyaml ends lines at CR, NEL, LS and PS, too.
+_DEEP_LINE = re.compile(rb"[ ?:-]{400}")
 _STDIN = "-"
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = (f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value")
@@ -44,15 +45,7 @@ class ManifestDocument:
 
     def line_of(self, path: FieldPath) -> int:
         """The line of a field, from 1; of its nearest parent where there is no such field."""
-        node = self.node
-        line = int(node.start_mark.line) + 1
-        for step in path:
-            found = _member(node, step)
-            if found is None:
-                break
-            at, node = found
-            line = int(at.start_mark.line) + 1
-        return line
+        return int(_nodes_of(self.node, path)[0].start_mark.line) + 1
 
 
 def read_documents(path: str) -> Iterator[ManifestDocument]:
@@ -65,7 +58,7 @@ def read_documents(path: str) -> Iterator[ManifestDocument]:
         yield from parse_documents(read_descriptor(sys.stdin.fileno(), MANIFEST_MAX_BYTES), _STDIN)
     elif os.path.isdir(path):
         for name in _files_below(path):
-            yield from parse_documents(read_file(name, max_bytes=MANIFEST_MAX_BYTES), name)
+            yield from parse_documents(_read_below(name), name)
     else:
         yield from parse_documents(read_file(path, max_bytes=MANIFEST_MAX_BYTES), path)
 
@@ -81,17 +74,18 @@ def parse_documents(content: bytes, where: str) -> Iterator[ManifestDocument]:
     try:
         yield from _parsed(content, where)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = getattr(error, "problem", None) or str(error) or type(error).__name__
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         at = f", line {line + 1}" if line is not None else ""
         hint = (
             "Render templates first: helm template, kustomize build." if b"{{" in content else None
         )
-        text = f"{shown(where)} is not plain YAML{at}: {why}"
+        text = f"{shown(where)} is not plain YAML{at}: {why.splitlines()[0]}"
         raise ImgsecError(INPUT_MALFORMED(text, hint=hint)) from None
 
 
 def _parsed(content: bytes, where: str) -> Iterator[ManifestDocument]:
+    content.decode()  # nothing but UTF-8: what is looked for in it would look otherwise
     if _needs_a_look(content):
         _require_plain(content)
     for node in yaml.compose_all(content, Loader=_COMPOSER):
@@ -101,16 +95,28 @@ def _parsed(content: bytes, where: str) -> Iterator[ManifestDocument]:
 
 
 def _objects(found: ManifestDocument) -> Iterator[ManifestDocument]:
-    """A document itself, or the items of a List."""
+    """A document itself, or the items of a list, which is what kubectl takes one with items for.
+
+    Raises `yaml.YAMLError` for an item that is no object.
+    """
     items = found.content.get("items")
-    if not str(found.content["kind"]).endswith("List") or not isinstance(items, list):
+    if not isinstance(items, list):
         yield found
         return
-    nodes = _member(found.node, "items")
     for place, item in enumerate(items):
-        node = _member(nodes[1], place) if nodes else None
-        if isinstance(item, dict) and item.get("kind") and node is not None:
-            yield from _objects(ManifestDocument(item, found.where, node[1]))
+        node = _nodes_of(found.node, ("items", place))[1]
+        if not isinstance(item, dict):
+            raise _flaw(node, "an item of a list is no object")
+        content = item if item.get("kind") or item.get("apiVersion") else item | _typed(found)
+        if not content.get("kind"):
+            raise _flaw(node, "an item of a list has no kind")
+        yield from _objects(ManifestDocument(content, found.where, node))
+
+
+def _typed(found: ManifestDocument) -> dict[str, Any]:
+    """What an API server leaves out of the items of a PodList, and kubectl puts in again."""
+    kind = str(found.content["kind"]).removesuffix("List")
+    return {"apiVersion": found.content.get("apiVersion"), "kind": kind}
 
 
 def _needs_a_look(content: bytes) -> bool:
@@ -124,6 +130,12 @@ def _needs_a_look(content: bytes) -> bool:
     return brackets > _BRACKETS_MAX or _DEEP_LINE.search(content) is not None
 
 
+def _flaw(at: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    """Something that is YAML, and is not taken all the same; at: the place of it."""
+    mark: Any = at.start_mark
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
+
+
 def _require_plain(content: bytes) -> None:
     """Raises `yaml.YAMLError` for an alias, an anchor, a tag that is forced, or too many levels."""
     depth = 0
@@ -133,17 +145,17 @@ def _require_plain(content: bytes) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > DEPTH_MAX:
-            raise yaml.YAMLError("it is nested too deeply")
+            raise _flaw(event, "it is nested too deeply")
         if getattr(event, "anchor", None) is not None:
-            raise yaml.YAMLError("an anchor or alias is not accepted")
+            raise _flaw(event, "an anchor or alias is not accepted")
         if getattr(event, "tag", None) is not None:
-            raise yaml.YAMLError("a tag is not accepted")
+            raise _flaw(event, "a tag is not accepted")
 
 
 def _constructed(node: yaml.Node, depth: int) -> Any:
     """The value of a node. Raises `yaml.YAMLError`."""
     if depth > DEPTH_MAX:
-        raise yaml.YAMLError("it is nested too deeply")
+        raise _flaw(node, "it is nested too deeply")
     tag = node.tag
     if isinstance(node, yaml.ScalarNode):
         return node.value if tag in _TEXTS else _scalar(node)
@@ -152,10 +164,10 @@ def _constructed(node: yaml.Node, depth: int) -> Any:
     found: dict[str, Any] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode) or key.tag == f"{_TAG}merge":
-            raise yaml.YAMLError("a key is no plain text")
+            raise _flaw(key, "a key is no plain text")
         name = key.value
         if name in found:
-            raise yaml.YAMLError(f"the key {shown(name)} stands twice in one mapping")
+            raise _flaw(key, f"the key {shown(name)} stands twice in one mapping")
         found[name] = _constructed(value, depth + 1)
     return found
 
@@ -172,8 +184,22 @@ _MADE_BY = {
 def _scalar(node: yaml.ScalarNode) -> Any:
     make = _MADE_BY.get(node.tag)
     if make is None:
-        raise yaml.YAMLError(f"{shown(node.value)} is nothing that a manifest holds")
-    return make(node)
+        raise _flaw(node, f"{shown(node.value)} is nothing that a manifest holds")
+    try:
+        return node.value if ":" in node.value else make(node)  # 1:30 is 90 to PyYAML alone
+    except ValueError:
+        raise _flaw(node, f"{shown(node.value)} is no number") from None
+
+
+def _nodes_of(node: yaml.Node, path: FieldPath) -> tuple[yaml.Node, yaml.Node]:
+    """Where a field begins, and its value; of its nearest parent where there is none."""
+    at = node
+    for step in path:
+        found = _member(node, step)
+        if found is None:
+            break
+        at, node = found
+    return at, node
 
 
 def _member(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | None:
@@ -183,6 +209,13 @@ def _member(node: yaml.Node, step: str | int) -> tuple[yaml.Node, yaml.Node] | N
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
         return node.value[step], node.value[step]
     return None
+
+
+def _read_below(name: str) -> bytes:
+    """A file that nobody named, so it is not waited for, as for a pipe."""
+    if not os.path.isfile(name):
+        raise ImgsecError(INPUT_UNREADABLE(f"{shown(name)} is no file, and leads to none"))
+    return read_file(name, max_bytes=MANIFEST_MAX_BYTES)
 
 
 def _files_below(folder: str) -> Sequence[str]:
