@@ -8,7 +8,6 @@ no anchor, no tag, no key twice. Dates stay texts, as a cluster takes them.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,8 +26,8 @@ MANIFEST_MAX_BYTES = 16 * 2**20  # ours; a rendered chart of hundreds of objects
 DEPTH_MAX = 100  # ours; a CRD, the deepest there is, has some thirty levels
 _SUFFIXES = (".yaml", ".yml", ".json")
 _BRACKETS_MAX = 1000
-# Anywhere: libyaml ends lines at CR, NEL, LS and PS, too.
-_DEEP_LINE = re.compile(rb"[ ?:-]{400}")
+_INDENTING = bytes.maketrans(b"?:-", b"   ")
+_DEEP = b" " * 400
 _STDIN = "-"
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = (f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value")
@@ -123,11 +122,12 @@ def _needs_a_look(content: bytes) -> bool:
     """Whether it may hold an anchor, a tag, or more levels than libyaml's composer survives.
 
     No anchor is without its ampersand; a level of depth takes a bracket, or a column of its line.
+    Columns are looked for anywhere, since libyaml ends lines at CR, NEL, LS and PS, too.
     """
     if b"&" in content or b"!" in content:
         return True
     brackets = content.count(b"[") + content.count(b"{")
-    return brackets > _BRACKETS_MAX or _DEEP_LINE.search(content) is not None
+    return brackets > _BRACKETS_MAX or _DEEP in content.translate(_INDENTING)
 
 
 def _flaw(at: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
