@@ -66,10 +66,11 @@ class RulePool:
         """Those that could be met, with their places."""
         by_gram = self._by_gram
         held = {"": by_gram[""]} if "" in by_gram else {}
-        for at in range(len(image) - _GRAM + 1):
-            gram = image[at : at + _GRAM]
-            if gram in by_gram:
-                held[gram] = by_gram[gram]
+        for size in self._sizes:
+            for at in range(len(image) - size + 1):
+                gram = image[at : at + size]
+                if gram in by_gram:
+                    held[gram] = by_gram[gram]
         return chain.from_iterable(held.values())
 
     @cached_property
@@ -84,14 +85,19 @@ class RulePool:
         common = Counter(gram for each in grams for gram in each)
         found: dict[str, list[tuple[int, PolicyRule]]] = {}
         for place, (rule, each) in enumerate(zip(self.rules, grams, strict=True)):
-            rarest = min(each, key=lambda gram: (common[gram], gram), default="")
+            rarest = min(each, key=lambda gram: (common[gram], -len(gram), gram), default="")
             found.setdefault(rarest, []).append((place, rule))
         return found
 
+    @cached_property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple({len(gram) for gram in self._by_gram if gram})
+
 
 def _grams(pattern: str) -> Iterator[str]:
+    """The pieces between its stars, and of longer ones every part of the length of a gram."""
     for piece in literals_of(pattern):
-        for at in range(len(piece) - _GRAM + 1):
+        for at in range(max(len(piece) - _GRAM, 0) + 1):
             yield piece[at : at + _GRAM]
 
 

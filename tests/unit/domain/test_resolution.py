@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from imgsec.domain import resolution
 from imgsec.domain.engines import CISE, ENGINES, NEWEST, Engine
 from imgsec.domain.policy_rules import Policy
 from imgsec.domain.resolution import Pools, RulePool, walked
+from imgsec.domain.wildcard import is_met
 
 IMAGE = "icr.io/ns/app:1"
 Place = tuple[str, int] | None
@@ -191,6 +193,39 @@ def test_rules_that_share_every_piece_are_told_apart() -> None:
         assert found.rule is not None
         assert found.rule.place == number
         assert found.others == ()
+
+
+def compared(names: list[str], image: str, monkeypatch: pytest.MonkeyPatch) -> int:
+    """With how many rules the text is compared."""
+    seen = []
+    pool = RulePool(walked([cluster("c", *names)]), NEWEST)
+
+    def counted(pattern: str, image: str, engine: Engine) -> bool:
+        seen.append(pattern)
+        return is_met(pattern, image, engine)
+
+    monkeypatch.setattr(resolution, "is_met", counted)
+    pool.resolve(image)
+    return len(seen)
+
+
+@pytest.mark.parametrize(
+    ("shape", "image"),
+    [
+        ("registry.example.com/team-{}/*", "registry.example.com/team-7/app:1"),
+        ("us.icr.io/ns/app-{}:*", "us.icr.io/ns/app-7:1"),
+        ("*.icr.io/ns{}/*", "us.icr.io/ns7/app"),
+        ("icr.io/*/a{}", "icr.io/x/a7:1"),
+        ("{}*", "7"),
+        ("*:{}", "icr.io/ns/app:7"),
+        ("r{}.io/*", "r7.io/app"),
+    ],
+)
+def test_text_is_compared_with_few_of_many_rules(
+    shape: str, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [shape.format(number) for number in range(3000)]
+    assert 1 <= compared(names, image, monkeypatch) <= 5
 
 
 def test_text_that_is_no_unicode_is_compared_all_the_same() -> None:
