@@ -7,7 +7,9 @@ no anchor, no tag, no key twice. Dates stay texts, as a cluster takes them.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ _SUFFIXES = (".yaml", ".yml", ".json")
 _BRACKETS_MAX = 1000
 _INDENTING = bytes.maketrans(b"?:-", b"   ")
 _DEEP = b" " * 400
+_PAIR = re.compile(
+    rb"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
+)
 _STDIN = "-"
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = (f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value")
@@ -85,6 +90,7 @@ def parse_documents(content: bytes, where: str) -> Iterator[ManifestDocument]:
 
 def _parsed(content: bytes, where: str) -> Iterator[ManifestDocument]:
     content.decode()  # nothing but UTF-8: what is looked for in it would look otherwise
+    content = _paired(content)
     if _needs_a_look(content):
         _require_plain(content)
     for node in yaml.compose_all(content, Loader=_COMPOSER):
@@ -116,6 +122,22 @@ def _typed(found: ManifestDocument) -> dict[str, Any]:
     """What an API server leaves out of the items of a PodList, and kubectl puts in again."""
     kind = str(found.content["kind"]).removesuffix("List")
     return {"apiVersion": found.content.get("apiVersion"), "kind": kind}
+
+
+def _paired(content: bytes) -> bytes:
+    """JSON with the characters that it writes as pairs of surrogates, which YAML does not know."""
+    if b"\\u" not in content or _PAIR.search(content) is None:
+        return content
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return content
+
+    def character(found: re.Match[bytes]) -> bytes:
+        units = bytes.fromhex((found[2] + found[3]).decode())
+        return found[1] + units.decode("utf-16-be").encode()
+
+    return _PAIR.sub(character, content)
 
 
 def _needs_a_look(content: bytes) -> bool:

@@ -95,6 +95,22 @@ def test_json_is_read_as_well() -> None:
     assert contents('{"kind": "A"}\n---\n{"kind": "B"}') == [{"kind": "A"}, {"kind": "B"}]
 
 
+def test_json_may_write_a_character_as_a_pair_of_surrogates() -> None:
+    document = {
+        "kind": "A",
+        "\U0001f600": "a\U0001f600b\U0010ffff",
+        "b": "\\\U0001f600 \\ud83d\\ude00",
+    }
+    text = json.dumps(document)
+    assert "\\ud83d" in text
+    assert contents(text) == [document]
+    why_not('{"kind": "A", "a": "\\ud83d"}')
+    why_not('{"kind": "A", "a": "\\ude00\\ud83d"}')
+    why_not('kind: A\na: "\\ud83d\\ude00"\n')  # no JSON
+    assert value("'\\ud83d\\ude00'") == "\\ud83d\\ude00"
+    assert contents("{kind: A, a: '\\ud83d\\ude00'}") == [{"kind": "A", "a": "\\ud83d\\ude00"}]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -336,6 +352,7 @@ BOMBS = {
     "just below what is looked at": b"[? " * 1000,
     "quoted keys": b'[{"a": ' * 500,
     "steps": b"".join(b" " * at + b"- a:\n" for at in range(0, 398, 2)) + b" " * 398 + b"[" * 999,
+    "JSON with a pair of surrogates": b'["\\ud83d\\ude00", ' * MANY,
     "JSON": b'{"kind": "List", "items": [' * MANY,
     "in a later document": b"kind: A\n---\n" + b"- " * MANY,
     "with tabs": b"-\t" * MANY,
@@ -599,6 +616,7 @@ def test_dumped_json_is_read_as_it_was_written(members: dict[str, Any]) -> None:
     if "Infinity" in text:
         return
     assert json.dumps(contents(text)[0]) == json.dumps(yaml.safe_load(text))
+    assert contents(json.dumps(document)) == contents(text)
 
 
 @given(
