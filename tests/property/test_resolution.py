@@ -264,3 +264,15 @@ def test_order_in_which_objects_are_read_does_not_matter(
     shuffled = data.draw(st.permutations(policies))
     one, other = (Pools.of(given, engine).of_namespace(namespace) for given in (policies, shuffled))
     assert one.resolve(image) == other.resolve(image)
+
+
+@given(given_=documents_and_image(), as_=st.sampled_from(ENGINES))
+@engines
+def test_same_rules_as_another_engine_compares_them_are_that_engine_s(
+    engine: Engine, as_: Engine, given_: tuple[list[dict[str, Any]], str, str]
+) -> None:
+    documents, namespace, image = given_
+    rules = Pools.of(read(documents, engine), engine).of_namespace(namespace).rules
+    pool = RulePool(rules, engine)
+    pool.resolve(image)
+    assert pool.compared_as(as_).resolve(image) == RulePool(rules, as_).resolve(image)

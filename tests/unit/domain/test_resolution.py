@@ -195,6 +195,24 @@ def test_rules_that_share_every_piece_are_told_apart() -> None:
         assert found.others == ()
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("icr.io/ns/*", False),
+        ("icr.io/*", False),
+        ("nginx", False),
+        ("", False),
+        ("*.icr.io/ns/app", True),
+        ("icr.io*", True),
+        ("reg.example.com:*/ns", True),
+        ("*", True),
+    ],
+)
+def test_host_with_a_star_is_an_open_one(name: str, expected: bool) -> None:
+    pool = RulePool(walked([cluster("c", "icr.io/a", name)]), NEWEST)
+    assert pool.has_open_hosts is expected
+
+
 def compared(names: list[str], image: str, monkeypatch: pytest.MonkeyPatch) -> int:
     """With how many rules the text is compared."""
     seen = []
