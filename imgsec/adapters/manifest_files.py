@@ -24,7 +24,7 @@ from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED, INPUT_UNREADABLE
 
-MANIFEST_MAX_BYTES = 16 * 2**20  # ours; a rendered chart of hundreds of objects has a tenth of it
+MANIFEST_MAX_BYTES = 8 * 2**20  # ours; a chart of hundreds of objects, rendered, has a fourth
 DEPTH_MAX = 100  # ours; a CRD, the deepest there is, has some thirty levels
 _SUFFIXES = (".yaml", ".yml", ".json")
 _BRACKETS_MAX = 1000

@@ -28,8 +28,8 @@ from imgsec.cli.predicting import (
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from imgsec.adapters.admission_state import FileState, LiveState
     from imgsec.domain.admission import AdmissionChange
+    from imgsec.ports import AdmissionState
     from imgsec.wiring import World
 
 _COMMAND = "policy-diff"
@@ -148,6 +148,6 @@ def policy_diff(
     return Answer(report)
 
 
-def _state(world: World, told: str, namespace: str) -> FileState | LiveState:
+def _state(world: World, told: str, namespace: str) -> AdmissionState:
     live = told == _LIVE
     return world.admission_state(() if live else (told,), namespace=namespace, live=live)
