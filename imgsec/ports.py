@@ -13,6 +13,8 @@ if TYPE_CHECKING:  # they stand in signatures only, and every command would load
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
+    from imgsec.domain.content_trust import PullCredential, TrustAnswer
+    from imgsec.domain.engine_name import EngineName
     from imgsec.domain.exemption import KeptExemption, Ledger
     from imgsec.domain.exemption_exchange import Defaults, Export, Exported, Imported
     from imgsec.domain.exemption_review import ChangedPlace
@@ -454,6 +456,21 @@ class ObjectId:
     kind: str
     name: str
     namespace: str | None = None
+
+
+class TrustReader(Protocol):
+    """Tells what a trust server has signed, verified."""
+
+    def fetch_trusted(
+        self, server: str, image: EngineName, credentials: Sequence[PullCredential]
+    ) -> TrustAnswer:
+        """What is trusted about the image's tag, or where the engine stops on the way to it.
+
+        server: an address. credentials: of the pull secrets, in the engine's order; a server that
+        asks for none gets none. What is not the engine's to say raises: a server that cannot be
+        reached from here, or whose answer nobody can read.
+        """
+        ...
 
 
 class ManifestSink(Protocol):

@@ -28,8 +28,9 @@ from imgsec.reasons import (
 AUTH_FILE_MAX_BYTES = 1 * 2**20
 # Docker Hub's registry goes by another name than its images.
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
-# Registries whose token service is known to live on another host.
+# Registries and trust servers whose token service is known to live on another host.
 _REALM_HOSTS = {
+    "notary.docker.io": "auth.docker.io",
     "registry-1.docker.io": "auth.docker.io",
     "registry.gitlab.com": "gitlab.com",
     "registry.redhat.io": "sso.redhat.com",
@@ -120,13 +121,15 @@ class Challenge:
     scheme: str
     realm: str = ""
     service: str = ""
+    scope: str = ""
 
     @classmethod
     def parse(cls, header: str) -> Challenge:
         """From ``WWW-Authenticate``; values may be unquoted, as cp.icr.io sends them."""
         scheme, _, rest = header.strip().partition(" ")
         fields = {name.lower(): quoted or bare for name, quoted, bare in _CHALLENGE.findall(rest)}
-        return cls(scheme.lower(), fields.get("realm", ""), fields.get("service", ""))
+        parts = (fields.get(name, "") for name in ("realm", "service", "scope"))
+        return cls(scheme.lower(), *parts)
 
     def require_realm(self, registry: str, trusted: tuple[str, ...]) -> str:
         """The token service's address, if the credential may go there.
