@@ -185,6 +185,8 @@ class Collection:
 
 
 def _base_roles(file: SignedFile) -> dict[str, Role]:
+    if not isinstance(file.signed.get("consistent_snapshot"), bool | None):
+        raise TypeError("a value is neither true nor false")
     keys = parsed_keys(file.members("keys"))
     listed = file.members("roles")
     roles = {}

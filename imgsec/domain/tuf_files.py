@@ -56,7 +56,7 @@ class FileMeta:
         fields = strict_json.require_spelling(value, _FILE)
         hashes = _members(fields.get("hashes"))
         return cls(
-            _whole(fields.get("length") or 0),
+            _whole(fields.get("length")),
             tuple((name, decoded(content)) for name, content in hashes.items()),
         )
 
@@ -105,7 +105,7 @@ class Role:
     def parse(cls, owner: str, name: str, value: Any, keys: Mapping[str, TrustKey]) -> Self:
         """A role that a file of OWNER lists. Raises `TrustDenied`, `ValueError`, `TypeError`."""
         fields = strict_json.require_spelling(value, _ROLE)
-        threshold = _whole(fields.get("threshold") or 0)
+        threshold = _whole(fields.get("threshold"))
         if threshold < 1:
             raise invalid(owner, f"invalid threshold specified for {name}: {threshold} ")
         ids = [_text(each) for each in _items(fields.get("keyids"))]
@@ -163,11 +163,11 @@ class SignedFile:
 
     def version_of(self, role: str) -> int:
         """Raises `TrustDenied` for a file of another type, or without a version."""
-        kind = self.signed.get("_type") or ""
+        kind = _text(self.signed.get("_type"))
         wanted = _TYPES.get(role, _TYPES[TARGETS])
         if kind != wanted:
-            raise invalid(role, f"expected type {wanted}, not {_text(kind)}")
-        version = _whole(self.signed.get("version") or 0)
+            raise invalid(role, f"expected type {wanted}, not {kind}")
+        version = _whole(self.signed.get("version"))
         if version < 1:
             word = "1" if role == ROOT else "one"
             raise invalid(role, f"version cannot be less than {word}")
@@ -190,6 +190,7 @@ def parsed_keys(value: Any) -> dict[str, TrustKey]:
     for key_id, entry in _members(value).items():
         fields = strict_json.require_spelling(entry, _KEY)
         halves = strict_json.require_spelling(fields.get("keyval"), _VALUE)
+        decoded(halves.get("private"))  # which no key's id is about, but which must be readable
         keys[key_id] = TrustKey(_text(fields.get("keytype")), decoded(halves.get("public")))
     return keys
 
@@ -204,7 +205,7 @@ def parsed_delegations(owner: str, file: SignedFile) -> tuple[Role, ...]:
     keys = parsed_keys(delegations.get("keys"))
     roles: list[Role] = []
     for entry in _items(delegations.get("roles")):
-        name = _text(strict_json.require_spelling(entry, _ROLE).get("name") or "")
+        name = _text(strict_json.require_spelling(entry, _ROLE).get("name"))
         if not is_delegation(name) or posixpath.dirname(name) != owner:
             raise invalid(owner, f"delegation role {name} invalid")
         roles.append(Role.parse(owner, name, entry, keys))
@@ -231,8 +232,8 @@ def decoded(value: Any) -> bytes:
 
 def _signature(value: Any) -> Signature:
     fields = strict_json.require_spelling(value, _SIGNATURE)
-    method = _text(fields.get("method") or "").lower()
-    return Signature(_text(fields.get("keyid") or ""), method, decoded(fields.get("sig")))
+    method = _text(fields.get("method")).lower()
+    return Signature(_text(fields.get("keyid")), method, decoded(fields.get("sig")))
 
 
 def _members(value: Any) -> dict[str, Any]:
@@ -252,12 +253,15 @@ def _items(value: Any) -> list[Any]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
+    """Empty for null, as Go has it; likewise below."""
+    if not isinstance(value, str | None):
         raise TypeError("a value is no text")
-    return value
+    return value or ""
 
 
 def _whole(value: Any) -> int:
+    if value is None:
+        return 0
     if not isinstance(value, int) or isinstance(value, bool) or abs(value) > EXACT_MAX:
         raise TypeError("a value is no whole number")
     return value

@@ -63,6 +63,17 @@ def trickle(head: bytes, piece: bytes) -> Script:
     return answer
 
 
+def files(bodies: Mapping[str, bytes]) -> Script:
+    """Bodies by path; 404 for any other."""
+
+    def answer(connection: socket.socket, request: Request) -> None:
+        body = bodies.get(request.path)
+        script = reply(404) if body is None else reply(200, body)
+        script(connection, request)
+
+    return answer
+
+
 @dataclass
 class Server:
     """Answers the first request by the first script, and so on; the last one stays."""
