@@ -117,7 +117,7 @@ class Collection:
         file.require_signed(self.roles[TIMESTAMP])
         self.versions[TIMESTAMP] = file.version_of(TIMESTAMP)
         meta = file.members("meta").get(SNAPSHOT)
-        snapshot = FileMeta.parse(meta or {})
+        snapshot = NO_META if meta is None else FileMeta.parse(meta)
         snapshot.require_sane(TIMESTAMP, SNAPSHOT)
         _require_in_date(file, TIMESTAMP, self.now)
         self.snapshot = snapshot
