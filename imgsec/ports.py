@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # they stand in signatures only, and every command would load
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from imgsec.domain.content_trust import PullCredential, TrustAnswer
+    from imgsec.domain.content_trust import TrustAnswer
     from imgsec.domain.engine_name import EngineName
     from imgsec.domain.exemption import KeptExemption, Ledger
     from imgsec.domain.exemption_exchange import Defaults, Export, Exported, Imported
@@ -470,7 +470,6 @@ class TrustReader(Protocol):
         asks for none gets none. What is not the engine's to say raises: a server that cannot be
         reached from here, or whose answer nobody can read.
         """
-        ...
 
 
 class ManifestSink(Protocol):

@@ -17,9 +17,9 @@ from urllib.parse import urlencode, urlsplit
 
 from imgsec.adapters._http import Answer, Http
 from imgsec.adapters.registry_auth import Challenge
+from imgsec.domain import engine_texts as texts
 from imgsec.domain.content_trust import (
     NO_CREDENTIAL,
-    PullCredential,
     Stop,
     TrustAnswer,
     TrustedTarget,
@@ -27,6 +27,7 @@ from imgsec.domain.content_trust import (
 )
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.hosts import ServiceUrl
+from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.tuf import Collection, RootRotated
 from imgsec.domain.tuf_files import (
     NO_META,
@@ -39,7 +40,7 @@ from imgsec.domain.tuf_files import (
     TrustDenied,
 )
 from imgsec.errors import ImgsecError
-from imgsec.reasons import ANSWER_MALFORMED, ANSWER_TOO_LARGE, INVALID_OPTION, REDIRECT_REFUSED
+from imgsec.reasons import ANSWER_MALFORMED, ANSWER_TOO_LARGE, REDIRECT_REFUSED
 
 if TYPE_CHECKING:
     from imgsec.ports import Clock
@@ -67,15 +68,13 @@ class NotaryClient:
         """See `imgsec.ports.TrustReader`."""
         ServiceUrl.parse(server, strip="")
         authority = urlsplit(server).netloc
-        if not authority.isascii():
-            raise ImgsecError(INVALID_OPTION("a trust server's address is not ASCII"))
         shelf = _Shelf(self._http, f"{server}/v2/{image.repository}/_trust/tuf/")
         first = shelf.get(ROOT, FILE_MAX_BYTES)
         if first.status != _UNAUTHORIZED:
             return self._tried(shelf, authority, image, first)
         challenge = Challenge.parse(first.headers.get("www-authenticate", ""))
         if not (challenge.realm and challenge.service and challenge.scope):
-            stop = TrustStop(Stop.AUTH_ENDPOINT, "no supported auth-endpoint found")
+            stop = TrustStop(Stop.AUTH_ENDPOINT, texts.NO_AUTH_ENDPOINT)
             return TrustAnswer(image.tag, stop=stop)
         realm = challenge.require_realm(authority, self._realms)
         for credential in credentials:
@@ -109,14 +108,14 @@ class NotaryClient:
             raise ImgsecError(ANSWER_MALFORMED(text)) from error
         notes = tuple(collection.passed_over)
         if not targets:
-            text = f"No valid trust data for {image.tag}"
-            return TrustAnswer(image.tag, stop=TrustStop(Stop.READING, text), notes=notes)
+            stop = TrustStop(Stop.READING, texts.no_trusted_tag(image.tag))
+            return TrustAnswer(image.tag, stop=stop, notes=notes)
         return TrustAnswer(image.tag, targets, notes=notes)
 
     def _read(self, shelf: _Shelf, authority: str, name: str, root: Answer) -> Collection:
         """Raises `TrustDenied` and its like, `ValueError` and its like, `ImgsecError`."""
         now = self._clock.now()
-        unknown = TrustDenied(f"{authority} does not have trust data for {name}")
+        unknown = TrustDenied(texts.no_collection(authority, name))
         try:
             content = _content(ROOT, root)
         except _Missing as error:
@@ -149,19 +148,12 @@ class NotaryClient:
         It looks for ``token`` alone, and tries none where a service has another name for it. A
         service that fails is no refusal: raises `ImgsecError`.
         """
-        if not credential.username and not credential.password.reveal():
+        username, _, password = credential.pair.reveal().partition(b":")
+        if not username and not password:
             return ""
         asked = {"service": challenge.service, "scope": challenge.scope}
-        form = asked | {
-            "grant_type": "password",
-            "client_id": "imgsec",
-            "username": credential.username,
-        }
-        body = (
-            urlencode(form).encode()
-            + b"&"
-            + urlencode({"password": credential.password.reveal()}).encode()
-        )
+        form = {"grant_type": "password", "client_id": "imgsec"} | asked
+        body = urlencode(form | {"username": username, "password": password}).encode()
         answer = self._http.request(
             "POST",
             realm,
@@ -188,9 +180,7 @@ class _Missing(TrustDenied):
     """There is no such file."""
 
     def __init__(self, file: str) -> None:
-        super().__init__(
-            f"{file} trust data unavailable.  Has a notary repository been initialized?"
-        )
+        super().__init__(texts.no_trust_file(file))
         self.file = file
 
 
@@ -239,9 +229,8 @@ def _content(file: str, answer: Answer) -> bytes:
     if answer.status == _BAD_REQUEST:  # its words are in the answer, in a form of their own
         raise ImgsecError(answer.failure())
     if answer.status == _UNAUTHORIZED:
-        text = "you are not authorized to perform this operation: server returned 401."
-        raise _Unavailable(text)
-    raise _Unavailable(f"unable to reach trust server at this time: {answer.status}.")
+        raise _Unavailable(texts.TRUST_UNAUTHORIZED)
+    raise _Unavailable(texts.trust_server_unavailable(answer.status))
 
 
 def _update(collection: Collection, shelf: _Shelf) -> None:

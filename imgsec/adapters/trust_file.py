@@ -18,13 +18,14 @@ from imgsec.adapters.files import read_file
 from imgsec.domain import strict_json
 from imgsec.domain.content_trust import (
     RELEASES,
-    PullCredential,
     Stop,
     TrustAnswer,
     TrustedTarget,
     TrustStop,
 )
 from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engine_texts import no_trusted_tag
+from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import shown
 from imgsec.domain.tuf_files import TARGETS
 from imgsec.errors import ImgsecError
@@ -76,8 +77,8 @@ class _Entry:
         if not rows:
             if self.signers:
                 raise _left_open(f"{image.tagged} is not released; a delegation may have signed it")
-            text = f"No valid trust data for {image.tag}"
-            return TrustAnswer(image.tag, stop=TrustStop(Stop.READING, text), notes=notes)
+            stop = TrustStop(Stop.READING, no_trusted_tag(image.tag))
+            return TrustAnswer(image.tag, stop=stop, notes=notes)
         (row,) = rows
         delegations = [name for name in row.signers if name != _ADMINISTRATOR]
         keys = self.administrators.get(_REPOSITORY, frozenset[str]())

@@ -15,24 +15,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self
 
+from imgsec.domain import engine_texts as texts
 from imgsec.domain.engine_name import EngineName
-from imgsec.domain.engines import Engine
-from imgsec.domain.go_text import go_quoted
-from imgsec.domain.keys import SecretBytes
+from imgsec.domain.engines import Engine, Layer
 from imgsec.domain.tuf_files import TARGETS
 from imgsec.domain.tuf_keys import KeyRefused, TrustKey
 
 RELEASES = f"{TARGETS}/releases"
 _MOVE_ON = ("401", "403")  # anywhere in a text, a tag or a signer's name included
 _IBM_TRUST_PORT = 4443
-
-
-@dataclass(frozen=True, slots=True)
-class PullCredential:
-    """What a pull secret has for the image's host."""
-
-    username: str
-    password: SecretBytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +51,6 @@ class Stop(StrEnum):
 
 
 _ERRORS = frozenset([Stop.UNAVAILABLE, Stop.AUTH_ENDPOINT, Stop.SIGNER, Stop.SERVER])
-_SENTENCES = {
-    Stop.READING: "Deny{image}, failed to get content trust information: {text}",
-    Stop.UNAVAILABLE: "Deny{image}, failed to get content trust information: {text}",
-    Stop.CREDENTIALS: "Deny{image}, no valid ImagePullSecret defined for {text}",
-    Stop.AUTH_ENDPOINT: "Deny{image}, could not resolve the auth-endpoint, {text}",
-    Stop.SIGNER: "Deny{image}, could not get signerSecret from your cluster, {text}",
-    Stop.SERVER: "Trust Server/Image Configuration Error: {text}",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +83,25 @@ class TrustStop:
         """The engine's whole message about an image's text."""
         if engine.is_cise:
             if self.at is Stop.SERVER:
-                return "Trust is not supported for images from this registry"
-            return self._sentence(image, "")
-        said = self._sentence(image, f" {go_quoted(image)}")
-        return f"trust: {said}" if self.is_error else f"trust: policy denied the request: {said}"
+                return texts.CISE_TRUST_FOREIGN
+            return self._said(image).replace(f" {texts.quoted(image)}", "", 1)
+        return (texts.failed if self.is_error else texts.denied)(Layer.TRUST, self._said(image))
 
-    def _sentence(self, image: str, named: str) -> str:
-        text = image if self.at is Stop.CREDENTIALS else self.text
-        return _SENTENCES[self.at].format(image=named, text=text)
+    def _said(self, image: str) -> str:
+        match self.at:
+            case Stop.CREDENTIALS:
+                return texts.trust_no_pull_secret(image)
+            case Stop.AUTH_ENDPOINT:
+                return texts.auth_endpoint_unresolved(image, self.text)
+            case Stop.SIGNER:
+                return texts.signer_unread(image, self.text)
+            case Stop.SERVER:
+                return texts.trust_misconfigured(self.text)
+        return texts.trust_unread(image, self.text)
 
 
 NO_CREDENTIAL = TrustStop(Stop.CREDENTIALS)
-NO_SERVER = TrustStop(Stop.SERVER, "no trust server could be found")
+NO_SERVER = TrustStop(Stop.SERVER, texts.NO_TRUST_SERVER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +134,13 @@ class Signer:
             return cls.missing(secret)
         name, key = data.get("name", b""), data.get("publicKey", b"")
         if not name or not key:
-            return TrustStop(Stop.SIGNER, f"name or publicKey field in secret {secret} is empty")
+            return TrustStop(Stop.SIGNER, texts.signer_secret_empty(secret))
         return cls(name.decode("utf-8", "replace"), key)
 
     @staticmethod
     def missing(secret: str) -> TrustStop:
         """No such Secret in the workload's namespace, in the cluster's own words."""
-        return TrustStop(Stop.SIGNER, f"secrets {go_quoted(secret)} not found")
+        return TrustStop(Stop.SIGNER, texts.secret_not_found(secret))
 
     @property
     def role(self) -> str:
@@ -198,13 +188,13 @@ def judge_trust(answer: TrustAnswer, signers: Sequence[Signer], now: datetime) -
 def trust_server_of(image: EngineName, named: str, engine: Engine) -> str | TrustStop:
     """The trust server's address. named: by the rule, empty for none.
 
-    CISE also had one for each of IBM's registries, which IBM has taken away since.
+    CISE knew those of IBM's registries alone, which IBM has taken away since.
     """
-    if named:
-        return named
-    if engine.is_cise and image.is_at_ibm:
-        return f"https://{image.host}:{_IBM_TRUST_PORT}"
-    return image.trust_server or NO_SERVER
+    if engine.is_cise and not image.is_at_ibm:
+        return NO_SERVER
+    if named or not engine.is_cise:
+        return named or image.trust_server or NO_SERVER
+    return f"https://{image.host}:{_IBM_TRUST_PORT}"
 
 
 class _Refused(Exception):
@@ -217,7 +207,7 @@ class _Refused(Exception):
 
 def _digest(answer: TrustAnswer, signers: Sequence[Signer], now: datetime, notes: list[str]) -> str:
     if not answer.targets:
-        raise _Refused("No signed targets found")
+        raise _Refused(texts.NO_SIGNED_TARGETS)
     digest = next((each.sha256 for each in reversed(answer.targets) if each.is_released), "")
     wanted = {signer.role: signer for signer in signers}  # of several of one role, the last counts
     found = set()
@@ -228,12 +218,12 @@ def _digest(answer: TrustAnswer, signers: Sequence[Signer], now: datetime, notes
         _require_key(signer, target, now, is_bare=answer.has_bare_keys)
         found.add(target.role)
         if target.sha256 != digest:
-            raise _Refused("Incompatible digest")
+            raise _Refused(texts.OTHER_DIGEST)
     missing = [signer for role, signer in wanted.items() if role not in found]
     if missing:
-        first, *others = (f"no signature found for role {each.name}" for each in missing)
+        first, *others = (texts.signature_of_signer_missing(each.name) for each in missing)
         if answer.has_bare_keys:  # which does not list who signed something else
-            others += ["Public keys are different", "Incompatible digest"]
+            others += [texts.OTHER_PUBLIC_KEY, texts.OTHER_DIGEST]
         raise _Refused(first, tuple(others))
     if wanted and answer.has_bare_keys:
         notes.append("the signers' keys were compared without their certificates")
@@ -242,10 +232,10 @@ def _digest(answer: TrustAnswer, signers: Sequence[Signer], now: datetime, notes
 
 def _require_key(signer: Signer, target: TrustedTarget, now: datetime, *, is_bare: bool) -> None:
     if not signer.public_key:
-        raise _Refused(f"PublicKey not found in role {signer.name}")
+        raise _Refused(texts.signer_key_missing(signer.name))
     try:
         key = TrustKey.of_pem(signer.public_key, now)
     except KeyRefused as error:
         raise _Refused(str(error)) from error
     if (key.bare_id if is_bare else key.id) not in target.key_ids:
-        raise _Refused("Public keys are different")
+        raise _Refused(texts.OTHER_PUBLIC_KEY)

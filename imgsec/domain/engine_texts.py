@@ -2,7 +2,8 @@
 """What the engines answer, word for word, their misspellings included.
 
 Portieris: `pkg/policy/policy.go`, `pkg/controller/multi`, `pkg/verifier`, `pkg/kubernetes`; what
-stands behind ``simple:`` comes from containers/image (`signature/`). CISE: its documentation.
+stands behind ``simple:`` comes from containers/image (`signature/`), trust data's flaws from Notary
+(`imgsec.domain.tuf`). CISE: its documentation.
 """
 
 from __future__ import annotations
@@ -200,6 +201,66 @@ def manifest_unread(version: str, repository: str, why: str) -> str:
 
 def registry_unreached(registry: str, why: str) -> str:
     return f"pinging container registry {registry}: {why}"
+
+
+# --- Trust ---------------------------------------------------------------------------------------
+
+NO_TRUST_SERVER = "no trust server could be found"
+NO_AUTH_ENDPOINT = "no supported auth-endpoint found"
+NO_SIGNED_TARGETS = "No signed targets found"
+OTHER_PUBLIC_KEY = "Public keys are different"
+OTHER_DIGEST = "Incompatible digest"
+NO_VALID_PUBLIC_KEY = "no valid public key found"
+TRUST_UNAUTHORIZED = "you are not authorized to perform this operation: server returned 401."
+
+
+def trust_unread(image: str, why: str) -> str:
+    return f"Deny {quoted(image)}, failed to get content trust information: {why}"
+
+
+def trust_no_pull_secret(image: str) -> str:
+    return f"Deny {quoted(image)}, no valid ImagePullSecret defined for {image}"
+
+
+def auth_endpoint_unresolved(image: str, why: str) -> str:
+    return f"Deny {quoted(image)}, could not resolve the auth-endpoint, {why}"
+
+
+def signer_unread(image: str, why: str) -> str:
+    return f"Deny {quoted(image)}, could not get signerSecret from your cluster, {why}"
+
+
+def trust_misconfigured(why: str) -> str:
+    return f"Trust Server/Image Configuration Error: {why}"
+
+
+def no_trusted_tag(tag: str) -> str:
+    return f"No valid trust data for {tag}"
+
+
+def no_collection(server: str, name: str) -> str:
+    """server: its host and port."""
+    return f"{server} does not have trust data for {name}"
+
+
+def trust_server_unavailable(status: int) -> str:
+    return f"unable to reach trust server at this time: {status}."
+
+
+def no_trust_file(name: str) -> str:
+    return f"{name} trust data unavailable.  Has a notary repository been initialized?"
+
+
+def signer_secret_empty(secret: str) -> str:
+    return f"name or publicKey field in secret {secret} is empty"
+
+
+def signer_key_missing(signer: str) -> str:
+    return f"PublicKey not found in role {signer}"
+
+
+def signature_of_signer_missing(signer: str) -> str:
+    return f"no signature found for role {signer}"
 
 
 # --- Both signing layers ------------------------------------------------------------------------

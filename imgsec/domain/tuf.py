@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
-from imgsec.domain.go_text import go_date
+from imgsec.domain.go_time import go_date
 from imgsec.domain.tuf_files import (
     BASE_ROLES,
     NO_META,

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from imgsec.domain import strict_json
 from imgsec.domain.canonical_json import EXACT_MAX, canonical
-from imgsec.domain.go_text import go_moment
+from imgsec.domain.go_time import go_moment
 from imgsec.domain.tuf_keys import TrustKey
 
 ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from imgsec.domain.canonical_json import canonical
 from imgsec.domain.engine_name import Panic
+from imgsec.domain.engine_texts import NO_VALID_PUBLIC_KEY, quoted
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -51,11 +52,11 @@ class TrustKey:
         """
         kind, block = next(pem_blocks(content), ("", b""))
         if not kind:
-            raise KeyRefused("no valid public key found")
+            raise KeyRefused(NO_VALID_PUBLIC_KEY)
         if kind == _CERTIFICATE:
             return cls._of_certificate(_certificate(block), now)
         if kind != _PUBLIC_KEY:
-            text = f'unsupported PEM block type "{kind}", expected CERTIFICATE or PUBLIC KEY'
+            text = f"unsupported PEM block type {quoted(kind)}, expected CERTIFICATE or PUBLIC KEY"
             raise KeyRefused(text)
         algorithm = _algorithm_of(_public_key(block))
         if algorithm is None:
@@ -184,39 +185,39 @@ def common_name(certificate: Certificate) -> str:
 
 
 def is_authority(certificate: Certificate) -> bool:
-    """Whether the certificate may sign others. Raises `ValueError`."""
-    from cryptography.x509 import BasicConstraints, DuplicateExtension, ExtensionNotFound
+    """Whether the certificate may sign others."""
+    from cryptography.x509 import BasicConstraints, ExtensionNotFound
 
     try:
         return certificate.extensions.get_extension_for_class(BasicConstraints).value.ca
     except ExtensionNotFound:
         return False
-    except DuplicateExtension as error:
-        raise ValueError("a certificate has an extension twice") from error
 
 
 def _certificate(der: bytes) -> Certificate:
-    """Raises `ValueError`; what cannot be read only when it is asked for is asked for here."""
-    from cryptography.exceptions import UnsupportedAlgorithm
+    """Raises `ValueError`, also for what would only be found out when it is asked for.
+
+    What the library raises for a strange certificate has no base in common.
+    """
     from cryptography.x509 import load_der_x509_certificate
 
     try:
         certificate = load_der_x509_certificate(der)
-        certificate.public_key()
-        common_name(certificate)
-    except UnsupportedAlgorithm as error:
-        raise ValueError("the certificate's key is of an unknown kind") from error
+        complaint_about(certificate, None)
+        is_authority(certificate)
+    except Exception as error:
+        raise ValueError(f"the certificate cannot be read: {error}") from error
     return certificate
 
 
 def _public_key(der: bytes) -> Any:
-    from cryptography.exceptions import UnsupportedAlgorithm
+    """Raises `ValueError`."""
     from cryptography.hazmat.primitives.serialization import load_der_public_key
 
     try:
         return load_der_public_key(der)
-    except UnsupportedAlgorithm as error:
-        raise ValueError("the key is of an unknown kind") from error
+    except Exception as error:
+        raise ValueError(f"the key cannot be read: {error}") from error
 
 
 def _pem(certificate: Certificate) -> bytes:

@@ -20,7 +20,6 @@ from imgsec.adapters.clock import SystemClock
 from imgsec.adapters.notary import NotaryClient
 from imgsec.domain.content_trust import (
     NO_CREDENTIAL,
-    PullCredential,
     Stop,
     TrustAnswer,
     TrustStop,
@@ -28,6 +27,7 @@ from imgsec.domain.content_trust import (
 )
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.keys import SecretBytes
+from imgsec.domain.pull_secrets import PullCredential
 from imgsec.errors import ImgsecError
 from imgsec.reasons import ANSWER_TOO_LARGE
 from tests.trust_cases import DENIED, PAST, TRUSTED
@@ -37,8 +37,8 @@ from tests.unit.refusals import refused
 
 IMAGE = EngineName.parse("app:v1")
 BASE = f"/v2/{GUN}/_trust/tuf/"
-ALICE = PullCredential("alice", SecretBytes(b"s&cret=\xc3\xa4"))
-BOB = PullCredential("bob", SecretBytes(b"other"))
+ALICE = PullCredential("a", "docker.io", SecretBytes(b"alice:s&cret=\xc3\xa4:"))
+BOB = PullCredential("b", "docker.io", SecretBytes(b"bob:other"))
 V1 = digest_of("v1")
 
 
@@ -488,7 +488,7 @@ def test_token_is_asked_for_as_the_engine_asks() -> None:
         "grant_type": ["password"],
         "client_id": ["imgsec"],
         "username": ["alice"],
-        "password": ["s&cret=ä"],
+        "password": ["s&cret=ä:"],
     }
     assert "authorization" not in server.requests[0].headers
 
@@ -509,7 +509,7 @@ def test_without_a_pull_secret_a_guarded_server_is_not_read() -> None:
 
 
 def test_empty_credential_is_sent_to_nobody() -> None:
-    answer, server = guarded(Guarded({}), PullCredential("", SecretBytes(b"")))
+    answer, server = guarded(Guarded({}), PullCredential("a", "docker.io", SecretBytes(b":")))
     assert answer.stop == NO_CREDENTIAL
     assert not [each for each in server.requests if each.path == "/token"]
 

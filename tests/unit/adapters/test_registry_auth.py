@@ -140,7 +140,10 @@ def test_credential_is_not_seen_by_accident(tmp_path: Path) -> None:
         ('Basic realm="x"', Challenge("basic", "x", "")),
         ("Basic", Challenge("basic", "", "")),
         ('BEARER realm="https://h/t",service="s"', Challenge("bearer", "https://h/t", "s")),
-        ("Bearer realm=https://h/t,service=s,scope=x", Challenge("bearer", "https://h/t", "s")),
+        (
+            "Bearer realm=https://h/t,service=s,scope=x",
+            Challenge("bearer", "https://h/t", "s", "x"),
+        ),
         (
             'Bearer realm = "https://h/t" , service = "s,t"',
             Challenge("bearer", "https://h/t", "s,t"),

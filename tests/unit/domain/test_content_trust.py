@@ -11,7 +11,6 @@ from imgsec.domain.content_trust import (
     NO_CREDENTIAL,
     NO_SERVER,
     RELEASES,
-    PullCredential,
     Signer,
     Stop,
     TrustAnswer,
@@ -23,7 +22,6 @@ from imgsec.domain.content_trust import (
 )
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import CISE, NEWEST
-from imgsec.domain.keys import SecretBytes
 from tests.trust_collection import Key
 
 NOW = datetime.now(UTC)
@@ -164,6 +162,7 @@ def test_several_missing_signers_are_named_in_no_order() -> None:
             "invalid certificate: RSA bit length is too short",
         ),
     ],
+    ids="none no-pem no-base64 other-block ed25519 expired early short".split(),
 )
 def test_key_that_the_engine_cannot_read(pem: bytes, words: str) -> None:
     listed = [target("targets"), target("targets/alice", D, ALICE)]
@@ -291,6 +290,7 @@ def test_cise_has_shorter_messages() -> None:
     assert stop.message("a", CISE) == words
     unsupported = "Trust is not supported for images from this registry"
     assert NO_SERVER.message("a", CISE) == unsupported
+    assert trust_server_of(EngineName.parse("a"), "https://mine", CISE) == NO_SERVER
 
 
 # --- Signers and servers -------------------------------------------------------------------------
@@ -322,10 +322,6 @@ def test_trust_server_is_known_by_the_host(image: str, server: object) -> None:
 
 def test_cise_knew_ibms_own_servers() -> None:
     assert trust_server_of(EngineName.parse("de.icr.io/a/b"), "", CISE) == "https://de.icr.io:4443"
-
-
-def test_password_is_not_shown() -> None:
-    assert "secret" not in repr(PullCredential("me", SecretBytes(b"secret")))
 
 
 def test_expiry_of_a_signers_certificate_is_that_of_the_moment_given() -> None:

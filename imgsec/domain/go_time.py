@@ -1,36 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Texts as programs in Go print them, where an engine's message has to be met exactly."""
+"""Moments as Go reads and prints them, where an engine's message has to be met exactly."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime
 
-_NAMED = {'"': '\\"', "\\": "\\\\", "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n"}
-_NAMED |= {"\r": "\\r", "\t": "\\t", "\v": "\\v"}
 _MOMENT = re.compile(
     r"[0-9]{4}(?:-[0-9]{2}){2}T[0-9]{2}(?::[0-9]{2}){2}(?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2})"
 )
 _DAYS = "Mon Tue Wed Thu Fri Sat Sun".split()
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-
-
-def go_quoted(text: str) -> str:
-    r"""As ``%q`` prints it (Go, `strconv.Quote`).
-
-    >>> print(go_quoted('a"b\x00\u200b'))
-    "a\"b\x00\u200b"
-    """
-    return '"' + "".join(_NAMED.get(each) or _escaped(each) for each in text) + '"'
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    number = ord(character)
-    if number < ord(" ") or number == 0x7F:
-        return f"\\x{number:02x}"
-    return f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
 
 
 def go_date(moment: datetime) -> str:
