@@ -99,7 +99,8 @@ class NotaryClient:
         except _Unavailable as error:
             return TrustAnswer(image.tag, stop=TrustStop(Stop.UNAVAILABLE, str(error)))
         except TrustDenied as error:
-            return TrustAnswer(image.tag, stop=TrustStop(Stop.READING, str(error)))
+            stop = TrustStop(Stop.READING, str(error), error.others)
+            return TrustAnswer(image.tag, stop=stop)
         except RootRotated as error:
             text = f"{authority} changed the root of {image.repository} meanwhile: {error}"
             raise ImgsecError(ANSWER_MALFORMED(text)) from error

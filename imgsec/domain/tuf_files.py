@@ -36,7 +36,14 @@ _FILE = frozenset(["length", "hashes", "custom"])
 
 
 class TrustDenied(Exception):
-    """What was read is not trusted; the text is the engine's own."""
+    """What was read is not trusted; the text is the engine's own.
+
+    others: what it may say instead, where it looks at things in no order.
+    """
+
+    def __init__(self, text: str, others: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.others = others
 
 
 class RolePassedOver(TrustDenied):
@@ -81,10 +88,13 @@ class FileMeta:
     def require_content(self, name: str, content: bytes) -> None:
         """Raises `TrustDenied` unless every hash is the content's, and there is one."""
         known = [(algorithm, wanted) for algorithm, wanted in self.hashes if algorithm in _HASHES]
-        for algorithm, wanted in sorted(known):
-            if _HASHES[algorithm](content).digest() != wanted:
-                text = f"{algorithm} checksum for {name} did not match: expected {wanted.hex()}"
-                raise TrustDenied(text)
+        wrong = [
+            f"{algorithm} checksum for {name} did not match: expected {wanted.hex()}"
+            for algorithm, wanted in sorted(known)
+            if _HASHES[algorithm](content).digest() != wanted
+        ]
+        if wrong:
+            raise TrustDenied(wrong[0], tuple(wrong[1:]))
         if not known:
             raise TrustDenied(f"no checksums for supported algorithms were provided for {name}")
 
