@@ -40,7 +40,7 @@ from imgsec.domain.tuf_files import (
     TrustDenied,
 )
 from imgsec.errors import ImgsecError
-from imgsec.reasons import ANSWER_MALFORMED, ANSWER_TOO_LARGE, REDIRECT_REFUSED
+from imgsec.reasons import ANSWER_MALFORMED, ANSWER_TOO_LARGE, REDIRECT_REFUSED, TIMEOUT
 
 if TYPE_CHECKING:
     from imgsec.ports import Clock
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 FILE_MAX_BYTES = 16 * 2**20  # ours; Notary takes 100 MiB, tens of thousands of tags have ten
 TIMESTAMP_MAX_BYTES = 1 * 2**20  # Notary, const.go: MaxTimestampSize
 TOKEN_MAX_BYTES = 1 * 2**20
+COLLECTION_MAX_BYTES = 64 * 2**20  # ours; of all files that one answer hangs on
+COLLECTION_SECONDS = 120.0  # ours; the engine has ten for all that it asks
 DELEGATIONS_MAX = 200  # ours; each is a request
 SHA256_BYTES = 32
 _OK, _NOT_FOUND, _UNAUTHORIZED, _BAD_REQUEST, _NO_METHOD = 200, 404, 401, 400, 405
@@ -122,8 +124,10 @@ class NotaryClient:
         except _Missing as error:
             raise unknown from error
         first = Collection.of_root(name, content, now)
+        until = self._clock.monotonic() + COLLECTION_SECONDS
+        budget = _Budget(self._clock, until, DELEGATIONS_MAX, COLLECTION_MAX_BYTES)
         try:
-            _update(first, shelf)
+            _update(first, shelf, budget)
         except _Unavailable:
             raise
         except TrustDenied:
@@ -132,7 +136,7 @@ class NotaryClient:
                 if meta.sha256 != _sha256(content):
                     content = shelf.fetch(ROOT, meta)
                 second = Collection.of_root(name, content, now, first)
-                _update(second, shelf)
+                _update(second, shelf, budget)
             except _Missing as error:
                 raise unknown if ROOT in error.file else error from None
             for role, version in first.versions.items():
@@ -234,23 +238,41 @@ def _content(file: str, answer: Answer) -> bytes:
     raise _Unavailable(texts.trust_server_unavailable(answer.status))
 
 
-def _update(collection: Collection, shelf: _Shelf) -> None:
-    """Read all that hangs on the root. Raises `TrustDenied` and its like."""
+@dataclass(slots=True)
+class _Budget:
+    """What reading one collection may cost. until: by the monotonic clock."""
+
+    clock: Clock
+    until: float
+    files: int
+    size: int
+
+    def spend(self, content: bytes) -> bytes:
+        """Raises `ImgsecError` (answer-too-large, timeout) when it is used up."""
+        self.files -= 1
+        self.size -= len(content)
+        if self.files < 0 or self.size < 0:
+            text = f"a trust collection has more than {DELEGATIONS_MAX} files, or too large ones"
+            raise ImgsecError(ANSWER_TOO_LARGE(text))
+        if self.clock.monotonic() > self.until:
+            raise ImgsecError(TIMEOUT("a trust collection could not be read in time"))
+        return content
+
+
+def _update(collection: Collection, shelf: _Shelf, budget: _Budget) -> None:
+    """Read all that hangs on the root. Raises `TrustDenied` and its like, `ImgsecError`."""
     collection.believe_timestamp(shelf.fetch(TIMESTAMP))
     collection.believe_snapshot(shelf.fetch(SNAPSHOT, collection.snapshot))
-    waiting, count = [TARGETS], 0
+    waiting = [TARGETS]
     while waiting:
         role = waiting.pop(0)
         meta = collection.files.get(role, NO_META)
         if not meta.is_known:
             collection.passed_over.append(f"{role} is delegated to, and has signed nothing")
             continue
-        count += 1
-        if count > DELEGATIONS_MAX:
-            text = f"{shelf.base} delegates to more than {DELEGATIONS_MAX} roles"
-            raise ImgsecError(ANSWER_TOO_LARGE(text))
         try:
-            children = collection.believe_targets(role, shelf.fetch(role, meta))
+            content = budget.spend(shelf.fetch(role, meta))
+            children = collection.believe_targets(role, content)
         except RolePassedOver as error:
             if role == TARGETS:
                 raise

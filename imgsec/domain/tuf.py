@@ -175,11 +175,13 @@ class Collection:
         roles = deque([Role(TARGETS, targets.keys, targets.threshold, ("",))])
         while roles:
             role = roles.popleft()
-            if role.name not in self._tags or not role.covers(tag):
+            if not role.covers(tag):
                 continue
             if tag in self._tags[role.name]:
                 yield SignedTag(role, self._tags[role.name][tag])
             for child in self._delegations[role.name]:
+                if child.name not in self._tags:
+                    continue
                 allowed = tuple(path for path in child.paths if path.startswith(role.paths))
                 roles.append(Role(child.name, child.keys, child.threshold, allowed))
 

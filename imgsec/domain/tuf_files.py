@@ -26,6 +26,8 @@ ROOT, TARGETS, SNAPSHOT, TIMESTAMP = "root", "targets", "snapshot", "timestamp"
 BASE_ROLES = (ROOT, TARGETS, SNAPSHOT, TIMESTAMP)
 _TYPES = {ROOT: "Root", TARGETS: "Targets", SNAPSHOT: "Snapshot", TIMESTAMP: "Timestamp"}
 _SIGNATURES_MAX = 1000  # ours; a role has a handful of keys
+_ROLES_MAX = 1000  # ours, in one file; most are never read, but each is walked
+_PATHS_MAX = 1000  # ours, of one role; each is compared with each of its parent's
 _DELEGATION = re.compile(r"targets/[-a-z0-9_/]{1,247}")
 _HASHES = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 _HEAD, _SIGNATURE = frozenset(["signed", "signatures"]), frozenset(["keyid", "method", "sig"])
@@ -124,6 +126,8 @@ class Role:
                 text = f"key ID {each} specified in {name} without corresponding key"
                 raise invalid(owner, text)
         paths = tuple(_text(each) for each in _items(fields.get("paths")))
+        if len(paths) > _PATHS_MAX:
+            raise ValueError(f"a role has {len(paths)} paths")
         return cls(name, {each: keys[each] for each in ids}, threshold, paths)
 
     def covers(self, tag: str) -> bool:
@@ -213,8 +217,11 @@ def parsed_delegations(owner: str, file: SignedFile) -> tuple[Role, ...]:
     names = frozenset(["keys", "roles"])
     delegations = strict_json.require_spelling(file.members("delegations"), names)
     keys = parsed_keys(delegations.get("keys"))
+    listed = _items(delegations.get("roles"))
+    if len(listed) > _ROLES_MAX:
+        raise ValueError(f"it delegates to {len(listed)} roles")
     roles: list[Role] = []
-    for entry in _items(delegations.get("roles")):
+    for entry in listed:
         name = _text(strict_json.require_spelling(entry, _ROLE).get("name"))
         if not is_delegation(name) or posixpath.dirname(name) != owner:
             raise invalid(owner, f"delegation role {name} invalid")

@@ -356,6 +356,37 @@ def test_too_many_delegations_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> 
         answered(made)
 
 
+def test_collection_that_is_large_in_its_parts_is_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(notary, "COLLECTION_MAX_BYTES", 1500)
+    key = Key.ecdsa()
+    made = TrustCollection(delegations=[Delegation(f"targets/{each}", [key]) for each in "abc"])
+    with refused("answer-too-large"):
+        answered(made)
+
+
+def test_collection_that_takes_too_long_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notary, "COLLECTION_SECONDS", -1.0)
+    with refused("timeout"):
+        answered(TrustCollection())
+
+
+def test_too_many_paths_are_no_answer() -> None:
+    paths = [f"v{each}" for each in range(1001)]
+    with refused("answer-malformed"):
+        answered(TrustCollection(delegations=[Delegation("targets/a", [Key.ecdsa()], paths=paths)]))
+
+
+def test_too_many_roles_are_no_answer() -> None:
+    key = Key.ecdsa()
+    made = TrustCollection(
+        delegations=[Delegation(f"targets/{n}", [key], in_snapshot=False) for n in range(1001)]
+    )
+    with refused("answer-malformed"):
+        answered(made)
+
+
 def test_too_many_signatures_are_no_answer() -> None:
     def change(document: dict[str, Any]) -> None:
         document["signatures"] *= 1001
