@@ -39,7 +39,7 @@ from imgsec.reasons import (
 if TYPE_CHECKING:  # imported where they are used: requests alone takes longer than most commands
     from imgsec.adapters._account import AccountApi
     from imgsec.adapters._http import Http
-    from imgsec.adapters.admission_images import FolderEvidence, RegistryEvidence
+    from imgsec.adapters.admission_images import FolderEvidence, FolderTrust, RegistryEvidence
     from imgsec.adapters.admission_state import FileState, LiveState
     from imgsec.adapters.container_tools import ContainerTools
     from imgsec.adapters.exemption_files.foreign_file import ForeignFile
@@ -54,6 +54,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.lookaside import Lookaside
     from imgsec.adapters.manifest_files import ManifestDocument
     from imgsec.adapters.manifest_folder import FolderSink
+    from imgsec.adapters.notary import NotaryClient
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
     from imgsec.adapters.registry_auth import AuthFile
@@ -191,6 +192,18 @@ class World:
 
         store = Lookaside(self._http, SignatureAddress.parse(folder))
         return FolderEvidence(Path(folder), store)
+
+    def trust_reader(self) -> NotaryClient:
+        """Trust servers."""
+        from imgsec.adapters.notary import NotaryClient
+
+        return NotaryClient(self._http, self.clock, realms=self._settings.auth_realms)
+
+    def folder_trust(self, folder: str) -> FolderTrust:
+        """Trust data that is in a folder instead."""
+        from imgsec.adapters.admission_images import FolderTrust
+
+        return FolderTrust(Path(folder))
 
     def own_credential(self, image: ImageReference) -> SecretBytes | None:
         """What the auth file has for an image, ``user:password``."""

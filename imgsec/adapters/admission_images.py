@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from imgsec.adapters.image_folder import ImageFolder
 from imgsec.adapters.lookaside import Lookaside
 from imgsec.adapters.registry import RegistryClient
 from imgsec.adapters.registry_auth import Credential
+from imgsec.adapters.trust_file import TrustFile
+from imgsec.domain.content_trust import Stop, TrustAnswer, TrustStop
+from imgsec.domain.engine_name import EngineName
+from imgsec.domain.engine_texts import no_trusted_tag
 from imgsec.domain.hosts import SignatureAddress
 from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import ImageReference, shown
@@ -57,6 +61,26 @@ class RegistryEvidence:
                 header = "Basic " + base64.b64encode(store.pair.reveal()).decode("ascii")
             lookaside = self._make_store(SignatureAddress.parse(store.url), header)
         return self._make_registry(pod, lookaside)
+
+
+class FolderTrust:
+    """Trust data below a folder: ``trust.json``, as `docker trust inspect IMAGE...` prints it.
+
+    See `imgsec.ports.TrustReader`. What it does not name is not signed, as with signatures.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "trust.json"
+        self._file = TrustFile.read(str(path)) if path.is_file() else None
+
+    def fetch_trusted(
+        self, server: str, image: EngineName, credentials: Sequence[PullCredential]
+    ) -> TrustAnswer:
+        """See `imgsec.ports.TrustReader`."""
+        if self._file is None or not self._file.knows(image):
+            stop = TrustStop(Stop.READING, no_trusted_tag(image.tag))
+            return TrustAnswer(image.tag, stop=stop)
+        return self._file.fetch_trusted(server, image, credentials)
 
 
 class FolderEvidence:

@@ -108,6 +108,13 @@ class TrustFile:
             text = f"{shown(path)} is not what `docker trust inspect` prints"
             raise ImgsecError(INPUT_MALFORMED(text)) from None
 
+    def knows(self, image: EngineName) -> bool:
+        """Whether it says anything about an image."""
+        return any(
+            entry.repository == image.repository and entry.tag in (None, image.tag)
+            for entry in self._entries
+        )
+
     def fetch_trusted(
         self, server: str, image: EngineName, credentials: Sequence[PullCredential]
     ) -> TrustAnswer:

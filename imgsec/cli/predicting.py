@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from imgsec.operations.change_policies import Foresee
     from imgsec.operations.foresee_lockout import Foresight
     from imgsec.operations.predict_admission import Layers, Predictor
-    from imgsec.ports import AdmissionState
+    from imgsec.ports import AdmissionState, TrustReader
     from imgsec.wiring import World
 
 _PANEL = "The prediction"
@@ -157,15 +157,18 @@ def _layers(
     from imgsec.operations.trust_layer import TrustLayer
     from imgsec.reasons import ADMISSION_OPEN
 
-    images = None
+    images, now = None, world.clock.now()
+    trust: TrustReader | None = None
     if options.signatures is not None:
         images = RememberedImages(world.folder_evidence(options.signatures))
+        trust = world.folder_trust(options.signatures)
     elif not options.offline:
         images = RememberedImages(world.registry_evidence())
+        trust = world.trust_reader()
     asks = not options.offline and options.signatures is None
     return Layers(
-        SimpleLayer(state, images, world.new_keyring, world.clock.now()),
-        TrustLayer(engine),
+        SimpleLayer(state, images, world.new_keyring, now),
+        TrustLayer(engine, state, trust, now),
         AdvisorLayer(engine, world.advisor_scanner() if asks else None, images),
         ADMISSION_OPEN("nothing was asked of registries or advisors, as was wanted"),
     )

@@ -255,7 +255,7 @@ class Predictor:
                 denials.add(key, trace.message)
                 if layer is not Layer.ADVISOR or self._engine.is_cise:
                     return [*done, *self._others(done, rule.demand)], None, ""
-            digest = trace.digest or digest
+            digest = trace.digest if trace.digest is not None else digest
         if digest is not None:
             denials.move(key, f"{deployed.name.repository}:{digest}")
         return done, digest, ""
