@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from imgsec.domain.admission import LayerOutcome, LayerTrace
-from imgsec.domain.content_trust import (
-    Signer,
-    TrustAnswer,
-    TrustStop,
-    judge_trust,
-    trust_server_of,
-)
 from imgsec.domain.engines import Engine, Layer
 from imgsec.domain.kubernetes import secret_value
 from imgsec.domain.policy_rules import TrustDemand
@@ -27,6 +21,9 @@ from imgsec.operations.image_evidence import Deployed
 from imgsec.operations.simple_layer import as_open
 from imgsec.ports import AdmissionState, TrustReader
 from imgsec.reasons import ADMISSION_OPEN, Reason
+
+if TYPE_CHECKING:  # few rules ask for trust
+    from imgsec.domain.content_trust import Signer, TrustAnswer, TrustStop
 
 _SIGNER_DATA = ("name", "publicKey")
 
@@ -48,6 +45,8 @@ class TrustLayer:
 
         Raises `Panic` where the engine's handler breaks.
         """
+        from imgsec.domain.content_trust import TrustStop, judge_trust, trust_server_of
+
         server = trust_server_of(deployed.name, demand.server, self._engine)
         if isinstance(server, TrustStop):
             return self._stopped(server, deployed)
@@ -73,6 +72,8 @@ class TrustLayer:
         return LayerTrace(Layer.TRUST, LayerOutcome.PASSED, digest=found.digest, notes=notes)
 
     def _signer(self, namespace: str, name: str) -> Signer | TrustStop:
+        from imgsec.domain.content_trust import Signer
+
         document = self._state.find_secret(namespace, name)
         if document is None:
             return Signer.missing(name)

@@ -83,6 +83,8 @@ _KEPT = (
     *("--evidence", "--sign-evidence", "--since", "--expiring", "--used-by", "--image", "--id"),
     *("--owner", "--reason", "--expires", "--scope", "--type", "--package", "--expired"),
     *("--format", "--vex-author", "--author", "--account-wide"),
+    *("--policies", "--review", "--suite", "--engine", "--offline"),
+    *("--workload", "--engine-after", "--exit-code"),
 )
 
 

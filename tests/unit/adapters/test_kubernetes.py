@@ -63,7 +63,10 @@ def test_object_is_created_then_unchanged_then_updated(tmp_path: Path) -> None:
     assert sink.publish(POLICY).state == "unchanged"
     changed = {**POLICY, "spec": {"repositories": []}}
     assert sink.publish(changed).state == "updated"
-    assert json.loads((tmp_path / "object").read_text()) == changed
+    held = json.loads((tmp_path / "object").read_text())
+    (previous,) = held["metadata"].pop("annotations").values()
+    assert held == changed
+    assert json.loads(previous) == {"spec": POLICY["spec"]}
 
 
 def test_server_side_apply_as_our_own_field_manager_names_the_resource_in_full(

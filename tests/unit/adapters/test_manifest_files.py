@@ -550,7 +550,7 @@ def test_folder_that_may_not_be_looked_into_is_refused(tmp_path: Path) -> None:
 
 
 def test_size_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert MANIFEST_MAX_BYTES == 16 * 1024 * 1024
+    assert MANIFEST_MAX_BYTES == 8 * 1024 * 1024
     monkeypatch.setattr(manifest_files, "MANIFEST_MAX_BYTES", len(POD))
     path = tmp_path / "a.yaml"
     path.write_bytes(POD)
