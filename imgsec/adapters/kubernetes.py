@@ -15,11 +15,15 @@ from typing import Any
 
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
 from imgsec.adapters.private_dir import PrivateDir
-from imgsec.domain.kubernetes import MANAGED_BY, holds_public_key, is_ours
+from imgsec.domain.kubernetes import (
+    MANAGED_BY,
+    holds_public_key,
+    is_ours,
+    named_key_secrets,
+)
 from imgsec.domain.policy_history import with_history
 from imgsec.domain.policy_rules import POLICY_KINDS
 from imgsec.domain.report import Change
-from imgsec.domain.running_rules import rules_of
 from imgsec.domain.workload import CONTAINER_TYPES, Container, PodSpec, Workload
 from imgsec.errors import ImgsecError
 from imgsec.ports import ObjectId
@@ -170,8 +174,7 @@ class Kubectl:
         names: set[str] = set()
         for kind in ("ClusterImagePolicy", "ImagePolicy"):
             for policy in self.list_policies(kind):
-                beside = policy["metadata"].get("namespace") or ""
-                names |= {name for rule in rules_of([policy]) for name in rule.key_secrets(beside)}
+                names |= named_key_secrets(policy)
         found = []
         for namespace, _, name in sorted(name.partition("/") for name in names):
             held = self.fetch("Secret", name, namespace) if namespace else None

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from imgsec.domain.policy import (
@@ -114,13 +114,28 @@ def trusted_by(policies: Iterable[Document], secret: Document) -> tuple[str, ...
     found = []
     for policy in policies:
         text = f"{policy['kind']} {policy['metadata']['name']}"
-        for rule in (policy.get("spec") or {}).get("repositories") or []:
-            simple = (rule.get("policy") or {}).get("simple") or {}
-            for one in simple.get("requirements") or []:
-                meant = one.get("keySecretNamespace") or policy["metadata"].get("namespace")
-                if one.get("keySecret") == name and meant in (namespace, None):
-                    found.append(text)
+        for one in _requirements(policy):
+            meant = one.get("keySecretNamespace") or policy["metadata"].get("namespace")
+            if one.get("keySecret") == name and meant in (namespace, None):
+                found.append(text)
     return tuple(dict.fromkeys(found))
+
+
+def named_key_secrets(policy: Document) -> frozenset[str]:
+    """The Secrets whose keys a policy asks for, ``NAMESPACE/NAME``; no namespace, none in front."""
+    beside = policy["metadata"].get("namespace") or ""
+    return frozenset(
+        f"{one.get('keySecretNamespace') or beside}/{one['keySecret']}"
+        for one in _requirements(policy)
+        if one.get("keySecret")
+    )
+
+
+def _requirements(policy: Document) -> Iterator[Document]:
+    """Of all its rules; read without strictness, since what a cluster holds it has checked."""
+    for rule in (policy.get("spec") or {}).get("repositories") or []:
+        simple = (rule.get("policy") or {}).get("simple") or {}
+        yield from simple.get("requirements") or []
 
 
 def _secret(secret: KeySecret, data: dict[str, bytes]) -> Document:

@@ -93,6 +93,15 @@ class Demand:
         """The image is let through unseen, and stays as it is."""
         return self.simple is None and self.trust is None and self.advisor is None
 
+    def key_secrets(self, namespace: str) -> frozenset[str]:
+        """The Secrets whose keys it asks for, ``NAMESPACE/NAME``, of a pod in this namespace."""
+        requirements = self.simple.requirements if self.simple is not None else ()
+        return frozenset(
+            f"{one.key_namespace or namespace}/{one.key_secret}"
+            for one in requirements
+            if one.key_secret
+        )
+
     def asks(self, layer: Layer) -> bool:
         """Whether a layer is asked for."""
         asked = {

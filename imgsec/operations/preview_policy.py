@@ -8,17 +8,19 @@ demanded before, and is not judged here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from imgsec.domain.engines import NEWEST
 from imgsec.domain.keys import PublicKey
 from imgsec.domain.kubernetes import policy_document
-from imgsec.domain.policy import ImagePolicy
+from imgsec.domain.policy import ImagePolicy, KeySecret
+from imgsec.domain.policy_rules import POLICY_KINDS, Demand, Policy, Requirement
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.report import Change, RunningImage
-from imgsec.domain.running_rules import Rule, deciding_rule, rules_of
+from imgsec.domain.resolution import Pools
 from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.publish_policy import publish_policy
@@ -79,15 +81,13 @@ def preview_policy(
     verify: whether an image carries this policy's signature; asked once for each image text.
     """
     document = policy_document(policy)
-    held = [one for one in cluster.list_policies("ClusterImagePolicy") if not _same(one, document)]
-    rules = rules_of([*held, document])
-    own = {one["metadata"]["namespace"] for one in cluster.list_policies("ImagePolicy")}
+    pools = _pools(cluster, document)
     running: dict[str, set[str]] = {}
     for namespace, image in cluster.list_running_images():
-        if namespace not in own:
+        if namespace not in pools.own:
             running.setdefault(image, set()).add(namespace)
     return tuple(
-        RunningImage(image, tuple(sorted(namespaces)), _verdict(image, rules, policy, verify))
+        RunningImage(image, tuple(sorted(namespaces)), _verdict(image, pools, policy, verify))
         for image, namespaces in sorted(running.items())
     )
 
@@ -100,15 +100,11 @@ def images_that_need(
     secrets: as ``NAMESPACE/NAME``. The policies of a namespace count there instead of the
     cluster-wide ones.
     """
-    cluster_wide = rules_of(cluster.list_policies("ClusterImagePolicy"))
-    own: dict[str, list[dict[str, Any]]] = {}
-    for document in cluster.list_policies("ImagePolicy"):
-        own.setdefault(document["metadata"]["namespace"], []).append(document)
+    pools = _pools(cluster)
     running: dict[str, set[str]] = {}
     for namespace, image in cluster.list_running_images():
-        rules = rules_of(own[namespace]) if namespace in own else cluster_wide
-        rule = deciding_rule(rules, image)
-        if rule is not None and not rule.key_secrets(namespace).isdisjoint(secrets):
+        rule = pools.of_namespace(namespace).resolve(image).rule
+        if rule is not None and not rule.demand.key_secrets(namespace).isdisjoint(secrets):
             running.setdefault(image, set()).add(namespace)
     return tuple(
         RunningImage(image, tuple(sorted(namespaces)), _verified(image, verify))
@@ -123,18 +119,35 @@ def _verified(image: str, verify: Verify) -> Verdict:
         return because(error.reason)
 
 
-def _same(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    name: str = one["metadata"]["name"]
-    other_name: str = other["metadata"]["name"]
-    return name == other_name
+def _pools(cluster: ClusterReader, *new: dict[str, Any]) -> Pools:
+    """The rules of the cluster, with these policies in place of those that it has.
+
+    Raises `ImgsecError` (policy-malformed, policy-foreign).
+    """
+    replaced = {(one["kind"], one["metadata"]["name"]) for one in new}
+    held = [
+        one
+        for kind in POLICY_KINDS
+        for one in cluster.list_policies(kind)
+        if (kind, one["metadata"]["name"]) not in replaced
+    ]
+    return Pools.of([Policy.read(one, where="the cluster") for one in (*held, *new)], NEWEST)
 
 
-def _verdict(image: str, rules: Iterable[Rule], policy: ImagePolicy, verify: Verify) -> Verdict:
-    rule = deciding_rule(rules, image)
+def _verdict(image: str, pools: Pools, policy: ImagePolicy, verify: Verify) -> Verdict:
+    rule = pools.cluster.resolve(image).rule
     if rule is None:
         return because(NO_RULE(f"{shown(image)}: no rule of any ClusterImagePolicy names it"))
-    if rule.demands_nothing:
+    if rule.demand.is_nothing:
         return passed()
-    if not rule.is_met_by_key(str(policy.key_secret.name), str(policy.key_secret.namespace)):
+    if not _is_met_by_key(rule.demand, policy.key_secret):
         return passed(Note("decided-elsewhere", f"{rule.owner} decides, before and after"))
     return _verified(image, verify)
+
+
+def _is_met_by_key(demand: Demand, key: KeySecret) -> bool:
+    """Whether one good signature by the key in this Secret is all that the rule demands."""
+    if demand.trust is not None or demand.advisor is not None or demand.simple is None:
+        return False
+    wanted = Requirement("signedBy", str(key.name), str(key.namespace))
+    return all(one == wanted for one in demand.simple.requirements)

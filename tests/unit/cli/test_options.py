@@ -20,6 +20,8 @@ LOOSENING = {
     *("--unsupported", "--end-of-life", "--max-age", "--mode", "--exemptions", "--ledger-only"),
     *("--effective-time", "--allow-past-effective-time", "--no-advisor"),
     "--allow-unpinned-scanner",
+    # Whatever can loosen a prediction.
+    *("--signatures", "--reserved-namespace", "--assume-pull-secrets"),
 }
 # They do no work.
 ABOUT = {"--help", "--version", "--install-completion", "--show-completion"}
@@ -37,7 +39,7 @@ OLDER = {
 }
 STORY = (
     *("setup-signing-keys", "resolve", "scan-gate", "sign-image", "verify-image"),
-    *("publish-policy", "images"),
+    *("publish-policy", "admit", "images"),
 )
 
 

@@ -141,10 +141,13 @@ def test_image_that_cannot_be_judged_stops_the_policy_too(
     assert sink.documents == {}
 
 
-def other(name: str, rule: str, policy: Any = None) -> dict[str, Any]:
+def other(
+    name: str, rule: str, policy: Any = None, *, kind: str = "ClusterImagePolicy"
+) -> dict[str, Any]:
     entry = {"name": rule, "policy": policy}
     return {
-        "kind": "ClusterImagePolicy",
+        "apiVersion": "portieris.cloud.ibm.com/v1",
+        "kind": kind,
         "metadata": {"name": name, "namespace": "own"},
         "spec": {"repositories": [entry]},
     }
@@ -166,7 +169,7 @@ def test_earlier_form_of_the_policy_does_not_count(registry: FakeRegistry) -> No
 
 
 def test_namespace_with_a_policy_of_its_own_is_left_out(registry: FakeRegistry) -> None:
-    own = {"ImagePolicy": [other("mine", "*")]}
+    own = {"ImagePolicy": [other("mine", "*", kind="ImagePolicy")]}
     done = enforce(registry, ("own", "nginx"), policies=own)
     assert done.verdict.passed
     assert done.running == ()

@@ -139,7 +139,10 @@ class Running:
     def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
         demands = {"type": "signedBy", "keySecret": "public", "keySecretNamespace": "portieris"}
         rule = {"name": "r.example/*", "policy": {"simple": {"requirements": [demands]}}}
-        document = {"kind": kind, "metadata": {"name": "p"}, "spec": {"repositories": [rule]}}
+        document = {
+            **{"apiVersion": "portieris.cloud.ibm.com/v1", "kind": kind},
+            **{"metadata": {"name": "p"}, "spec": {"repositories": [rule]}},
+        }
         return (document,) if kind == "ClusterImagePolicy" else ()
 
     def list_running_images(self) -> tuple[tuple[str, str], ...]:
