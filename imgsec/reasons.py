@@ -94,6 +94,12 @@ POLICY_FOREIGN = _kind(
     "A policy is of an API that the engine does not read.",
     "Give the policies of the engine that is asked; `imgsec policy import` takes older ones over.",
 )
+NO_POLICY = _kind(
+    "no-policy",
+    Outcome.USAGE,
+    "There is no policy of an admission engine in what was given.",
+    "Name files or folders with ClusterImagePolicy or ImagePolicy objects.",
+)
 WORKLOAD_MALFORMED = _kind(
     "workload-malformed",
     Outcome.USAGE,
@@ -435,6 +441,12 @@ ADMISSION_OPEN = _kind(
     "Something that the engine asks could not be asked here, so the admission is not known.",
     "Leave --offline out, or give what is missing: the trace names it.",
 )
+LINT_INCOMPLETE = _kind(
+    "lint-incomplete",
+    Outcome.UNDECIDED,
+    "The lint ended before it had compared all rules, so what it did not find may be there.",
+    "Lint the policies of each cluster by themselves, and give rules fewer stars.",
+)
 NOT_ENFORCED = _kind(
     "not-enforced",
     Outcome.UNDECIDED,
@@ -522,6 +534,12 @@ POLICY_DIFFERS = _kind(
     Outcome.REFUSED,
     "Other policies decide about some images or workloads otherwise, and that was asked.",
     "Read the changes; leave --exit-code out if they are meant.",
+)
+POLICY_FLAWED = _kind(
+    "policy-flawed",
+    Outcome.REFUSED,
+    "The lint of policies found errors, or warnings where these refuse, too.",
+    "Correct what it names; docs/policy-lint.md tells what each finding means.",
 )
 CHILD_DENIED = _kind(
     "child-denied",

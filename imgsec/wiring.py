@@ -235,12 +235,6 @@ class World:
         new = FileState(((one, "the new policies") for one in documents), namespace="default")
         return LiveState(self.cluster(dry_run=False), new, without)
 
-    def read_manifests(self, paths: Iterable[str]) -> Iterator[ManifestDocument]:
-        """The Kubernetes objects of files, folders and standard input, one after the other."""
-        from imgsec.adapters.manifest_files import read_all
-
-        return read_all(paths)
-
     def read_suite(self, path: str) -> AdmissionSuite:
         """A suite of expected admissions. Raises (input-unreadable, input-malformed)."""
         from imgsec.adapters.gate_files import read_suite
@@ -311,6 +305,12 @@ class World:
             account=_header_word("--account", self._settings.account),
             trusted=self._settings.trust_hosts,
         )
+
+    def manifests(self, paths: Iterable[str]) -> Iterator[ManifestDocument]:
+        """The Kubernetes objects of files and folders; ``-`` is standard input."""
+        from imgsec.adapters.manifest_files import read_all
+
+        return read_all(paths)
 
     def ledger(self, path: str) -> LedgerFile:
         from imgsec.adapters.ledger_file import LedgerFile

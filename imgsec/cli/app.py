@@ -25,8 +25,8 @@ app = typer.Typer(
 )
 
 _STORY = "The story"
-_OVERVIEW = "Overview"
 _POLICIES = "Policies"
+_OVERVIEW = "Overview"
 _KEYS = "Keys"
 _EXEMPTIONS = "Exemptions"
 _TRY = "Try it here"
@@ -40,8 +40,8 @@ _COMMANDS = {
     "release-image": _STORY,
     "publish-policy": _STORY,
     "admit": _STORY,
-    "images": _OVERVIEW,
     "policy": _POLICIES,
+    "images": _OVERVIEW,
     "keys": _KEYS,
     "exemptions": _EXEMPTIONS,
     "doctor": _TRY,

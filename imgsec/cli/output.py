@@ -231,7 +231,6 @@ def _printed(formats: tuple[str, ...]) -> list[str]:
 def _store(report: Report, results: Mapping[str, str], outputs: Outputs) -> None:
     """Everything that goes to files. Raises `ImgsecError` (output-unwritable)."""
     from imgsec.adapters.files import append_file, write_file
-    from imgsec.render.markdown import report_markdown
 
     found = {"verdict": report.verdict.outcome.word, **results}
     for name, path in outputs.result_files.items():
@@ -240,6 +239,8 @@ def _store(report: Report, results: Mapping[str, str], outputs: Outputs) -> None
     if outputs.github_output:
         append_file(outputs.github_output, _github_output(found).encode())
     if outputs.github_summary:
+        from imgsec.render.markdown import report_markdown
+
         append_file(outputs.github_summary, report_markdown(report).encode())
     code = EXIT_CODES[report.verdict.outcome]
     for text in outputs.formats:
@@ -305,6 +306,10 @@ def _review(report: Report, _: Outputs, __: int) -> str:
 
 
 def _sarif(report: Report, _: Outputs, __: int) -> str:
+    if report.lint is not None:
+        from imgsec.render.lint_sarif import lint_sarif
+
+        return lint_sarif(report, report.lint)
     from imgsec.domain.report import with_scans_apart
     from imgsec.render.sarif import report_sarif
 

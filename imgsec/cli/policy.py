@@ -10,6 +10,7 @@ import typer
 
 from imgsec.cli.help import paragraphs
 from imgsec.cli.policy_diff import policy_diff
+from imgsec.cli.policy_lint import policy_lint
 from imgsec.cli.policy_rollback import policy_rollback
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _COMMANDS: dict[str, Callable[..., Any]] = {
+    "lint": policy_lint,
     "diff": policy_diff,
     "rollback": policy_rollback,
 }

@@ -232,7 +232,7 @@ def read_workloads(world: World, paths: Sequence[str], namespace: str) -> Iterat
     """The objects that run something, of manifests; namespace: of those that name none."""
     from imgsec.domain.workload import read_workload
 
-    for one in world.read_manifests(paths):
+    for one in world.manifests(paths):
         workload = read_workload(
             one.content, namespace=namespace, where=one.where, line=one.line_of(())
         )

@@ -188,6 +188,20 @@ def _wrong(path: Path, wanted: str) -> FieldFlaw:
     return FieldFlaw(path, FlawKind.TYPE, f"it is not {wanted}")
 
 
+def pruned(value: Any, schema: Schema) -> Any:
+    """The value as a cluster keeps it: without the fields that the schema does not have.
+
+    >>> pruned({"spec": {"repos": []}}, PORTIERIS_FIELDS)
+    {'spec': {}}
+    """
+    if isinstance(schema, Fields) and isinstance(value, dict):
+        known = ((name, member) for name, member in value.items() if name in schema.known)
+        return {name: pruned(member, schema.known[name]) for name, member in known}
+    if isinstance(schema, Listed) and isinstance(value, list):
+        return [pruned(item, schema.of) for item in value]
+    return value
+
+
 def path_text(path: Sequence[str | int]) -> str:
     """The path as people write it.
 

@@ -26,9 +26,9 @@ from imgsec.reasons import POLICY_FOREIGN, POLICY_MALFORMED
 
 CLUSTER_KIND, NAMESPACED_KIND = "ClusterImagePolicy", "ImagePolicy"
 POLICY_KINDS = (CLUSTER_KIND, NAMESPACED_KIND)
-_FIELDS = {PORTIERIS_API: PORTIERIS_FIELDS, CISE_API: CISE_FIELDS}
+FIELDS_OF_API = {PORTIERIS_API: PORTIERIS_FIELDS, CISE_API: CISE_FIELDS}
 # Kinds of the same names are other products', with other fields and another order of precedence.
-_NAMESAKES = {
+NAMESAKES = {
     "policy.sigstore.dev": "sigstore's policy-controller",
     "config.openshift.io": "OpenShift",
 }
@@ -157,7 +157,7 @@ class Policy:
             kind = shown(str(document.get("kind")))
             raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}the kind {kind} is no policy's"))
         api = require_known_api(document, where)
-        require_fields(document, _FIELDS[api], where)
+        require_fields(document, FIELDS_OF_API[api], where)
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         kind = str(document["kind"])
@@ -173,7 +173,7 @@ class Policy:
         owner = PolicyId(kind, name, own)
         entries = (document.get("spec") or {}).get("repositories") or []
         rules = (
-            PolicyRule(entry.get("name") or "", _demand(entry.get("policy") or {}), owner, place)
+            PolicyRule(entry.get("name") or "", demand_of(entry.get("policy") or {}), owner, place)
             for place, entry in enumerate(entries)
         )
         return cls(owner, api, tuple(rules), where)
@@ -187,10 +187,10 @@ def is_policy(document: object) -> bool:
 def require_known_api(document: Mapping[str, Any], where: str = "") -> str:
     """The document's API, if it is one of ours. Raises `ImgsecError` (policy-foreign)."""
     api = str(document.get("apiVersion", ""))
-    if api in _FIELDS:
+    if api in FIELDS_OF_API:
         return api
     group = api.partition("/")[0]
-    whose = _NAMESAKES.get(group)
+    whose = NAMESAKES.get(group)
     text = f"{_of(where)}the {document.get('kind')} is of the API {shown(api)}"
     if whose:
         raise ImgsecError(POLICY_FOREIGN(f"{text}, which is {whose}'s and not Portieris's"))
@@ -221,7 +221,8 @@ def _of(where: str) -> str:
     return f"{where}: " if where else ""
 
 
-def _demand(policy: Mapping[str, Any]) -> Demand:
+def demand_of(policy: Mapping[str, Any]) -> Demand:
+    """What a rule's policy asks for. To be given fields that its API has, and no others."""
     trust = policy.get("trust") or {}
     advisor = (policy.get("vulnerability") or {}).get("ICCRVA") or policy.get("va") or {}
     simple = policy.get("simple") or {}

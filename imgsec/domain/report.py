@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # most commands neither scan nor predict
     from imgsec.domain.gate import JudgedScan
     from imgsec.domain.image_list import ImageListing
     from imgsec.domain.policy_diff import MeaningChange
+    from imgsec.domain.policy_lint import Lint
     from imgsec.domain.rotation import Rotation
 
 
@@ -227,12 +228,13 @@ class Report:
     admission_changes: tuple[AdmissionChange, ...] = ()
     review: ReviewAnswer | None = None
     tests: tuple[TestResult, ...] = ()
+    lint: Lint | None = None
 
 
-def is_prediction(report: Report) -> bool:
-    """Whether it tells what an admission engine decides."""
+def is_of_policies(report: Report) -> bool:
+    """Whether it tells of policies, or of what an admission engine decides."""
     parts = (report.admissions, report.meaning_changes, report.admission_changes, report.tests)
-    return any(parts)
+    return report.lint is not None or any(parts)
 
 
 def with_scans_apart(report: Report) -> Report:

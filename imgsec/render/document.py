@@ -18,7 +18,7 @@ from imgsec.domain.report import (
     SignedImage,
     VerifiedImage,
     VerifierAnswer,
-    is_prediction,
+    is_of_policies,
 )
 from imgsec.domain.verdict import Verdict
 
@@ -73,7 +73,7 @@ def report_document(report: Report, exit_code: int) -> Document:
         ]
     if report.listing is not None:
         document["listing"] = _listing(report.listing)
-    if is_prediction(report):
+    if is_of_policies(report):
         from imgsec.render.prediction import prediction_members
 
         document |= prediction_members(report, _verdict)

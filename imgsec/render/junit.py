@@ -8,6 +8,7 @@ not be decided is an error, so that no page counts it as a success.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from imgsec.domain.admission import Admission
@@ -18,6 +19,10 @@ from imgsec.reasons import Outcome
 from imgsec.render.admission_document import subject
 from imgsec.render.scan_text import MARK_WORDS, mark_word
 from imgsec.render.text import clean
+
+if TYPE_CHECKING:
+    from imgsec.domain.lint_catalogue import LintFinding
+    from imgsec.domain.policy_lint import Lint
 
 
 def report_junit(report: Report) -> str:
@@ -33,7 +38,9 @@ def report_junit(report: Report) -> str:
         _admission(root, admission)
     if report.tests:
         _tests(root, report)
-    if not (report.images or report.admissions or report.tests):
+    if report.lint is not None:
+        _lint(root, report.lint)
+    if not (report.images or report.admissions or report.tests or report.lint):
         suite = SubElement(root, "testsuite", name=f"imgsec {report.command}")
         _verdict(suite, report.verdict, f"imgsec {report.command}")
         _count(suite)
@@ -107,6 +114,28 @@ def _finding(suite: Element, one: JudgedFinding, name: str, word: str) -> None:
     else:
         SubElement(case, "skipped", message=word)
         SubElement(case, "system-out").text = text
+
+
+def _lint(root: Element, lint: Lint) -> None:
+    """A suite for each file, and in it a case for each finding; one that passes for a clean one."""
+    by_file: dict[str, list[LintFinding]] = {where: [] for where in lint.files}
+    for one in lint.findings:
+        by_file[one.where].append(one)
+    for where, found in by_file.items():
+        suite = SubElement(root, "testsuite", name=_plain(where))
+        if not found:
+            SubElement(suite, "testcase", classname=_plain(where), name="no findings")
+        for one in found:
+            name = _plain(f"{one.kind.code} at line {one.line}")
+            case = SubElement(suite, "testcase", classname=_plain(where), name=name)
+            text = _plain(f"{one.text} {one.image} {one.hint}")
+            if one.level in lint.refusing:
+                told = SubElement(case, "failure", type=one.kind.code, message=_plain(one.text))
+                told.text = text
+            else:
+                SubElement(case, "skipped", message=one.level.value)
+                SubElement(case, "system-out").text = text
+        _count(suite)
 
 
 def _plain(text: str) -> str:

@@ -14,6 +14,7 @@ from imgsec.render.text import clean
 if TYPE_CHECKING:
     from imgsec.domain.gate import JudgedFinding, JudgedScan
     from imgsec.domain.image_list import ImageListing
+    from imgsec.domain.policy_lint import Lint
 
 _MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step, of all commands in it
 _CELL_MAX_CHARS = 300
@@ -59,6 +60,8 @@ def _lines(report: Report) -> Iterator[str]:
     yield from _scans(report)
     if report.listing is not None:
         yield from _listing(report.listing)
+    if report.lint is not None:
+        yield from _lint(report.lint)
     for note in report.verdict.notes:
         yield f"- note: `{note.code}` {_cell(note.text, _REASON_MAX_CHARS)}"
 
@@ -157,6 +160,26 @@ def _listing(listing: ImageListing) -> Iterator[str]:
         yield f"| {' | '.join(map(_cell, row))} |"
         if number == 0:
             yield "|" + "---|" * len(row)
+    yield ""
+
+
+def _lint(lint: Lint) -> Iterator[str]:
+    from imgsec.domain.lint_catalogue import Level
+    from imgsec.render.lint_text import decision_line
+
+    yield ""
+    yield _cell(lint.summary)
+    yield ""
+    shown = sorted(lint.findings, key=lambda one: tuple(Level).index(one.level))
+    if shown:
+        yield "| | where | finding | what | image |"
+        yield "|---|---|---|---|---|"
+    for one in shown:
+        place = f"{_cell(one.where)}:{one.line}"
+        text = f"{_cell(one.text, _REASON_MAX_CHARS)} *{_cell(one.hint)}*"
+        yield f"| {one.level} | {place} | `{one.kind.code}` | {text} | {_cell(one.image)} |"
+    for decision in lint.decisions:
+        yield f"- {_cell(decision_line(decision), _REASON_MAX_CHARS)}"
     yield ""
 
 

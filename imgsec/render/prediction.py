@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that a report says of admissions: predicted ones, changed ones, and tests of them."""
+"""All that a report says of policies: what lint finds, what they change, what they decide."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from imgsec.domain.verdict import Verdict
 
 def prediction_lines(report: Report, *, verbose: bool) -> Iterator[str]:
     """For people; foreign texts are still to be cleaned."""
+    if report.lint is not None:
+        from imgsec.render.lint_text import lint_lines
+
+        yield from lint_lines(report.lint, verbose=verbose)
     if report.meaning_changes or report.admission_changes:
         from imgsec.render.policy_changes import change_lines
 
@@ -32,6 +36,10 @@ def prediction_members(
 ) -> dict[str, Any]:
     """For programs. verdict: how a report writes one."""
     found: dict[str, Any] = {}
+    if report.lint is not None:
+        from imgsec.render.lint_document import lint_document
+
+        found["lint"] = lint_document(report.lint)
     if report.tests:
         found["tests"] = [{"name": one.name, **verdict(one.verdict)} for one in report.tests]
     if report.meaning_changes or report.admission_changes:

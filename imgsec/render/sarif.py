@@ -8,25 +8,28 @@ closes when its finding is gone. An image has no lines: the first one stands for
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 from urllib.parse import quote
 
-from imgsec import __version__
 from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark
 from imgsec.domain.report import ImageReport, Report, ScannedImage
 from imgsec.domain.vulnerability import Finding, Severity
 from imgsec.reasons import Outcome, Reason
+from imgsec.render.sarif_parts import (
+    RESULTS_MAX,
+    SCHEMA,
+    TEXT_MAX_CHARS,
+    Document,
+    message,
+    notification,
+    sarif_run,
+    short_hash,
+)
 from imgsec.render.scan_text import is_address, mark_word, only_warns
 from imgsec.render.text import clean
 
-SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _RUNS_MAX = 20
-_RESULTS_MAX = 25_000  # of one run
-_TEXT_MAX_CHARS = 1000
 # Within the bands that GitHub draws: over 9 critical, from 7 high, from 4 medium, low below.
 _SCORES = {
     Severity.CRITICAL: "9.5",
@@ -35,7 +38,6 @@ _SCORES = {
     Severity.LOW: "2.0",
     Severity.NEGLIGIBLE: "0.5",
 }
-Document = dict[str, Any]
 
 
 def report_sarif(report: Report) -> str:
@@ -86,7 +88,7 @@ def _run(
 ) -> Document:
     every = [(found, scan, one) for found, scan in parts for one in scan.findings]
     # What refuses comes first: of too many, the last are left out.
-    shown = sorted(every, key=lambda part: not part[2].is_gated)[:_RESULTS_MAX]
+    shown = sorted(every, key=lambda part: not part[2].is_gated)[:RESULTS_MAX]
     numbers: dict[str, int] = {}
     rules: list[Document] = []
     for _, _, one in shown:
@@ -94,14 +96,14 @@ def _run(
             numbers[one.finding.id] = len(rules)
             rules.append(_rule(one.finding))
     undecided = [
-        _notification(reason)
+        notification(reason)
         for _, scan in parts
         for reason in scan.verdict.reasons
         if reason.outcome is not Outcome.REFUSED
     ]
-    undecided += map(_notification, further)
+    undecided += map(notification, further)
     results = [_result(found, scan, one, numbers[one.finding.id]) for found, scan, one in shown]
-    run = _document(name, rules, undecided, results)
+    run = sarif_run(name, rules, undecided, results)
     if len(parts) == 1:
         found, scan = parts[0]
         run["properties"] = {
@@ -114,55 +116,20 @@ def _run(
 
 def _unscanned_run(report: Report, parts: Sequence[ImageReport]) -> Document:
     """What could not be scanned: without a word of it the document would say that all is well."""
-    told = [_notification(one, str(part.asked)) for part in parts for one in part.verdict.reasons]
+    told = [notification(one, str(part.asked)) for part in parts for one in part.verdict.reasons]
     if not report.images:
-        told = [_notification(one) for one in report.verdict.reasons]
-    return _document(f"imgsec/{report.command}/not-scanned/", [], told, [])
-
-
-def _document(
-    name: str, rules: list[Document], undecided: list[Document], results: list[Document]
-) -> Document:
-    return {
-        "tool": {
-            "driver": {
-                "name": "imgsec",
-                "semanticVersion": __version__,
-                "informationUri": "https://pypi.org/project/imgsec/",
-                "rules": rules,
-            }
-        },
-        "automationDetails": {"id": name},
-        "invocations": [
-            {"executionSuccessful": not undecided, "toolExecutionNotifications": undecided}
-        ],
-        "results": results,
-    }
-
-
-def _notification(reason: Reason, where: str = "") -> Document:
-    text = f"{where}: {reason.text}" if where else reason.text
-    return {
-        "level": "error",
-        "descriptor": {"id": reason.code},
-        "message": {"text": _message(text)},
-    }
-
-
-def _message(text: str) -> str:
-    """Foreign text in a message, where brackets make a link. Source: SARIF 2.1.0, 3.11.6."""
-    plain = clean(text)[:_TEXT_MAX_CHARS]
-    return re.sub(r"([\\\[\]])", r"\\\1", plain)[:_TEXT_MAX_CHARS].rstrip("\\")
+        told = [notification(one) for one in report.verdict.reasons]
+    return sarif_run(f"imgsec/{report.command}/not-scanned/", [], told, [])
 
 
 def _rule(finding: Finding) -> Document:
     name = clean(finding.id)
-    summary = clean(finding.summary)[:_TEXT_MAX_CHARS] or name
+    summary = clean(finding.summary)[:TEXT_MAX_CHARS] or name
     steps = _steps(finding)
     rule: Document = {
         "id": name,
         "name": "".join(word.capitalize() for word in str(finding.kind).split("-")),
-        "shortDescription": {"text": f"{name}: {summary}"[:_TEXT_MAX_CHARS]},
+        "shortDescription": {"text": f"{name}: {summary}"[:TEXT_MAX_CHARS]},
         "fullDescription": {"text": summary},
         "help": {"text": "\n".join([summary, *steps])},
         "properties": {"tags": ["security", str(finding.kind), finding.severity.word]},
@@ -199,7 +166,7 @@ def _result(found: ScannedImage, scan: JudgedScan, one: JudgedFinding, number: i
         "ruleId": clean(finding.id),
         "ruleIndex": number,
         "level": ("warning" if only_warns(scan.verdict) else "error") if one.is_gated else "note",
-        "message": {"text": _message(text)},
+        "message": {"text": message(text)},
         "locations": [
             {
                 "physicalLocation": {
@@ -210,15 +177,11 @@ def _result(found: ScannedImage, scan: JudgedScan, one: JudgedFinding, number: i
             }
         ],
         # The only one that GitHub uses, which it would else compute from a file that is not there.
-        "partialFingerprints": {"primaryLocationLineHash": f"{_short_hash(identity)}:1"},
+        "partialFingerprints": {"primaryLocationLineHash": f"{short_hash(identity)}:1"},
     }
     if one.mark is Mark.EXEMPT:
         result["suppressions"] = list(_suppressions(one))
     return result
-
-
-def _short_hash(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _suppressions(one: JudgedFinding) -> Iterable[Document]:

@@ -25,7 +25,7 @@ from imgsec.domain.report import (
     SignedImage,
     UncheckedImage,
     VerifiedImage,
-    is_prediction,
+    is_of_policies,
 )
 from imgsec.reasons import Outcome, Reason
 
@@ -70,7 +70,7 @@ def report_lines(
         from imgsec.render.listing import listing_lines
 
         yield from map(clean, listing_lines(report.listing, verbose=verbose, width=width))
-    if is_prediction(report):
+    if is_of_policies(report):
         from imgsec.render.prediction import prediction_lines
 
         yield from map(clean, prediction_lines(report, verbose=verbose))

@@ -18,6 +18,7 @@ import jsonschema
 import pytest
 
 from imgsec.cli.app import command_line
+from imgsec.domain.engines import NEWEST
 from imgsec.domain.exemption import ACCOUNT, Exemption, ExemptionScope, IssueType
 from imgsec.domain.gate import GateRules, JudgedFinding, JudgedScan, Mark
 from imgsec.domain.gate_file import FileUsed, GateFile
@@ -30,6 +31,8 @@ from imgsec.domain.image_list import (
     SecurityStatus,
 )
 from imgsec.domain.keys import Fingerprint, PublicKey
+from imgsec.domain.lint_catalogue import DEAD_RULE, LintFinding
+from imgsec.domain.policy_lint import Decision, Lint, RulePlace
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.report import (
     Change,
@@ -175,11 +178,22 @@ def reports() -> list[Report]:
             ),
         ),
         *(Report("c", verdict, listing=listing(by)) for by in (None, *GroupKind)),
+        Report("c", verdict, lint=a_lint()),
     ]
     judged += further
     (step,) = [ImageReport(image, verdict, scanned)]
     judged.append(Report("c", verdict, (ImageReport(image, verdict, steps=(("gate", step),)),)))
     return [*judged, *refused, Report("c", verdict, key=key, changes=(Change("f", "created"),))]
+
+
+def a_lint() -> Lint:
+    place = RulePlace("icr.io/*", "ClusterImagePolicy a", "a.yaml", 1)
+    finding = LintFinding(DEAD_RULE, DEAD_RULE.level, "a.yaml", 1, place.owner, "t", "h", "i")
+    decisions = (
+        Decision("i", None, place, (place,), True),
+        Decision("", "n", None, (), False),
+    )
+    return Lint(NEWEST, (finding, replace(finding, image="")), decisions, ("a.yaml",), 1, 2)
 
 
 def an_exemption() -> Exemption:

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules that never decide, and rules of which others take a part.
+
+A name's star is met by any text, so whether all that meets one name meets another is a question of
+one text: the name with a sign in place of its stars that stands in no name of the pool. Another
+name meets that text by its own stars only, and then meets whatever stands there instead, too. So a
+rule that does not decide about that text decides about none.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from imgsec.domain.lint_catalogue import (
+    DEAD_RULE,
+    DUPLICATE_RULE,
+    SHADOWED_RULE,
+    Level,
+    LintFinding,
+)
+from imgsec.domain.lint_demands import Profile, lost_by, lost_to
+from imgsec.domain.lint_examples import (
+    EXAMPLE_DIGEST,
+    Host,
+    could_overlap,
+    example_of,
+    has_tag,
+    is_image,
+    overlaid,
+)
+from imgsec.domain.lint_pool import LintPool
+from imgsec.domain.lint_sources import LintRule
+from imgsec.domain.reference import shown
+from imgsec.domain.wildcard import is_met, weight_of
+
+_WORK_MAX = 10_000_000  # steps of comparing names that could share images; ours, some 5 s
+_PRIVATE_USE = range(0xE000, 0xF8FF)  # no image's name has such a sign
+
+
+def precedence_findings(pool: LintPool) -> Iterator[LintFinding]:
+    """Duplicates, dead rules, and those that lose images to a laxer one.
+
+    Raises `TooManyPairs`, after what it could tell.
+    """
+    for rule, earlier in pool.repeated:
+        yield _duplicate(rule, earlier, pool)
+    strange = fresh_sign(rule.name for rule in pool.rules)
+    losers = _can_lose(pool)
+    shadowed: set[int] = set()
+    for rule in pool.rules:
+        if not rule.name:
+            continue
+        if (winner := dead_by(rule, pool, strange)) is not None:
+            shadowed.add(id(rule))
+            yield _dead(rule, winner, pool)
+        elif (
+            rule.demand is not None
+            and Profile.of(rule.demand) in losers
+            and (finding := _loses_a_form(rule, pool, strange)) is not None
+        ):
+            shadowed.add(id(rule))
+            yield finding
+    rest = [rule for rule in pool.rules if id(rule) not in shadowed]
+    yield from _Overlaps(rest, pool, strange).findings()
+
+
+def _can_lose(pool: LintPool) -> set[Profile]:
+    """What rules demand that some other rule does not."""
+    every = {Profile.of(rule.demand) for rule in pool.rules if rule.demand is not None}
+    return {one for one in every if any(lost_by(other, one) for other in every)}
+
+
+def fresh_sign(names: Iterable[str]) -> str:
+    """A sign that is in none of the names."""
+    used = set("".join(names))
+    return next(chr(code) for code in _PRIVATE_USE if chr(code) not in used)
+
+
+def dead_by(rule: LintRule, pool: LintPool, strange: str) -> LintRule | None:
+    """The rule that decides about all that meets this one; None where this one decides.
+
+    A name without a star is met by the very same text, about which it then decides. Whatever meets
+    the others bare meets them with a tag or a digest, too.
+    """
+    if "*" not in rule.name:
+        return None
+    winner = pool.decide(rule.name.replace("*", strange))
+    return winner if winner is not rule else None
+
+
+def _duplicate(rule: LintRule, earlier: LintRule, pool: LintPool) -> LintFinding:
+    differs = rule.demand != earlier.demand
+    what = "says something else, and never counts" if differs else "says the same again"
+    place = f"{earlier.source.document.where}, line {_line(earlier)}"
+    text = f"{rule} {what}: {earlier.source.about} has that name first ({place})"
+    level = Level.ERROR if differs else Level.WARNING
+    image = pool.example(rule) or ""
+    return rule.tell(DUPLICATE_RULE, text, image=image, level=level)
+
+
+def _line(rule: LintRule) -> int:
+    return rule.source.document.line_of(rule.path)
+
+
+def _dead(rule: LintRule, winner: LintRule, pool: LintPool) -> LintFinding:
+    image = pool.example(rule) or ""
+    winner = (pool.decide(image) if image else None) or winner
+    is_lax = lost_to(winner, rule)
+    more = f", which does not ask for {' and '.join(is_lax)}" if is_lax else ""
+    text = f"{rule} never decides: {winner} {_advantage(winner, rule)}{more}"
+    level = Level.ERROR if is_lax else Level.WARNING
+    return rule.tell(DEAD_RULE, text, image=image, level=level)
+
+
+def _advantage(winner: LintRule, rule: LintRule) -> str:
+    is_heavier = weight_of(winner.name) > weight_of(rule.name)
+    return "is heavier" if is_heavier else "is as heavy and comes first"
+
+
+def _loses_a_form(rule: LintRule, pool: LintPool, strange: str) -> LintFinding | None:
+    """Whether another rule has all of its tags, or all of its digests, and demands less."""
+    if rule.name.endswith("*") or has_tag(rule.name) or not (tagged := pool.example(rule)):
+        return None
+    digested = f"{tagged.removesuffix(':1.0')}@{EXAMPLE_DIGEST}"
+    for mark, image, what in ((":", tagged, "any tag"), ("@", digested, "any digest")):
+        winner = pool.decide(image)
+        if winner is None or winner is rule or not (lost := lost_to(winner, rule)):
+            continue
+        every = f"{rule.name.replace('*', strange)}{mark}{strange}"
+        if is_image(image, rule.name, pool.engine) and pool.decide(every) is winner:
+            return _shadowed(rule, winner, lost, image, f"its images with {what}")
+    return None
+
+
+def _shadowed(
+    rule: LintRule, winner: LintRule, lost: tuple[str, ...], image: str, which: str
+) -> LintFinding:
+    asked = " and ".join(lost)
+    text = f"{rule} asks for {asked}, but {which} are decided by {winner}, which does not"
+    return rule.tell(SHADOWED_RULE, f"{text} and {_advantage(winner, rule)}", image=image)
+
+
+class _Group:
+    """Rules by what their paths begin with, up to the first star."""
+
+    def __init__(self) -> None:
+        self.rules: list[LintRule] = []
+        self._by_begin: dict[str, list[LintRule]] = {}
+
+    def add(self, begin: str, rule: LintRule) -> None:
+        self.rules.append(rule)
+        self._by_begin.setdefault(begin, []).append(rule)
+
+    @cached_property
+    def _begins(self) -> list[str]:
+        return sorted(self._by_begin)
+
+    @cached_property
+    def _lengths(self) -> tuple[int, ...]:
+        return tuple(sorted(set(map(len, self._by_begin))))
+
+    def alike(self, begin: str) -> Iterator[LintRule]:
+        """Those whose beginning goes on from this one, or is gone on from by it."""
+        for length in self._lengths:
+            if length < len(begin):
+                yield from self._by_begin.get(begin[:length], ())
+        for found in self._begins[bisect_left(self._begins, begin) :]:
+            if not found.startswith(begin):
+                return
+            yield from self._by_begin[found]
+
+
+class TooManyPairs(Exception):
+    """There is more to compare than anybody waits for."""
+
+
+class _Overlaps:
+    """Pairs of rules that share images without one's being a part of the other's.
+
+    A part is what people mean by an exception. Pairs are found by their hosts and by what their
+    paths begin with, so that rules about different repositories are never compared.
+    """
+
+    def __init__(self, rules: Iterable[LintRule], pool: LintPool, strange: str) -> None:
+        self._pool, self._strange = pool, strange
+        self._rules = [rule for rule in rules if rule.name.strip("*") and rule.demand is not None]
+        profiles = {id(rule): Profile.of(rule.demand) for rule in self._rules if rule.demand}
+        distinct = set(profiles.values())
+        self._lax = [
+            rule
+            for rule in self._rules
+            if any(lost_by(profiles[id(rule)], other) for other in distinct)
+        ]
+        self._hosts: dict[str | None, _Group] = {}
+        self._work = _WORK_MAX
+
+    def findings(self) -> Iterator[LintFinding]:
+        """For each rule the first that takes images from it."""
+        for other in self._lax:
+            host = Host.of(other.name)
+            self._hosts.setdefault(host.text, _Group()).add(host.rest.partition("*")[0], other)
+        for rule in self._rules if self._lax else ():
+            if (finding := self._overlap(rule)) is not None:
+                yield finding
+
+    def _overlap(self, rule: LintRule) -> LintFinding | None:
+        for other in self._near(rule):
+            lost = lost_to(other, rule)
+            if lost and self._beats(other, rule) and not self._is_part(other, rule):
+                image = self._shared(rule, other)
+                winner = self._pool.decide(image) if image is not None else None
+                if image is not None and winner is not None and winner is not rule:
+                    lost = lost_to(winner, rule)
+                    if lost:
+                        return _shadowed(rule, winner, lost, image, f"images like {shown(image)}")
+        return None
+
+    def _near(self, rule: LintRule) -> Iterator[LintRule]:
+        """Laxer rules that could share an image with it."""
+        host = Host.of(rule.name)
+        begin = host.rest.partition("*")[0]
+        for text in (
+            self._starred if host.text is not None and "*" not in host.text else self._hosts
+        ):
+            group = self._hosts[text]
+            if host.text is None:
+                if text is None or "*" in rule.name:
+                    yield from group.rules
+            elif text is None:
+                yield from (other for other in group.rules if "*" in other.name)
+            elif could_overlap(text, host.text):
+                yield from group.alike(begin)
+        if host.text is not None and "*" not in host.text and host.text in self._hosts:
+            yield from self._hosts[host.text].alike(begin)
+
+    @cached_property
+    def _starred(self) -> list[str | None]:
+        """The hosts that others could meet."""
+        return [text for text in self._hosts if text is None or "*" in text]
+
+    def _beats(self, other: LintRule, rule: LintRule) -> bool:
+        mine, its = weight_of(rule.name), weight_of(other.name)
+        place = self._pool.place
+        return its > mine or (its == mine and place[id(other)] < place[id(rule)])
+
+    def _is_part(self, other: LintRule, rule: LintRule) -> bool:
+        return is_met(rule.name, other.name.replace("*", self._strange), self._pool.engine)
+
+    def _shared(self, rule: LintRule, other: LintRule) -> str | None:
+        """An image that both are met by."""
+        engine = self._pool.engine
+        for first, second in _forms(rule.name, other.name):
+            self._work -= (len(first) + 1) * (len(second) + 1)
+            if self._work < 0:
+                raise TooManyPairs
+            laid = overlaid(first, second)
+            image = example_of(laid, engine) if laid is not None else None
+            if (
+                image is not None
+                and is_met(rule.name, image, engine)
+                and is_met(other.name, image, engine)
+            ):
+                return image
+        return None
+
+
+def _forms(one: str, other: str) -> Iterator[tuple[str, str]]:
+    """Both names as they stand, and with what may follow them."""
+    yield one, other
+    for ending in (":*", "@*"):
+        yield f"{one}{ending}", other
+        yield one, f"{other}{ending}"

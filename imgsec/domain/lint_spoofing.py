@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whose images meet a rule that lets them through unsigned, beside those that are meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from imgsec.domain.hosts import is_icr_host
+from imgsec.domain.lint_catalogue import (
+    ANY_NAMESPACE,
+    HOST_NOT_ANCHORED,
+    LONGER_NAMES,
+    SPOOFABLE_HOST,
+    Level,
+    LintFinding,
+)
+from imgsec.domain.lint_demands import is_unsigned
+from imgsec.domain.lint_examples import FOREIGN_HOST, Host, engine_name, first_image
+from imgsec.domain.lint_pool import LintPool
+from imgsec.domain.lint_sources import LintRule
+
+# Where anybody can have a namespace.
+_PUBLIC_HOSTS = frozenset(
+    (
+        *("docker.io", "index.docker.io", "registry-1.docker.io", "quay.io", "ghcr.io", "gcr.io"),
+        *("registry.gitlab.com", "public.ecr.aws"),
+    )
+)
+_PORT = re.compile(r":[0-9*]*\Z")
+_LEAST_DOTS = 2  # the least of an own domain, from its first dot: .example.com
+
+
+def spoofing(rule: LintRule, pool: LintPool) -> Iterator[LintFinding]:
+    """Foreign images that this very rule lets through; nothing for a rule that demands a proof."""
+    if rule.demand is None or not is_unsigned(rule.demand) or not rule.name.strip("*"):
+        return
+    engine = pool.engine
+    kinds = (
+        (SPOOFABLE_HOST, None, _foreign_hosts(rule.name), "an image of a foreign host"),
+        (
+            HOST_NOT_ANCHORED,
+            None,
+            () if engine.splits_hosts else _foreign_beginnings(rule.name),
+            "an image of a foreign host",
+        ),
+        (ANY_NAMESPACE, None, _any_namespace(rule.name), "an image of anybody's namespace"),
+        (LONGER_NAMES, Level.WARNING, _other_namespaces(rule.name), "a namespace of another name"),
+        (LONGER_NAMES, Level.NOTE, _longer_names(rule.name), "a longer name"),
+    )
+    for kind, level, texts, what in kinds:
+        image = next((text for text in texts if _decides(rule, text, pool)), None)
+        if image is not None:
+            text = f"{rule} lets {what} through unsigned"
+            yield rule.tell(kind, text, image=image, level=level)
+            return
+
+
+def _decides(rule: LintRule, image: str, pool: LintPool) -> bool:
+    found = first_image((image,), rule.name, pool.engine)
+    return found is not None and pool.decide(found) is rule
+
+
+def _tagged(name: str) -> str:
+    """With a tag, unless it has one."""
+    return name if ":" in name.rpartition("/")[2] or "@" in name else f"{name}:1.0"
+
+
+def _plain(text: str) -> str:
+    """A part of a name behind its host, with something in place of its stars."""
+    text = re.sub(r"(?<![a-z0-9])\*", "app", text)
+    return text.replace("*", "")
+
+
+def _foreign_hosts(name: str) -> Iterator[str]:
+    """Texts of foreign hosts that could meet the name, since its host is open at one end."""
+    host = Host.of(name)
+    if host.text is None:
+        if name.startswith("*"):
+            yield _tagged(f"{FOREIGN_HOST}/{_plain(name.lstrip('*')).strip('/.-_') or 'app'}")
+            yield _tagged(f"{FOREIGN_HOST}/app{_plain(name.lstrip('*'))}")
+        head, star, rest = name.partition("*")
+        if star and head:
+            yield _tagged(f"{head}.{FOREIGN_HOST}/app{_plain(rest)}")
+            yield _tagged(f"{head}.{FOREIGN_HOST}/{_plain(rest)}")
+        return
+    if "*" not in host.text:
+        return
+    port = _PORT.search(host.text)
+    open_host = host.text[: port.start()] if port else host.text
+    port_text = port[0].replace("*", "5000") if port else ""
+    end = open_host.rpartition("*")[2]
+    if "*" not in open_host:
+        return
+    path = _tagged(_plain(host.rest))
+    if end.startswith(".") and end.count(".") >= _LEAST_DOTS:
+        return
+    texts: tuple[str, ...]
+    if not end:
+        texts = (f".{FOREIGN_HOST}", FOREIGN_HOST)
+    elif end.startswith("."):
+        texts = (".evil", "evil")
+    else:
+        texts = ("evil", ".evil", "evil.x")
+    for text in texts:
+        pieces = open_host.split("*")
+        filled = "x".join(pieces[:-1]) + text + pieces[-1]
+        yield f"{filled}{port_text}/{path}"
+
+
+def _foreign_beginnings(name: str) -> Iterator[str]:
+    """Texts of foreign hosts, for the engines whose star in a host is met by slashes."""
+    host = Host.of(name)
+    if host.text is None or "*" not in host.text:
+        return
+    head, _, end = host.text.partition("*")
+    if ":" in head:
+        return
+    begin = f"{head}.{FOREIGN_HOST}" if head else FOREIGN_HOST
+    end = _plain(end)
+    yield f"{begin}/x{end}/{_tagged(_plain(host.rest))}"
+
+
+def is_public(host: str) -> bool:
+    """Whether anybody can have a namespace at a registry."""
+    plain = host.replace("*", "x").lower()
+    return plain in _PUBLIC_HOSTS or is_icr_host(plain)
+
+
+def _any_namespace(name: str) -> Iterator[str]:
+    host = Host.of(name)
+    if host.text is None or not is_public(host.text) or not host.rest.startswith("*"):
+        return
+    place = host.text.replace("*", "us")
+    rest = host.rest.lstrip("*")
+    yield _tagged(f"{place}/evil/app{_plain(rest)}")
+    yield _tagged(f"{place}/evil{_plain(rest)}")
+    yield _tagged(f"{place}/evil/{_plain(rest)}")
+
+
+def _other_namespaces(name: str) -> Iterator[str]:
+    """Where the first part behind a public host is open at its end."""
+    host = Host.of(name)
+    first, star, rest = host.rest.partition("*")
+    if host.text is None or not is_public(host.text) or not star or not first:
+        return
+    if "/" in first or ":" in first or "@" in first:
+        return
+    yield _tagged(f"{host.text.replace('*', 'us')}/{first}evil/app{_plain(rest)}")
+    yield _tagged(f"{host.text.replace('*', 'us')}/{first}evil{_plain(rest)}")
+
+
+def _longer_names(name: str) -> Iterator[str]:
+    """Where a name is open at its end; a dash, dot or underscore there says that it is meant."""
+    host = Host.of(name)
+    found = re.search(r"(?<=[a-z0-9])\*", host.rest)
+    if host.text is None or found is None:
+        return
+    head, rest = host.rest[: found.start()], host.rest[found.end() :]
+    if ":" in head.rpartition("/")[2] or "@" in head:
+        return
+    place = re.sub(r"^\*|\*", "x", host.text)
+    for text in (f"{head}-evil{_plain(rest)}", f"{head}-evil/app{_plain(rest)}"):
+        filled = f"{place}/{_tagged(re.sub(r'[*]', 'x', text))}"
+        if engine_name(filled) is not None:
+            yield filled

@@ -1,0 +1,402 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a lint says of policies, and above all what it leaves unsaid.
+
+That each finding is found has its examples on the page docs/policy-lint.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from imgsec.adapters.manifest_files import parse_documents
+from imgsec.domain import lint_precedence
+from imgsec.domain.engines import CISE_API, NEWEST, Engine
+from imgsec.domain.lint_catalogue import Level
+from imgsec.domain.lint_secrets import secret_findings
+from imgsec.domain.lint_sources import take_inventory
+from imgsec.domain.policy_lint import Lint, judge_lint, lint_inventory
+
+SIGNED = {
+    "simple": {"requirements": [{"type": "signedBy", "keySecret": "k", "keySecretNamespace": "p"}]}
+}
+TRUSTED = {"trust": {"enabled": True}}
+OTHER_KEY = {
+    "simple": {"requirements": [{"type": "signedBy", "keySecret": "o", "keySecretNamespace": "p"}]}
+}
+Rule = tuple[str, Any]
+
+
+def signed_by(**more: Any) -> dict[str, Any]:
+    one = {"type": "signedBy", "keySecret": "k", "keySecretNamespace": "p", **more}
+    return {"simple": {"requirements": [one]}}
+
+
+def policy(*rules: Rule, name: str = "default", namespace: str = "", api: str = NEWEST.api) -> Any:
+    metadata = {"name": name, **({"namespace": namespace} if namespace else {})}
+    return {
+        "apiVersion": api,
+        "kind": "ImagePolicy" if namespace else "ClusterImagePolicy",
+        "metadata": metadata,
+        "spec": {"repositories": [{"name": rule, "policy": demand} for rule, demand in rules]},
+    }
+
+
+def lint(*documents: Any, engine: str = "0.14.3", images: tuple[str, ...] = ()) -> Lint:
+    text = "\n---\n".join(json.dumps(one, indent=1) for one in documents).encode()
+    found = take_inventory(parse_documents(text, "a.yaml"), Engine.parse(engine))
+    return lint_inventory(found, secret_findings(found, strict=False), images=images)
+
+
+def codes(*documents: Any, engine: str = "0.14.3", notes: bool = False) -> list[str]:
+    found = lint(*documents, engine=engine).findings
+    return [one.kind.code for one in found if notes or one.level is not Level.NOTE]
+
+
+def the(code: str, *documents: Any, engine: str = "0.14.3") -> Any:
+    (found,) = [one for one in lint(*documents, engine=engine).findings if one.kind.code == code]
+    return found
+
+
+# --- What a careful policy is not told ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [("icr.io/ns/app", SIGNED)],
+        [("icr.io/ns/*", SIGNED), ("*.icr.io/ns/*", SIGNED)],
+        # An exception that is meant: a narrower name that weighs more.
+        [("icr.io/ns/*", SIGNED), ("icr.io/ns/tools/*", {})],
+        [("*", SIGNED), ("registry.example.com/platform/*", {})],
+        [("icr.io/ns/app", SIGNED), ("icr.io/ns/app:dev-*", {})],
+        # Other demands, and none of them less.
+        [("icr.io/ns/app", SIGNED), ("icr.io/ns/app:*", OTHER_KEY), ("icr.io/ns/app@*", SIGNED)],
+        [("registry.example.com:5000/ns/*", SIGNED)],
+        [("reg.example.com:*/ns/app", {})],
+        [("icr.io/ns/app-*", {})],
+        [("localhost/app", SIGNED), ("localhost:5000/app", SIGNED)],
+        [("registry*.bluemix.net/armada/*", {}), ("*.icr.io/armada/*", {})],
+        [("docker.io/*", {"simple": {"requirements": [{"type": "reject"}]}})],
+        [("docker.io/org/app", {**TRUSTED, "mutateImage": False})],
+        [("icr.io/ns/app", {"vulnerability": {"ICCRVA": {"enabled": True}}})],
+        [
+            (
+                "icr.io/ns/app",
+                {**signed_by(signedIdentity={"type": "matchExact"}), "mutateImage": False},
+            )
+        ],
+        [("icr.io/ns/*", signed_by(signedIdentity={"type": ""}))],
+        [
+            (
+                "icr.io/ns/*",
+                signed_by(
+                    signedIdentity={
+                        "type": "remapIdentity",
+                        "prefix": "icr.io/ns",
+                        "signedPrefix": "localhost:5000",
+                    }
+                ),
+            )
+        ],
+    ],
+)
+def test_a_careful_policy_has_neither_errors_nor_warnings(rules: list[Rule]) -> None:
+    assert codes(policy(*rules)) == []
+
+
+def test_a_short_name_that_a_workload_uses_is_meant() -> None:
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "p", "namespace": "n"},
+        "spec": {"containers": [{"image": "nginx:1"}]},
+    }
+    assert "short-name" in codes(policy(("nginx", {})))
+    assert "short-name" not in codes(policy(("nginx", {})), pod)
+
+
+# --- Fields ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ({"trust": {"enabled": True}}, "Put trust below policy"),
+        ({"policies": {}}, "Write policy."),
+        ({"policy": {"va": {"enabled": True}}}, "ICCRVA"),
+        ({"policy": {"simpleStore": {}}}, "storeURL and storeSecret"),
+    ],
+)
+def test_a_dropped_field_is_told_with_what_is_left(rule: dict[str, Any], hint: str) -> None:
+    document = policy()
+    document["spec"]["repositories"] = [{"name": "icr.io/ns/app", **rule}]
+    found = the("unknown-field", document)
+    assert hint in found.hint
+    assert "lets the images through unseen" in found.text
+    assert found.line > 5
+
+
+def test_nothing_is_said_about_what_a_refused_rule_demands() -> None:
+    refused = {"simple": {"requirements": [{"type": "signed"}]}}
+    both = policy(("icr.io/ns/app", refused), ("icr.io/ns/app:*", SIGNED))
+    assert codes(both) == ["refused-value"]
+
+
+def test_a_refused_object_is_not_said_to_deny_everything() -> None:
+    for spec in ([], {"repositories": [5]}, {"repositories": {}}):
+        document = {**policy(namespace="n"), "spec": spec}
+        assert set(codes(document)) == {"wrong-type"}
+    assert codes(policy(namespace="n")) == ["no-rules"]
+
+
+def test_a_pruned_check_counts_for_nothing() -> None:
+    rules = [("icr.io/ns/app", {"va": {"enabled": True}})]
+    assert "unchecked-rule" in codes(policy(*rules), notes=True)
+
+
+@pytest.mark.parametrize("empty", [None, {}, "absent"])
+def test_every_form_of_no_policy_is_told(empty: Any) -> None:
+    document = policy(("icr.io/ns/app", empty))
+    if empty == "absent":
+        del document["spec"]["repositories"][0]["policy"]
+    assert codes(document, notes=True) == ["unchecked-rule"]
+
+
+def test_lines_are_those_of_the_file() -> None:
+    text = b"""apiVersion: portieris.cloud.ibm.com/v1
+kind: ClusterImagePolicy
+metadata: {name: default}
+spec:
+  repositories:
+    - name: icr.io/ns/app
+      policy:
+        simple:
+          requirements:
+            - type: signedBy
+"""
+    found = lint_inventory(take_inventory(parse_documents(text, "a.yaml"), NEWEST))
+    assert [(one.kind.code, one.line) for one in found.findings] == [("key-secret-unnamed", 10)]
+
+
+# --- Precedence across objects --------------------------------------------------------------------
+
+
+def test_objects_are_one_pool_in_the_order_of_their_names() -> None:
+    later = policy(("icr.io/ns/app", SIGNED), name="b")
+    earlier = policy(("icr.io/ns/app", {}), name="a")
+    found = the("duplicate-rule", later, earlier)
+    assert (found.about, found.level) == ("ClusterImagePolicy b", Level.ERROR)
+
+
+def test_namespaces_are_pools_of_their_own() -> None:
+    rules = (("icr.io/ns/app", SIGNED),)
+    one, other = policy(*rules, namespace="a"), policy(*rules, namespace="b")
+    assert codes(one, other) == []
+
+
+def test_of_an_object_that_is_there_twice_the_first_counts() -> None:
+    found = codes(policy(("icr.io/ns/app", SIGNED)), policy(("icr.io/ns/app", {})))
+    assert found == ["object-twice"]
+
+
+def test_a_tie_is_won_by_the_first() -> None:
+    wide, plain = ("icr.io/ns/app*", {}), ("icr.io/ns/app", SIGNED)
+    assert the("shadowed-rule", policy(wide, plain)).image == "icr.io/ns/app:1.0"
+    assert "shadowed-rule" not in codes(policy(plain, wide))
+
+
+def test_an_overlap_is_told_with_an_image_of_both() -> None:
+    found = the("shadowed-rule", policy(("*:prod", SIGNED), ("icr.io/ns/*", {})))
+    assert found.image == "icr.io/ns/app:prod"
+
+
+def test_a_rule_that_loses_its_digests_is_told() -> None:
+    both = policy(("icr.io/ns/app", SIGNED), ("icr.io/ns/app@*", {}))
+    assert the("shadowed-rule", both).image.startswith("icr.io/ns/app@sha256:")
+    found = the("digest-uncovered", both, engine="0.14.2")
+    assert found.level is Level.WARNING
+
+
+# --- Engines --------------------------------------------------------------------------------------
+
+
+def test_a_rewritten_pod_is_looked_at_from_0_14_3_on() -> None:
+    rules = policy(("icr.io/ns/app:*", SIGNED))
+    assert codes(rules) == ["child-uncovered"]
+    assert codes(rules, engine="0.14.2") == []
+
+
+def test_a_short_name_is_rewritten_to_a_name_that_it_does_not_meet() -> None:
+    found = the("child-uncovered", policy(("nginx", SIGNED)))
+    assert found.image.startswith("docker.io/library/nginx@sha256:")
+
+
+def test_pods_of_a_laxer_rule_are_a_warning() -> None:
+    rules = policy(("icr.io/ns/app:*", SIGNED), ("icr.io/ns/*", {}))
+    assert the("child-uncovered", rules).level is Level.WARNING
+
+
+def test_cise_knows_trust_and_va_of_its_registries() -> None:
+    rules = [
+        ("quay.io/org/app", TRUSTED),
+        ("registry.eu-de.bluemix.net/ns/app", {**TRUSTED, "va": {"enabled": True}}),
+        ("quay.io/org/b", {"trust": {"enabled": True, "trustServer": "https://trust.example"}}),
+        ("quay.io/org/c", {"va": {"enabled": True}}),
+    ]
+    found = codes(policy(*rules, api=CISE_API), engine="cise")
+    assert found == ["trust-foreign-host", "advisor-foreign-host"]
+
+
+def test_a_star_in_a_host_is_not_anchored_in_older_engines() -> None:
+    rules = policy(("registry*.bluemix.net/armada/*", {}))
+    assert codes(rules) == []
+    image = the("host-not-anchored", rules, engine="0.14.1").image
+    assert image == "registry.evil.example/x.bluemix.net/armada/app:1.0"
+
+
+# --- Names ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("https://icr.io/ns/*", "icr.io/ns/", "icr.io/ns//app", " icr.io/ns/*", "icr.io/ns/* "),
+        *("icr.io./ns/app", "icr.io/NS/app", "icr.io/ns/app:", "icr.io:/ns/app", "/ns/app"),
+        *("icr.io/ns/app@sha256:12", "icr.io/ns/\u00e4pp", "icr.io/ns/app?", "a" * 5000),
+        *("icr.io/ns/*/", "-icr.io/ns/app", "icr.io/ns/.app", "\x1b[31m*"),
+    ],
+)
+def test_names_that_no_image_meets(name: str) -> None:
+    assert "never-met" in codes(policy((name, SIGNED)))
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("*icr.io*", "evil.example/icr.io:1.0"),
+        ("reg.example*", "reg.example.evil.example/app:1.0"),
+        ("*icr.io/ns/app", "evilicr.io/ns/app:1.0"),
+        ("us.*.io/ns/app", "us.evil.io/ns/app:1.0"),
+        ("*.io/ns/app", "evil.io/ns/app:1.0"),
+        ("*/nginx", "evil.example/nginx:1.0"),
+        ("*:prod", "evil.example/app:prod"),
+        ("icr.io*/ns/app", "icr.io.evil.example/ns/app:1.0"),
+    ],
+)
+def test_names_that_foreign_hosts_meet(name: str, image: str) -> None:
+    found = the("spoofable-host", policy((name, {})))
+    assert found.image.replace("..", ".") == image
+    assert "spoofable-host" not in codes(policy((name, SIGNED)))
+
+
+def test_a_star_that_another_rule_guards_is_not_told() -> None:
+    rules = [("*icr.io*", {}), ("evil.example/*", SIGNED)]
+    image = the("spoofable-host", policy(("*icr.io*", {}))).image
+    assert image.startswith("evil.example/")
+    assert all(
+        not one.image.startswith("evil.example/")
+        for one in lint(policy(*rules)).findings
+        if one.kind.code == "spoofable-host"
+    )
+
+
+def test_twins_are_missed_where_most_rules_have_them() -> None:
+    paths = ("ns/a", "ns/b", "ns/c")
+    both = [(f"{host}/{path}", SIGNED) for host in ("us.icr.io", "icr.io") for path in paths]
+    found = the("missing-variant", policy(*both, ("us.icr.io/ns/d", SIGNED)))
+    assert found.image == "icr.io/ns/d:1.0"
+    apart = [("us.icr.io/ns/a", SIGNED), ("icr.io/ns/b", SIGNED)]
+    assert "missing-variant" not in codes(policy(*apart), notes=True)
+
+
+# --- Secrets --------------------------------------------------------------------------------------
+
+
+def secret(name: str, namespace: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+    }
+
+
+def test_secrets_are_missed_only_beside_others() -> None:
+    rules = policy(("icr.io/ns/app", SIGNED))
+    assert codes(rules) == []
+    assert codes(rules, secret("o", "p")) == ["key-secret-missing"]
+    assert codes(rules, secret("k", "other")) == ["key-secret-missing"]
+    assert codes(rules, secret("o", "p"), secret("k", "p")) == []
+    assert codes(rules, secret("o", "p"), secret("k", "")) == []
+    sealed = {
+        "apiVersion": "x/v1",
+        "kind": "SealedSecret",
+        "metadata": secret("k", "p")["metadata"],
+    }
+    assert codes(rules, secret("o", "p"), sealed) == []
+
+
+def test_copies_are_missed_where_workloads_are() -> None:
+    rules = policy(("icr.io/ns/app", signed_by(keySecretNamespace="")))
+    pods = [
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": namespace}}
+        for namespace in ("a", "b", "own")
+    ]
+    own = policy(("icr.io/ns/b", SIGNED), namespace="own")
+    found = the("key-secret-missing", rules, own, secret("k", "a"), secret("k", "p"), *pods)
+    assert "in 'b'" in found.text
+
+
+# --- Verdicts and decisions -----------------------------------------------------------------------
+
+
+def test_images_are_decided_in_each_namespace() -> None:
+    cluster = policy(("icr.io/ns/*", SIGNED), ("*", SIGNED))
+    own = policy(("icr.io/other", SIGNED), namespace="n")
+    found = lint(cluster, own, images=("icr.io/ns/app:1", "A B"))
+    assert len(found.decisions) == 4
+    by_place = {(one.image, one.namespace): one for one in found.decisions}
+    decided = by_place["icr.io/ns/app:1", None]
+    assert decided.rule is not None
+    assert (decided.rule.repository, [one.repository for one in decided.others]) == (
+        "icr.io/ns/*",
+        ["*"],
+    )
+    assert by_place["icr.io/ns/app:1", "n"].rule is None
+    assert not by_place["A B", "n"].is_image
+
+
+def test_verdicts() -> None:
+    clean, warned = lint(policy(("icr.io/ns/app", SIGNED))), lint(policy(("nginx", {})))
+    wrong = lint(policy(("*", {})))
+    assert judge_lint(replace(clean, strict=True), documents=1).passed
+    assert judge_lint(warned, documents=1).passed
+    refused = judge_lint(replace(warned, strict=True), documents=1)
+    assert [one.code for one in refused.reasons] == ["policy-flawed"]
+    assert judge_lint(wrong, documents=1).outcome.word == "refused"
+    nothing = judge_lint(lint(), documents=0)
+    assert (nothing.outcome.word, nothing.reasons[0].code) == ("usage", "no-policy")
+
+
+def test_what_was_not_compared_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = policy(("*:prod", SIGNED), ("icr.io/ns/*", {}))
+    assert not lint(rules).is_partial
+    monkeypatch.setattr(lint_precedence, "_WORK_MAX", 10)
+    found = lint(rules)
+    assert found.is_partial
+    verdict = judge_lint(replace(found, findings=()), documents=1)
+    assert (verdict.outcome.word, verdict.reasons[0].code) == ("undecided", "lint-incomplete")
+
+
+def test_thousands_of_rules_of_every_form_are_looked_at() -> None:
+    """A lint that compared all pairs would take minutes."""
+    forms = ("icr.io/t{0}/a{1}", "icr.io/t{0}/a{1}:*", "*.icr.io/t{0}/a{1}*", "docker.io/o{0}/a{1}")
+    demands: list[Any] = [SIGNED, {}, TRUSTED]
+    rules = [
+        (forms[number % 4].format(number % 50, number), demands[number % 3])
+        for number in range(4000)
+    ]
+    assert lint(policy(*rules)).rules == 4000
