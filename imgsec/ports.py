@@ -472,6 +472,14 @@ class TrustReader(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class FoundDocument:
+    """A mapping out of a file. where: the file; standard input is ``-``."""
+
+    content: dict[str, Any]
+    where: str
+
+
 class ManifestSink(Protocol):
     """Takes rendered Kubernetes objects: a folder or a cluster."""
 
@@ -488,6 +496,19 @@ class ManifestSink(Protocol):
         """Write or apply one object.
 
         adopt: take over one that imgsec did not make. Raises (foreign-object) without.
+        """
+
+
+class FileSink(Protocol):
+    """Takes files that are no Kubernetes objects."""
+
+    def require_ready(self, *names: str, adopt: bool = False) -> None:
+        """Fail before the work instead of after it. Raises (output-unwritable, foreign-object)."""
+
+    def publish(self, name: str, content: Mapping[str, Any], *, adopt: bool = False) -> Change:
+        """Write one file, JSON or YAML by its name, unless it says the same already.
+
+        adopt: write over one that imgsec did not make. Raises (foreign-object) without.
         """
 
 

@@ -643,6 +643,36 @@ RUNNING_IMAGES_REFUSED = _kind(
     "The policy would refuse images that run in the cluster now, so it was not applied.",
     "Sign them, let them through with --allow-unchecked, or give --accept-lockout.",
 )
+INTENT_INEXPRESSIBLE = _kind(
+    "intent-inexpressible",
+    Outcome.REFUSED,
+    "The engine has no words for what the intent says, or would mean something else by them.",
+    "Say it otherwise, or render for another engine: docs/policy-intent.md has what each can say.",
+)
+INTENT_CONTRADICTS = _kind(
+    "intent-contradicts",
+    Outcome.REFUSED,
+    "Two rules ask different things of one image, and neither is the narrower one.",
+    "Write a rule for the images that both name, or let the two ask the same.",
+)
+INTENT_MISREAD = _kind(
+    "intent-misread",
+    Outcome.REFUSED,
+    "By its own order of search the engine would decide otherwise about an image than is meant.",
+    "Name the image that the reason tells of in a rule of its own, or narrow the other rule.",
+)
+INTENT_EXPIRED = _kind(
+    "intent-expired",
+    Outcome.REFUSED,
+    "The last day of what the intent lets through unchecked is over.",
+    "Take the rule out, or have somebody take the risk anew, with a new day.",
+)
+POLICY_UNTRANSLATED = _kind(
+    "policy-untranslated",
+    Outcome.REFUSED,
+    "A policy says something that cannot be taken over as it is meant.",
+    "Change what the reason names in the old policy, or write that part anew.",
+)
 FOREIGN_OBJECT = _kind(
     "foreign-object",
     Outcome.REFUSED,

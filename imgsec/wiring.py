@@ -11,7 +11,7 @@ import fcntl
 import itertools
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +29,7 @@ from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.verdict import Note
 from imgsec.errors import ImgsecError
 from imgsec.operations.signing_key import KeyShelf
-from imgsec.ports import Scanner, TokenServiceGuard
+from imgsec.ports import FoundDocument, Scanner, TokenServiceGuard
 from imgsec.reasons import (
     INPUT_MALFORMED,
     INVALID_OPTION,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.manifest_files import ManifestDocument
     from imgsec.adapters.manifest_folder import FolderSink
     from imgsec.adapters.notary import NotaryClient
+    from imgsec.adapters.plain_folder import PlainFolder
     from imgsec.adapters.private_dir import PrivateDir
     from imgsec.adapters.registry import RegistryClient
     from imgsec.adapters.registry_auth import AuthFile
@@ -66,7 +67,9 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.adapters.va_exemptions import AdvisorExemptions
     from imgsec.domain.admission_suite import AdmissionSuite
     from imgsec.domain.gate_report import GateReport
+    from imgsec.domain.policy_intent import PolicyIntent
     from imgsec.domain.policy_rules import PolicyId
+    from imgsec.domain.report import Change
 
 MakeScanner = Callable[[TokenServiceGuard], Scanner]
 _API_KEY_VARIABLES = ("IMGSEC_API_KEY", "IBM_CLOUD_APIKEY")
@@ -508,6 +511,51 @@ class World:
         from imgsec.adapters.manifest_folder import FolderSink
 
         return FolderSink(folder)
+
+    def plain_folder(self, folder: Path) -> PlainFolder:
+        """For files that are no Kubernetes objects."""
+        from imgsec.adapters.plain_folder import PlainFolder
+
+        return PlainFolder(folder)
+
+    def intents(self, path: str) -> tuple[PolicyIntent, ...]:
+        """The documents of an intent file. Raises (input-unreadable, input-malformed)."""
+        from imgsec.adapters.intent_files import read_intents
+
+        return read_intents(path)
+
+    def policy_sources(self, paths: Iterable[str]) -> Iterator[FoundDocument]:
+        """What is in these files, folders or standard input."""
+        from imgsec.adapters.policy_sources import read_policy_sources
+
+        for path in paths:
+            yield from read_policy_sources(path)
+
+    def intent_file(self, folder: Path, intents: Iterable[PolicyIntent], *, adopt: bool) -> Change:
+        """Write an intent file for people to go on with: one that is there is theirs."""
+        from imgsec.adapters.intent_files import INTENT_FILE, intent_bytes
+        from imgsec.adapters.plain_folder import PlainFolder
+
+        content = intent_bytes(intents)
+        return PlainFolder(folder).copy(INTENT_FILE, content, lambda _: False, adopt=adopt)
+
+    def copy_with_switches(
+        self, path: str, switches: Mapping[str, bool], folder: Path, *, adopt: bool
+    ) -> tuple[Change, int]:
+        """A CISE policy file with other switches, in a folder, and how many rules have them."""
+        from imgsec.adapters.plain_folder import PlainFolder
+        from imgsec.adapters.policy_switches import read_switched, switched
+
+        content, rules = read_switched(path, switches)
+
+        def is_copy(held: bytes) -> bool:
+            try:
+                return switched(held, switches, path)[0] == content
+            except ImgsecError:
+                return False
+
+        change = PlainFolder(folder).copy(Path(path).name, content, is_copy, adopt=adopt)
+        return change, rules
 
     def keep_alone_in(self, folder: Path, say: Callable[[str], None]) -> None:
         """Keep other runs out of a folder until this one ends. say: told of a wait."""

@@ -61,7 +61,7 @@ def read_documents(path: str) -> Iterator[ManifestDocument]:
     if path == _STDIN:
         yield from parse_documents(read_descriptor(sys.stdin.fileno(), MANIFEST_MAX_BYTES), _STDIN)
     elif os.path.isdir(path):
-        for name in _files_below(path):
+        for name in files_below(path):
             yield from parse_documents(_read_below(name), name)
     else:
         yield from parse_documents(read_file(path, max_bytes=MANIFEST_MAX_BYTES), path)
@@ -240,7 +240,7 @@ def _read_below(name: str) -> bytes:
     return read_file(name, max_bytes=MANIFEST_MAX_BYTES)
 
 
-def _files_below(folder: str) -> Sequence[str]:
+def files_below(folder: str) -> Sequence[str]:
     """Its manifests, in the order of their names; hidden ones and links to folders are left out."""
 
     def refuse(error: OSError) -> None:

@@ -540,6 +540,8 @@ _LOOSENED = {
         "reserved-namespace",
         "what is in {} is taken as not sent to the engine",
     ),
+    "allow_platform": ("allowed-platform", "what {} runs by itself may run unsigned"),
+    "sets": ("built-in-set", "the rules of {} are in it, as they were published"),
 }
 
 

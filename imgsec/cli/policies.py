@@ -19,15 +19,14 @@ DEFAULT_KEY_NAMESPACE = "portieris"
 DEFAULT_KEY_REFERENCE = "portieris-keys"
 _PANEL = "Policy"
 
-RepositoryOpt = Annotated[
-    list[str],
-    shared(
-        "--repository",
-        metavar="PATTERN",
-        panel=_PANEL,
-        help="Images that must be signed, such as us.icr.io/team/*. Repeatable, or with spaces.",
-    ),
-]
+_REPOSITORY = shared(
+    "--repository",
+    metavar="PATTERN",
+    panel=_PANEL,
+    help="Images that must be signed, such as us.icr.io/team/*. Repeatable, or with spaces.",
+)
+RepositoryOpt = Annotated[list[str], _REPOSITORY]
+RepositoriesOpt = Annotated[list[str] | None, _REPOSITORY]
 UncheckedOpt = Annotated[
     list[str] | None,
     loosening(

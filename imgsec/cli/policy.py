@@ -10,6 +10,7 @@ import typer
 
 from imgsec.cli.help import paragraphs
 from imgsec.cli.policy_diff import policy_diff
+from imgsec.cli.policy_import import policy_import
 from imgsec.cli.policy_lint import policy_lint
 from imgsec.cli.policy_rollback import policy_rollback
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 _COMMANDS: dict[str, Callable[..., Any]] = {
     "lint": policy_lint,
     "diff": policy_diff,
+    "import": policy_import,
     "rollback": policy_rollback,
 }
 

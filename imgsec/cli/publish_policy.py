@@ -5,6 +5,22 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from imgsec.cli.intents import (
+    AdvisorSwitchOpt,
+    Asked,
+    ClusterDomainOpt,
+    EngineOpt,
+    ForOpt,
+    IntentOpt,
+    PlatformOpt,
+    PolicyFileOpt,
+    SetOpt,
+    TrustOpt,
+    engine_of,
+    flip_switches,
+    publish_intents,
+    target_of,
+)
 from imgsec.cli.options import CLUSTER, TOOLS, RenderOpt, own, with_options
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import (
@@ -16,7 +32,7 @@ from imgsec.cli.policies import (
     KeySecretOpt,
     MutateOpt,
     PolicyNameOpt,
-    RepositoryOpt,
+    RepositoriesOpt,
     UncheckedOpt,
     policy_of,
 )
@@ -46,8 +62,17 @@ DryRunOpt = Annotated[
 @with_options(CLUSTER, TOOLS, results=("verdict",))
 def publish_policy(
     *,
-    repository: RepositoryOpt,
+    repository: RepositoriesOpt = None,
     allow_unchecked: UncheckedOpt = None,
+    intent: IntentOpt = None,
+    target: ForOpt = "portieris",
+    engine: EngineOpt = None,
+    sets: SetOpt = None,
+    allow_platform: PlatformOpt = None,
+    cluster_domain: ClusterDomainOpt = None,
+    policy: PolicyFileOpt = None,
+    trust: TrustOpt = None,
+    va: AdvisorSwitchOpt = None,
     namespace: NamespaceOpt = None,
     policy_name: PolicyNameOpt = DEFAULT_POLICY_NAME,
     key_secret: KeySecretOpt = DEFAULT_KEY_SECRET,
@@ -59,12 +84,19 @@ def publish_policy(
     adopt: AdoptOpt = False,
     settings: Settings,
 ) -> Answer:
-    """Tell the cluster which images must be signed: render a Portieris policy, or apply it.
+    """Tell the cluster which images must be signed: render policies, or apply them.
 
-    Portieris denies what no rule names, so a ClusterImagePolicy with one repository stops every
-    other image; name those that may run unsigned with --allow-unchecked.
+    What is meant stands in an intent file, or in --repository and --allow-unchecked. Portieris
+    denies what no rule names, so a ClusterImagePolicy with one repository stops every other image.
+
+    In GitOps say mutateImage: false (--no-mutate-image): else the cluster runs a digest where your
+    repository has a tag, and what synchronises the two sees a difference for ever.
 
     Example: imgsec publish-policy --repository 'us.icr.io/team/*' --render policies/
+
+    Example: imgsec publish-policy --intent imgsec-policy.yaml --allow-platform iks --render out/
+
+    Example: imgsec publish-policy --policy cise.yaml --trust on --va off --render out/
     """
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, passed
@@ -75,20 +107,76 @@ def publish_policy(
 
     if (render is None) is not apply or (dry_run and not apply):
         raise ImgsecError(INVALID_OPTION("give either --render DIR or --apply [--dry-run]"))
-    policy = policy_of(
-        repository=repository,
-        allow_unchecked=allow_unchecked,
-        policy_name=policy_name,
-        key_secret=key_secret,
-        key_secret_namespace=key_secret_namespace,
-        mutate_image=mutate_image,
-        namespace=namespace,
-    )
+    described = {
+        "--repository": bool(repository),
+        "--allow-unchecked": bool(allow_unchecked),
+        "--namespace": namespace is not None,
+        "--policy-name": policy_name != DEFAULT_POLICY_NAME,
+        "--key-secret": key_secret != DEFAULT_KEY_SECRET,
+        "--key-secret-namespace": key_secret_namespace != DEFAULT_KEY_NAMESPACE,
+        "--no-mutate-image": not mutate_image,
+    }
+    asked = {
+        "--intent": intent is not None,
+        "--for": target != "portieris",
+        "--engine": engine is not None,
+        "--set": bool(sets),
+        "--allow-platform": bool(allow_platform),
+        "--cluster-domain": cluster_domain is not None,
+    }
+    if policy is not None:
+        _refuse_with("--policy", described | asked)
+        if render is None:
+            raise ImgsecError(INVALID_OPTION("--policy gives a file: say --render DIR"))
+        with wire(settings) as world:
+            return flip_switches(policy, trust, va, world, render=render, adopt=adopt)
+    _refuse_with("no --policy", {"--trust": trust is not None, "--va": va is not None})
+    if intent is not None or not repository:
+        _refuse_with("--intent" if intent else "no --repository", described)
+        if intent is None and not sets:
+            raise ImgsecError(INVALID_OPTION("give --repository, --intent FILE or --set NAME"))
+    described_policy = None
+    if repository:
+        described_policy = policy_of(
+            repository=repository,
+            allow_unchecked=allow_unchecked,
+            policy_name=policy_name,
+            key_secret=key_secret,
+            key_secret_namespace=key_secret_namespace,
+            mutate_image=mutate_image,
+            namespace=namespace,
+        )
+    wanted = target_of(target)
     with wire(settings) as world:
+        if described_policy is None or any(asked.values()):
+            return publish_intents(
+                Asked(
+                    wanted,
+                    engine_of(engine, wanted),
+                    intent,
+                    described_policy,
+                    tuple(sets or ()),
+                    tuple(allow_platform or ()),
+                    cluster_domain,
+                ),
+                world,
+                render=render,
+                dry_run=dry_run,
+                adopt=adopt,
+            )
         sink = world.folder_sink(render) if render else world.cluster(dry_run=dry_run)
-        change = operation.publish_policy(policy, sink, adopt=adopt)
+        change = operation.publish_policy(described_policy, sink, adopt=adopt)
         notes = []
         if dry_run:
             notes.append(Note("dry-run", "the cluster checked the policy and kept nothing"))
         verdict = passed(*notes, *world.notes())
     return Answer(Report(_COMMAND, verdict, changes=(change,)))
+
+
+def _refuse_with(what: str, given: dict[str, bool]) -> None:
+    """Raises `ImgsecError` (invalid-option) for an option that would be passed over."""
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    if named := [name for name, is_given in given.items() if is_given]:
+        raise ImgsecError(INVALID_OPTION(f"{', '.join(named)} cannot go with {what}"))

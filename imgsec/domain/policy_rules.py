@@ -148,8 +148,17 @@ class Policy:
     where: str = ""
 
     @classmethod
-    def read(cls, document: Mapping[str, Any], *, namespace: str = "", where: str = "") -> Self:
+    def read(
+        cls,
+        document: Mapping[str, Any],
+        *,
+        namespace: str = "",
+        where: str = "",
+        fields: Fields | None = None,
+    ) -> Self:
         """From a document of one of both APIs. namespace: for an ImagePolicy that names none.
+
+        fields: others than those of its API, as an older reader took them.
 
         Raises `ImgsecError` (policy-malformed, policy-foreign).
         """
@@ -157,7 +166,7 @@ class Policy:
             kind = shown(str(document.get("kind")))
             raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}the kind {kind} is no policy's"))
         api = require_known_api(document, where)
-        require_fields(document, FIELDS_OF_API[api], where)
+        require_fields(document, fields or FIELDS_OF_API[api], where)
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         kind = str(document["kind"])

@@ -104,3 +104,20 @@ def test_cluster_that_is_away_is_undecided(cluster: Cluster, tmp_path: Path) -> 
     done, report = apply(cluster, tmp_path)
     assert (done.returncode, report["reasons"][0]["code"]) == (3, "cluster-unreachable")
     assert "Traceback" not in done.stderr
+
+
+def test_what_a_platform_needs_is_let_through_first(cluster: Cluster, tmp_path: Path) -> None:
+    done, report = apply(cluster, tmp_path, "--allow-platform", "portieris")
+    assert done.returncode == 0, done.stderr
+    resource = "clusterimagepolicies.portieris.cloud.ibm.com"
+    assert report["changes"] == [
+        {"target": f"{resource}/imgsec-platform-portieris", "state": "created"},
+        {"target": f"{resource}/imgsec-signed-images", "state": "created"},
+    ]
+
+
+def test_what_was_applied_before_a_failure_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.drops = "mutateImage"
+    done, report = apply(cluster, tmp_path, "--allow-platform", "portieris", "--no-mutate-image")
+    assert (done.returncode, report["reasons"][0]["code"]) == (1, "field-dropped")
+    assert [one["state"] for one in report["changes"]] == ["created"]

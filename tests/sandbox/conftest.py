@@ -85,7 +85,7 @@ _KEPT = (
     *("--format", "--vex-author", "--author", "--account-wide"),
     *("--policies", "--review", "--suite", "--engine", "--offline"),
     *("--workload", "--engine-after", "--exit-code"),
-    *("--engine", "--strict", "--require-secrets"),
+    *("--strict", "--require-secrets"),
 )
 
 

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The intent for Portieris: ClusterImagePolicy and ImagePolicy of `portieris.cloud.ibm.com/v1`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engines import Engine
+from imgsec.domain.intent_rendering.coherence import scopes_of
+from imgsec.domain.intent_rendering.documents import policy_objects, portieris_policy
+from imgsec.domain.intent_rendering.holding import hold
+from imgsec.domain.intent_rendering.rendered import Findings
+from imgsec.domain.kubernetes import PORTIERIS_API, Document
+from imgsec.domain.pattern_sets import samples_of
+from imgsec.domain.policy_intent import IntentRule, PolicyIntent, has_tag_and_digest
+from imgsec.reasons import INTENT_INEXPRESSIBLE
+
+_KEEPS_TAGS = "Say mutateImage: false, which keeps the tag and checks all the same."
+_TAGS_ONLY = "matchExact"
+
+
+def portieris_documents(
+    intents: Sequence[PolicyIntent], engine: Engine, findings: Findings
+) -> tuple[Document, ...]:
+    """The objects, held against the intent."""
+    for intent in intents:
+        for rule in intent.rules:
+            _check_rule(rule, engine, findings)
+            if not intent.namespaces:
+                _tell_secrets(rule, findings)
+    documents = tuple(
+        one for intent in intents for one in policy_objects(intent, PORTIERIS_API, portieris_policy)
+    )
+    hold(documents, scopes_of(intents), engine, findings)
+    return documents
+
+
+def _check_rule(rule: IntentRule, engine: Engine, findings: Findings) -> None:
+    named = ", ".join(one.text for one in rule.names)
+
+    def blame(text: str, hint: str | None = None) -> None:
+        findings.blame(rule, INTENT_INEXPRESSIBLE, f"{named}: {text}", hint)
+
+    if rule.signatures and rule.trust:
+        blame(
+            "Portieris denies every image of a rule with signedBy and trust",
+            "Let one of the two go: the engine compares them wrongly, in all versions.",
+        )
+    for one in rule.signatures:
+        if not one.key.secret:
+            blame(f"the key {one.key.name} is in no Secret", "Add secret: NAMESPACE/NAME to it.")
+    for name in rule.names if rule.signatures else ():
+        if has_tag_and_digest(name):
+            blame(
+                f"signatures of {name.text} are looked for by nobody, as it has tag and digest",
+                "Leave the tag out: the digest says which image it is.",
+            )
+    _check_digests(rule, engine, named, findings)
+    check_switches(rule, findings)
+
+
+def _check_digests(rule: IntentRule, engine: Engine, named: str, findings: Findings) -> None:
+    """What was demanded of a tag cannot be met by the digest that the engine puts in its place."""
+    if not rule.mutates:
+        return
+    exact = any(one.identity and one.identity.kind == _TAGS_ONLY for one in rule.signatures)
+    troubles = {
+        "matchExact is met by no image that is named by its digest": exact,
+        "content trust looks for the tag latest of an image that is named by its digest": bool(
+            rule.trust
+        ),
+    }
+    for text in (text for text, is_so in troubles.items() if is_so):
+        whole = f"{named}: {text}, as {engine} names it in the pods"
+        if engine.skips_owned:
+            findings.note("digest-undecided", f"{whole}; it does not look at most pods")
+        else:
+            findings.blame(rule, INTENT_INEXPRESSIBLE, whole, _KEEPS_TAGS)
+
+
+def check_switches(rule: IntentRule, findings: Findings) -> None:
+    """Whether there is anybody to ask about trust and vulnerabilities, for these images."""
+    for name in rule.names:
+        read = [_read(one) for one in samples_of(name.text)[:1]]
+        for image in (one for one in read if one is not None):
+            if rule.advisor is not None and not image.is_at_ibm:
+                text = f"{name.text}: the advisor knows IBM's registries only, and denies others"
+                findings.blame(rule, INTENT_INEXPRESSIBLE, text)
+            if rule.trust is not None and not (rule.trust.server or image.trust_server):
+                text = f"{name.text}: no trust server is known for {image.domain}, so all is denied"
+                findings.blame(rule, INTENT_INEXPRESSIBLE, text, "Name it: trust.server.")
+
+
+def _read(image: str) -> EngineName | None:
+    try:
+        return EngineName.parse(image)
+    except (ValueError, Panic):
+        return None
+
+
+def _tell_secrets(rule: IntentRule, findings: Findings) -> None:
+    """Secrets that every namespace must have, and whose editors decide."""
+    for one in rule.signatures:
+        if one.key.secret and not one.key.namespace:
+            text = f"the Secret {one.key.secret} of each pod's own namespace says which key counts"
+            findings.note("key-of-each-namespace", f"{text}: whoever edits it there chooses")
+    beside = [rule.store.secret] if rule.store and rule.store.secret else []
+    beside += rule.trust.signer_secrets if rule.trust else ()
+    for name in beside:
+        findings.note("secret-of-each-namespace", f"the Secret {name} must be in each namespace")

@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which images the names of rules stand for: samples of them, and what two names have in common.
+
+Names are read as the newest engine does it (`imgsec.domain.wildcard`), whichever engine is meant.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from imgsec.domain.engines import NEWEST
+from imgsec.domain.hosts import other_icr_host
+from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.domain.wildcard import compare, is_met
+from imgsec.errors import ImgsecError
+from imgsec.reasons import INVALID_PATTERN
+
+SAMPLE_DIGEST = Digest("sha256", "5a" * 32)
+_ENDS = ("", ":*", "@*")
+_HUB, _OFFICIAL = "docker.io/", "library/"
+_FILLERS = ("any", "any/deeper")
+_INNER = ("/", ":", "@")  # no name ends in one, or has two of them together
+_WORK_MAX = 50_000  # ours, places looked at; names with a star or two take some hundreds
+Places = frozenset[tuple[int, int]]
+
+
+def covers(wider: str, narrower: str) -> bool:
+    """Whether each image that meets one name meets the other, too.
+
+    >>> covers("icr.io/ns/*", "icr.io/ns/app"), covers("icr.io/ns/app", "icr.io/ns/*")
+    (True, False)
+    """
+    host, slash, rest = wider.partition("/")
+    if not slash:
+        return all(any(compare(wider + end, narrower + own) for end in _ENDS) for own in _ENDS)
+    narrow_host, slash, narrow_rest = narrower.partition("/")
+    if not slash or not compare(host, narrow_host):
+        return False
+    return all(any(compare(rest + end, narrow_rest + own) for end in _ENDS) for own in _ENDS)
+
+
+def meeting(one: str, other: str, without: Sequence[str] = ()) -> str | None:
+    """An image's text that meets both names, and none of the others; None where there is none.
+
+    Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long.
+
+    >>> meeting("icr.io/*/app", "icr.io/team/*")
+    'icr.io/team/app'
+    >>> meeting("icr.io/*/app", "icr.io/team/*", ["icr.io/team/app"])
+    'icr.io/team/a/app'
+    """
+    if not _may_meet(one, other):
+        return None
+    readers = [_Reader(name) for name in (one, other, *without)]
+    letters = ["a", *sorted({letter for name in (one, other, *without) for letter in name} - {"*"})]
+    start = tuple(reader.start for reader in readers), _Form()
+    seen = {start}
+    queue = deque([(start, "")])
+    work = 0
+    while queue:
+        (places, form), text = queue.popleft()
+        ends = [reader.is_at_end(place) for reader, place in zip(readers, places, strict=True)]
+        if ends[0] and ends[1] and not any(ends[2:]) and not form.is_open:
+            return text
+        for letter in letters:
+            formed = form.read(letter)
+            if formed is None:
+                continue
+            after = tuple(
+                reader.read(place, letter) for reader, place in zip(readers, places, strict=True)
+            )
+            if after[0] and after[1] and (after, formed) not in seen:
+                seen.add((after, formed))
+                queue.append(((after, formed), text + letter))
+        work += sum(map(len, places))
+        if work > _WORK_MAX:
+            text = f"{shown(one)} and {shown(other)} have too many stars to be compared"
+            raise ImgsecError(INVALID_PATTERN(text))
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """How far a text is an image's name. is_open: more must come behind a separator."""
+
+    is_open: bool = False
+    has_host: bool = False
+    has_tag: bool = False
+
+    def read(self, letter: str) -> _Form | None:
+        """With one more letter; None for what is no name any more."""
+        if letter not in _INNER:
+            return replace(self, is_open=False)
+        if self.is_open or (letter == "/" and self.has_tag):
+            return None
+        is_tag = self.has_tag or letter == "@" or (letter == ":" and self.has_host)
+        return _Form(is_open=True, has_host=self.has_host or letter == "/", has_tag=is_tag)
+
+
+class _Reader:
+    """Reads a text letter by letter, at all places of a name at once where it may be by then.
+
+    The name stands for itself and for its tags and digests. A star in its host does not take a
+    slash, as the newest engine compares hosts by themselves.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._forms = tuple(name + end for end in _ENDS)
+        self._host_chars = name.find("/")
+        self.start = self._settled((form, 0) for form in range(len(_ENDS)))
+
+    def read(self, places: Places, letter: str) -> Places:
+        """Where it may be after one more letter; nowhere for a text that does not meet the name."""
+        found = []
+        for form, at in places:
+            expected = self._forms[form][at : at + 1]
+            if expected == letter:
+                found.append((form, at + 1))
+            elif expected == "*" and not (letter == "/" and at < self._host_chars):
+                found.append((form, at))
+        return self._settled(found)
+
+    def is_at_end(self, places: Places) -> bool:
+        return any(at == len(self._forms[form]) for form, at in places)
+
+    def _settled(self, places: Iterable[tuple[int, int]]) -> Places:
+        """With the places behind stars that stand for nothing."""
+        found = set()
+        for form, at in places:
+            found.add((form, at))
+            behind = at
+            while self._forms[form][behind : behind + 1] == "*":
+                behind += 1
+                found.add((form, behind))
+        return frozenset(found)
+
+
+def _may_meet(one: str, other: str) -> bool:
+    """Not, where the literal beginnings of hosts or of paths differ, or the ends of paths."""
+    host, slash, rest = one.partition("/")
+    other_host, other_slash, other_rest = other.partition("/")
+    if not slash or not other_slash:
+        return _may_begin_alike(one, other)
+    has_tag = any(mark in part for part in (rest, other_rest) for mark in ":@")
+    if not has_tag and not _may_begin_alike(rest[::-1], other_rest[::-1]):
+        return False
+    return _may_begin_alike(rest, other_rest) and _may_begin_alike(host, other_host)
+
+
+def _may_begin_alike(one: str, other: str) -> bool:
+    first, other_first = one.partition("*")[0], other.partition("*")[0]
+    shorter = min(len(first), len(other_first))
+    return first[:shorter] == other_first[:shorter]
+
+
+def samples_of(name: str) -> tuple[str, ...]:
+    """Images that meet a name: by tag, by digest, by both and by neither, in two depths.
+
+    >>> samples_of("icr.io/ns/*")[0]
+    'icr.io/ns/any:1.0'
+    """
+    found: list[str] = []
+    for filler in _FILLERS if name else ():
+        filled = _filled(name, filler)
+        if "@" in filled:
+            ends: tuple[str, ...] = ("",)
+        elif ":" in filled.rpartition("/")[2]:
+            ends = ("", f"@{SAMPLE_DIGEST}")
+        else:
+            ends = (":1.0", f"@{SAMPLE_DIGEST}", f":1.0@{SAMPLE_DIGEST}", "")
+        found += [filled + end for end in ends]
+    return tuple(one for one in dict.fromkeys(found) if is_met(name, one, NEWEST))
+
+
+def _filled(name: str, filler: str) -> str:
+    """The name with something likely for each star."""
+    if name.endswith("@*"):
+        name = f"{name[:-1]}{SAMPLE_DIGEST}"
+    host, slash, path = name.partition("/")
+    if not slash:
+        return f"registry.example.com/{filler}" if host == "*" else host.replace("*", filler)
+    host_name, colon, port = host.partition(":")
+    host = host_name.replace("*", "us") + colon + port.replace("*", "5000")
+    repository, colon, tag = path.partition(":")
+    tag = "1.0" if tag == "*" else tag.replace("*", "1")
+    if repository.endswith("*") and not repository.endswith("/*") and repository != "*":
+        repository = repository[:-1]  # as alpine* means alpine, above all
+    return f"{host}/{repository.replace('*', filler)}{colon}{tag}"
+
+
+def other_spellings(image: str) -> tuple[str, ...]:
+    """Texts that a runtime pulls the same image by, and that rules compare as others.
+
+    >>> other_spellings("us.icr.io/team/app:1")
+    ('us.icr.io:443/team/app:1', 'US.icr.io/team/app:1', 'private.us.icr.io/team/app:1')
+    """
+    try:
+        parsed = ImageReference.parse(image)
+    except ImgsecError:
+        return ()
+    rest = image.partition("/")[2]
+    first, dot, others = parsed.registry.partition(".")
+    found = [] if ":" in parsed.registry else [f"{parsed.registry}:443/{rest}"]
+    found.append(f"{first.upper()}{dot}{others}/{rest}")
+    twin = other_icr_host(parsed.registry)
+    if twin is not None:
+        found.append(f"{twin}/{rest}")
+    if parsed.registry == _HUB.rstrip("/"):
+        short = rest.removeprefix(_OFFICIAL)
+        found += [f"{_HUB}{short}"] * (short != rest) + [short, f"index.{_HUB}{rest}"]
+    return tuple(found)
+
+
+def foreign_twin(name: str) -> str | None:
+    """An image of a stranger's registry that engines before 0.14.2 take for one of the name's.
+
+    >>> foreign_twin("*.icr.io/ns/*")
+    'evil.example/us.icr.io/ns/any:1.0'
+    """
+    host, slash, _ = name.partition("/")
+    if not slash or not host.startswith("*"):
+        return None
+    sample = next(iter(samples_of(name)), None)
+    return None if sample is None else f"evil.example/{sample}"

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What changes in meaning where a policy is read by another engine, each with an image for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engines import Engine
+from imgsec.domain.intent_rendering.rendered import Findings
+from imgsec.domain.pattern_sets import foreign_twin, other_spellings, samples_of
+from imgsec.domain.policy_import.source import Source
+from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
+from imgsec.domain.resolution import Pools, RulePool
+
+_EXACT = "matchExact"
+
+
+def tell_changes(
+    sources: Sequence[Source], new: Sequence[Policy], before: Engine, after: Engine, out: Findings
+) -> None:
+    """Everything that is different. new: what the sources became; out: gets the notes."""
+    old = [one.policy for one in sources]
+    pools = Pools.of(old, before), Pools.of(new, after)
+    for source in sources:
+        namespace = source.policy.id.namespace
+        was, becomes = (one.of_namespace(namespace) for one in pools)
+        _tell_matching(source.policy, was, becomes, after, out)
+        for rule in source.policy.rules:
+            _tell_layers(rule, source, becomes, after, out)
+            _tell_short_names(rule, becomes, out)
+    _tell_own_namespaces(pools[1], out)
+
+
+def tell_other_decisions(
+    old: Sequence[Policy], new: Sequence[Policy], engine: Engine, out: Findings
+) -> None:
+    """Where two sets of policies differ for one engine."""
+    pools = Pools.of(old, engine), Pools.of(new, engine)
+    for policy in old:
+        was, becomes = (one.of_namespace(policy.id.namespace) for one in pools)
+        _tell_matching(policy, was, becomes, engine, out)
+
+
+def _tell_matching(
+    policy: Policy, old: RulePool, new: RulePool, after: Engine, out: Findings
+) -> None:
+    """Names are compared otherwise: hosts by themselves from 0.14.2, digests from 0.14.3."""
+    for rule in policy.rules:
+        for image in (*samples_of(rule.repository), *_strangers(rule.repository)):
+            was, becomes = old.resolve(image).rule, new.resolve(image).rule
+            if _demand(was) != _demand(becomes):
+                code = "meaning-loosened" if _is_looser(was, becomes) else "meaning-changed"
+                text = f"{image}: {_said(was)} until now; {after}: {_said(becomes)}"
+                out.note(code, text, alike=f"{policy.id} {rule.place} {code}")
+
+
+def _strangers(name: str) -> Iterator[str]:
+    stranger = foreign_twin(name)
+    if stranger is not None:
+        yield stranger
+
+
+def _tell_layers(
+    rule: PolicyRule, source: Source, pool: RulePool, after: Engine, out: Findings
+) -> None:
+    demand, witness = rule.demand, _witness(rule, pool)
+    if witness is None:
+        out.note("never-decides", f"{rule.owner}, {rule.repository!r}: no image is decided by it")
+        return
+    if demand.advisor is not None:
+        _tell_advisor(witness, demand, source, out)
+    if demand.trust is not None:
+        _tell_trust(witness, demand, after, out)
+    if demand.simple is not None:
+        exact = any(
+            one.identity is not None and one.identity.kind == _EXACT
+            for one in demand.simple.requirements
+        )
+        if exact and demand.mutates and not after.skips_owned:
+            text = f"{witness}: its digest, which {after} looks at again, never meets {_EXACT}"
+            out.note("digest-denied", text)
+    if demand.simple is not None and demand.trust is not None:
+        out.note("never-passes", f"{witness}: simple and trust in one rule are always denied")
+
+
+def _tell_advisor(witness: str, demand: Demand, source: Source, out: Findings) -> None:
+    if source.is_older:
+        text = "va becomes vulnerability.ICCRVA; CISE asked, open-source Portieris never did"
+        out.note("advisor-moved", f"{witness}: {text}, so there it is a new check")
+        if demand.trust is not None:
+            text = "CISE asked for trust first and stopped there; Portieris asks the advisor first"
+            out.note("layers-reordered", f"{witness}: {text}, and tells both")
+    name = _read(witness)
+    if name is not None and not name.is_at_ibm:
+        out.note("advisor-denies", f"{witness}: denied, the advisor knows IBM's registries only")
+    elif name is not None:
+        text = "Portieris asks the advisor's API v3, which IBM has deprecated"
+        out.note("advisor-deprecated", text)
+
+
+def _tell_trust(witness: str, demand: Demand, after: Engine, out: Findings) -> None:
+    name = _read(witness)
+    if name is None or demand.trust is None:
+        return
+    server = demand.trust.server
+    if not server and name.trust_server is None:
+        known = " since 0.13.0" if name.is_at_ibm else ""
+        text = f"denied, Portieris knows no trust server for {name.domain}{known}"
+        out.note("trust-server-gone", f"{witness}: {text}: name one, or demand a signature")
+    elif ".icr.io" in server or ".bluemix.net" in server:
+        out.note("trust-server-gone", f"{witness}: denied, IBM has ended the server {server}")
+    if demand.mutates and not after.skips_owned:
+        text = f"its digest, which {after} looks at again, is looked up as the tag latest"
+        out.note("digest-denied", f"{witness}: {text}")
+
+
+def _tell_short_names(rule: PolicyRule, pool: RulePool, out: Findings) -> None:
+    """Texts are compared as they are written, by all engines."""
+    witness = _witness(rule, pool)
+    if witness is None or not witness.startswith("docker.io/"):
+        return
+    for spelt in other_spellings(witness):
+        first, slash, _ = spelt.partition("/")
+        if slash and "." in first:
+            continue
+        decided = pool.resolve(spelt).rule
+        if _demand(decided) != _demand(rule):
+            text = f"{spelt}: {_said(decided)}, though it is {witness}, {_said(rule)}"
+            out.note("short-name", text)
+
+
+def _tell_own_namespaces(pools: Pools, out: Findings) -> None:
+    """A namespace with rules of its own is judged by none of the whole cluster's."""
+    for namespace, own in pools.own.items():
+        for rule in pools.cluster.rules:
+            witness = _witness(rule, pools.cluster)
+            decided = None if witness is None else own.resolve(witness).rule
+            if witness is not None and _demand(decided) != _demand(rule):
+                text = f"{witness}: {_said(rule)}; in the namespace {namespace}: {_said(decided)}"
+                out.note("own-policy", text)
+                break
+
+
+def _witness(rule: PolicyRule, pool: RulePool) -> str | None:
+    """An image that a rule of this name decides about."""
+    for image in samples_of(rule.repository):
+        decided = pool.resolve(image).rule
+        names = (rule.repository, f"{rule.repository}@*")
+        if decided is not None and decided.repository in names:
+            return image
+    return None
+
+
+def _read(image: str) -> EngineName | None:
+    try:
+        return EngineName.parse(image)
+    except (ValueError, Panic):
+        return None
+
+
+def _demand(rule: PolicyRule | None) -> Demand | None:
+    """With the usual identity said in one way, and without what makes no difference."""
+    if rule is None or rule.demand.is_nothing:
+        return None if rule is None else Demand()
+    simple = rule.demand.simple
+    if simple is None:
+        return rule.demand
+    requirements = tuple(
+        one if one.identity and one.identity.kind else replace(one, identity=None)
+        for one in simple.requirements
+    )
+    return replace(rule.demand, simple=replace(simple, requirements=requirements))
+
+
+def _is_looser(was: PolicyRule | None, becomes: PolicyRule | None) -> bool:
+    """Whether it was denied or checked, and is not any more."""
+    if becomes is None:
+        return False
+    return was is None or (becomes.demand.is_nothing and not was.demand.is_nothing)
+
+
+def _said(rule: PolicyRule | None) -> str:
+    if rule is None:
+        return "denied, no rule names it"
+    demand = rule.demand
+    if demand.is_nothing:
+        return f"unchecked by {rule.repository}"
+    layers = {"signature": demand.simple, "trust": demand.trust, "advisor": demand.advisor}
+    asked = " and ".join(name for name, layer in layers.items() if layer is not None)
+    return f"checked ({asked}) by {rule.repository}"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The switches of a CISE policy, flipped where they stand; nothing else of the file changes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from imgsec.adapters.policy_switches import switched
+from tests.unit.refusals import refused
+
+HEAD = """\
+# ours, reviewed
+apiVersion: securityenforcement.admission.cloud.ibm.com/v1beta1
+kind: ClusterImagePolicy
+metadata: {name: x}
+spec:
+  repositories:
+"""
+
+
+def flipped(rules: str, *, trust: bool | None = None, va: bool | None = None) -> str:
+    wanted = {name: on for name, on in (("trust", trust), ("va", va)) if on is not None}
+    content, _ = switched((HEAD + rules).encode(), wanted, "a file")
+    text = content.decode()
+    assert text.startswith(HEAD)
+    return text.removeprefix(HEAD)
+
+
+def test_comments_order_and_odd_letters_stay() -> None:
+    before = """\
+  - name: "icr.io/größe/*"   # 🚢 unchecked, on purpose
+    policy:
+  - name: '*'
+    policy:
+      trust:
+        enabled: false   # for now
+      va: {enabled: true}
+"""
+    after = flipped(before, trust=True, va=False)
+    assert after == before.replace("enabled: false  ", "enabled: true  ").replace(
+        "{enabled: true}", "{enabled: false}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("rule", "after"),
+    [
+        ("{va: {enabled: true}}", '{"trust": {"enabled": true}, va: {enabled: true}}'),
+        ("{trust: , va: {}}", '{trust:  {"enabled": true}, va: {}}'),
+        ("{trust: {trustServer: a}}", '{trust: {"enabled": true, trustServer: a}}'),
+        (
+            "\n      va:\n        enabled: true",
+            '\n      "trust": {"enabled": true}\n      va:\n        enabled: true',
+        ),
+        (
+            "\n      trust:\n        trustServer: a",
+            '\n      trust:\n        "enabled": true\n        trustServer: a',
+        ),
+        ("\n      trust:\n      va: {}", '\n      trust: {"enabled": true}\n      va: {}'),
+    ],
+)
+def test_a_switch_that_is_not_there_is_put_in(rule: str, after: str) -> None:
+    head = "  - name: a\n    policy: "
+    if "trust:\n      va" in rule or "trust: ," in rule:  # null switches are no switches
+        rule, after = rule.replace("{}", "{enabled: true}"), after.replace("{}", "{enabled: true}")
+    assert flipped(f"{head}{rule}\n", trust=True) == f"{head}{after}\n"
+
+
+def test_json_stays_json() -> None:
+    rule = {"name": "*", "policy": {"va": {"enabled": True}}}
+    document = {
+        "apiVersion": "securityenforcement.admission.cloud.ibm.com/v1beta1",
+        "kind": "ImagePolicy",
+        "metadata": {"name": "x"},
+        "spec": {"repositories": [rule]},
+    }
+    content, count = switched(json.dumps(document).encode(), {"trust": True, "va": False}, "x")
+    policy = json.loads(content)["spec"]["repositories"][0]["policy"]
+    assert (policy, count) == ({"trust": {"enabled": True}, "va": {"enabled": False}}, 1)
+
+
+def test_every_policy_of_a_file_is_flipped() -> None:
+    one = HEAD + "  - {name: a, policy: {va: {enabled: true}}}\n"
+    content, count = switched(f"{one}---\n{one}".encode(), {"va": False}, "x")
+    assert (content.count(b"enabled: false"), count) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "input-malformed"),
+        (b"\xff", "input-malformed"),
+        (b"kind: Secret", "input-malformed"),
+        (HEAD.encode() + b"  - {name: a}\n", "input-malformed"),
+        (HEAD.encode() + b"  - {name: a, policy: {simple: {}, va: {}}}\n", "policy-malformed"),
+        (HEAD.encode() + b"  - {name: a, policy: {va: {enabled: 'on'}}}\n", "policy-malformed"),
+        (HEAD.encode() + b"  - {name: a, policy: &x {va: {}}}\n", "input-malformed"),
+        (
+            HEAD.encode().replace(
+                b"securityenforcement.admission.cloud.ibm.com/v1beta1",
+                b"portieris.cloud.ibm.com/v1",
+            )
+            + b"  - {name: a}\n",
+            "policy-foreign",
+        ),
+    ],
+)
+def test_what_cannot_be_flipped_is_refused(content: bytes, code: str) -> None:
+    with refused(code):
+        switched(content, {"va": True}, "a file")

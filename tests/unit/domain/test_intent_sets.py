@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is built in is what was published, and takes nothing away from what a user demands."""
+
+from __future__ import annotations
+
+import pytest
+
+from imgsec.domain.intent_rendering import Target
+from imgsec.domain.intent_sets import PLATFORMS, SETS, platform_named, set_named
+from tests.unit.domain.intents import (
+    EVERY_ENGINE,
+    an_intent,
+    codes,
+    note_codes,
+    rendered,
+    signed,
+    unchecked,
+)
+from tests.unit.refusals import refused
+
+ARMADA = 9
+
+
+def names_of(name: str, **rest: str) -> dict[str, list[str]]:
+    """The names of each object's rules."""
+    found = rendered(*set_named(name, **rest)[0])
+    return {
+        f"{one['metadata'].get('namespace', '')}/{one['metadata']['name']}": [
+            rule["name"] for rule in one["spec"]["repositories"]
+        ]
+        for one in found.documents
+    }
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_sets_can_be_rendered_for_every_version(name: str, engine: str) -> None:
+    assert codes(rendered(*set_named(name)[0], engine=engine)) == set()
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_sets_can_be_rendered_for_cise(name: str) -> None:
+    assert codes(rendered(*set_named(name)[0], target=Target.CISE)) == set()
+
+
+def test_cise_defaults_are_complete() -> None:
+    found = names_of("cise-defaults")
+    cluster = found["/ibmcloud-default-cluster-image-policy"]
+    assert cluster[ARMADA:] == ["icr.io/ibm/*", "icr.io/ext/*", "icr.io/obs/*", "*"]
+    assert "registry*.bluemix.net/armada-master/*" in cluster[:ARMADA]
+    assert found["kube-system/ibmcloud-image-policy"] == ["*", *cluster[:ARMADA]]
+    assert found["ibm-system/ibmcloud-image-policy"][ARMADA + 1 :] == [
+        "icr.io/ibm/ibmcloud-image-enforcement",
+        "icr.io/obs/kubectl",
+    ]
+    intents, notes = set_named("cise-defaults")
+    (last,) = rendered(*intents, target=Target.CISE).documents[0]["spec"]["repositories"][-1:]
+    assert last["policy"] == {"trust": {"enabled": True}, "va": {"enabled": True}}
+    assert [one.code for one in notes] == ["not-the-add-on"]
+
+
+def test_defaults_of_portieris_are_complete() -> None:
+    found = names_of("portieris-iks")
+    assert found["/default"] == ["*"]
+    assert len(found["kube-system/default"]) == ARMADA + 1
+    assert found["ibm-system/default"][-1] == "icr.io/ext/istio/*"
+    assert "*" not in found["ibm-system/default"]
+    assert found["portieris/default"] == ["icr.io/portieris/portieris"]
+
+
+def test_multicloud_has_its_one_placeholder() -> None:
+    (without,) = names_of("multicloud").values()
+    (whole,) = names_of("multicloud", cluster_domain="mycluster.icp").values()
+    assert set(whole) - set(without) == {"mycluster.icp:8500/*"}
+    assert (len(without), len(set(whole))) == (79, 80)
+    assert "cluster-domain-missing" in [one.code for one in set_named("multicloud")[1]]
+    for odd in ("mycluster.icp:8500", "*", "my cluster", "a.b/c"):
+        with refused("invalid-option", "invalid-reference"):
+            set_named("multicloud", cluster_domain=odd)
+
+
+def test_an_empty_start_denies_everything() -> None:
+    assert names_of("empty") == {"/empty": []}
+    assert note_codes(rendered(*set_named("empty")[0])) == {"denies-everything"}
+
+
+def test_unknown_names_are_refused() -> None:
+    with refused("invalid-option"):
+        set_named("cise")
+    with refused("invalid-option"):
+        platform_named("aks", ())
+
+
+def test_a_set_takes_nothing_out_of_what_is_demanded() -> None:
+    user = an_intent(signed("docker.io/library/*"))
+    assert "intent-contradicts" in codes(rendered(user, *set_named("multicloud")[0]))
+    assert "intent-misread" in codes(rendered(user, *set_named("portieris-iks")[0]))
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_platforms_are_let_through_in_their_own_namespaces(name: str) -> None:
+    own = PLATFORMS[name].namespaces[0]
+    user = [
+        an_intent(signed("us.icr.io/team/*"), name="a"),
+        an_intent(signed("us.icr.io/team/*"), name="b", namespaces=["shop", own]),
+    ]
+    extra = platform_named(name, user)
+    found = rendered(*user, *extra)
+    assert codes(found) == set()
+    places = [one["metadata"].get("namespace") for one in found.documents]
+    assert places == [None, "shop", own, None, own]
+
+
+def test_a_platform_is_an_exception_that_is_told() -> None:
+    user = an_intent(signed("icr.io/*"), unchecked("a.io/b/*"))
+    found = rendered(user, *platform_named("portieris", [user]))
+    assert (codes(found), "platform-exception" in note_codes(found)) == (set(), True)
+
+
+def test_a_platform_may_cross_what_is_demanded_and_is_told() -> None:
+    user = an_intent(signed("us.icr.io/*"))
+    found = rendered(user, *platform_named("iks", [user]))
+    assert (codes(found), "platform-exception" in note_codes(found)) == (set(), True)

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Older policies, taken over: what they demand stays, and what changes is told with an image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
+from imgsec.operations.import_policy import ImportedPolicies, ImportRules, import_policies
+from imgsec.ports import FoundDocument
+from tests.unit.domain.intents import TODAY
+from tests.unit.refusals import refused
+
+SIGNED = {"requirements": [{"type": "signedBy", "keySecret": "k", "keySecretNamespace": "p"}]}
+
+
+def a_policy(*rules: Any, api: str = CISE_API, namespace: str = "", **metadata: Any) -> Any:
+    place = {"namespace": namespace} if namespace else {}
+    return {
+        "apiVersion": api,
+        "kind": "ImagePolicy" if namespace else "ClusterImagePolicy",
+        "metadata": {"name": "old", **place, **metadata},
+        "spec": {"repositories": list(rules)},
+    }
+
+
+def a_rule(name: str, **policy: Any) -> dict[str, Any]:
+    return {"name": name, "policy": policy or None}
+
+
+def taken(
+    *documents: Any,
+    before: str | None = None,
+    after: str = "0.14.3",
+    namespace: str = "",
+    as_intent: bool = False,
+) -> ImportedPolicies:
+    rules = ImportRules(
+        Engine.parse(before) if before else None,
+        Engine.parse(after),
+        namespace,
+        as_intent,
+        TODAY,
+    )
+    return import_policies([FoundDocument(one, "a file") for one in documents], rules)
+
+
+def told(made: ImportedPolicies) -> dict[str, str]:
+    assert made.reasons == ()
+    return {note.code: note.text for note in made.notes}
+
+
+def policies_of(made: ImportedPolicies) -> list[Any]:
+    return [one["policy"] for one in made.documents[0]["spec"]["repositories"]]
+
+
+def test_switches_become_layers() -> None:
+    made = taken(a_policy(a_rule("us.icr.io/a/*", trust={"enabled": True}, va={"enabled": True})))
+    assert made.documents[0]["apiVersion"] == PORTIERIS_API
+    assert policies_of(made) == [
+        {"trust": {"enabled": True}, "vulnerability": {"ICCRVA": {"enabled": True}}}
+    ]
+    notes = told(made)
+    assert {"advisor-moved", "layers-reordered", "trust-server-gone", "digest-denied"} <= set(notes)
+    assert notes["advisor-moved"].startswith("us.icr.io/a/any:1.0: ")
+
+
+def test_a_switch_that_is_off_stays_off() -> None:
+    made = taken(a_policy(a_rule("icr.io/a/*", trust={"enabled": False}, va={"enabled": False})))
+    assert policies_of(made) == [
+        {"trust": {"enabled": False}, "vulnerability": {"ICCRVA": {"enabled": False}}}
+    ]
+    assert told(made) == {}
+
+
+@pytest.mark.parametrize(
+    "rule", [{"name": "a.io/b/*"}, a_rule("a.io/b/*"), a_rule("a.io/b/*", va=None)]
+)
+def test_nothing_is_an_empty_policy(rule: Any) -> None:
+    assert policies_of(taken(a_policy(rule)))[0] in ({}, {"vulnerability": {"ICCRVA": {}}})
+
+
+def test_a_bare_list_of_requirements_gets_its_name() -> None:
+    made = taken(a_policy(a_rule("a.io/b/*", simple=SIGNED["requirements"])))
+    assert policies_of(made) == [{"simple": SIGNED}]
+    assert set(told(made)) == {"simple-was-a-list"}
+
+
+def test_what_the_cluster_wrote_is_left_out_and_told() -> None:
+    metadata = {
+        "uid": "1",
+        "labels": {"app.kubernetes.io/managed-by": "Helm", "team": "a"},
+        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "b": "c"},
+    }
+    made = taken(a_policy(a_rule("a.io/b/*"), **metadata) | {"status": {}})
+    assert made.documents[0]["metadata"] == {
+        "name": "old",
+        "labels": {"app.kubernetes.io/managed-by": "imgsec", "team": "a"},
+        "annotations": {"b": "c"},
+    }
+    assert all(word in told(made)["cluster-fields"] for word in ("uid", "status", "Helm"))
+
+
+def test_config_is_a_policy_of_the_whole_cluster() -> None:
+    entries = [{"name": "docker.io/x/*", "policy": None}, {"name": "icr.io/*", "policy": {}}]
+    config = {"image-security-enforcement": {"clusterImagePolicy": entries, "x": 1}, "y": 2}
+    made = taken(config)
+    assert policies_of(made) == [{}, {}]
+    assert made.documents[0]["metadata"]["name"] == "image-security-enforcement"
+    assert "y, image-security-enforcement.x" in told(made)["passed-over"]
+    for empty in (None, {}, {"clusterImagePolicy": None}, {"clusterImagePolicy": []}, []):
+        with refused("input-malformed"):
+            taken({"image-security-enforcement": empty})
+
+
+@pytest.mark.parametrize(
+    ("document", "part"),
+    [
+        (a_policy({"name": "a.io/b", "trust": {"enabled": True}}), "spec.repositories[0].trust"),
+        (a_policy(a_rule("a.io/b", simpel=SIGNED)), "simple is meant"),
+        (a_policy(a_rule("a.io/b", mutateImage=False)), "mutateImage"),
+        (a_policy(a_rule("a.io/b", va={"enabled": "yes"})), "true or false"),
+        (a_policy(a_rule("a.io/b", va={"enabled": True}), api=PORTIERIS_API), "va"),
+        (
+            a_policy(
+                a_rule(
+                    "a.io/b",
+                    va={"enabled": True},
+                    vulnerability={"ICCRVA": {"enabled": False}},
+                )
+            ),
+            "contradict",
+        ),
+        (
+            a_policy(
+                a_rule(
+                    "a.io/b",
+                    simple={
+                        "requirements": [
+                            {
+                                "type": "signedBy",
+                                "keySecret": "k",
+                                "signedIdentity": {"type": "exactReference"},
+                            }
+                        ]
+                    },
+                )
+            ),
+            "exactReference",
+        ),
+        (a_policy("a.io/b"), "an object"),
+    ],
+)
+def test_what_cannot_be_taken_over_is_refused(document: Any, part: str) -> None:
+    made = taken(document)
+    assert {one.code for one in made.reasons} == {"policy-untranslated"}
+    assert any(part in one.text for one in made.reasons)
+
+
+def test_one_object_stands_once() -> None:
+    made = taken(a_policy(), a_policy())
+    assert [one.code for one in made.reasons] == ["policy-untranslated"]
+
+
+def test_what_is_no_policy_is_told_or_refused() -> None:
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}
+    assert "1 documents" in told(taken(secret, a_policy()))["passed-over"]
+    with refused("input-malformed"):
+        taken(secret)
+    with refused("policy-foreign"):
+        taken(a_policy(api="config.openshift.io/v1"))
+    with refused("input-malformed"):
+        taken(a_policy() | {"kind": "ImagePolicy"})
+    assert taken(a_policy() | {"kind": "ImagePolicy"}, namespace="a").documents[0]["metadata"][
+        "namespace"
+    ] == "a"  # fmt: skip
+
+
+def test_a_stranger_is_the_witness_for_hosts_and_a_digest_for_digests() -> None:
+    rules = (a_rule("*.icr.io/a/*", trust={"enabled": True}), a_rule("*"), a_rule("b.io/c/d"))
+    notes = told(taken(a_policy(*rules)))
+    assert notes["meaning-loosened"].startswith("evil.example/us.icr.io/a/any:1.0: checked (trust)")
+    alone = told(taken(a_policy(a_rule("b.io/c/d"))))
+    assert alone["meaning-loosened"].startswith("b.io/c/d@sha256:5a")
+    assert "denied" in alone["meaning-loosened"]
+    assert told(taken(a_policy(a_rule("b.io/c/d")), after="0.14.2")) == {}
+
+
+def test_newer_policies_change_by_version_alone() -> None:
+    policy = a_policy(a_rule("b.io/c/d", simple=SIGNED), api=PORTIERIS_API)
+    assert told(taken(policy)) == {}
+    assert "meaning-loosened" in told(taken(policy, before="0.14.1"))
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        (a_rule("a.io/b/*", va={"enabled": True}), "advisor-denies"),
+        (a_rule("us.icr.io/b/*", va={"enabled": True}), "advisor-deprecated"),
+        (a_rule("docker.io/b/*", trust={"enabled": True}), "digest-denied"),
+        (
+            a_rule("a.io/b/*", trust={"enabled": True, "trustServer": "https://us.icr.io:4443"}),
+            "trust-server-gone",
+        ),
+        (a_rule("registry.ng.bluemix.net/b/*", trust={"enabled": True}), "trust-server-gone"),
+        (a_rule("a.io/b/*", trust={"enabled": True}, simple=SIGNED), "never-passes"),
+        (a_rule("docker.io/library/nginx", simple=SIGNED), "short-name"),
+        (a_rule("", simple=SIGNED), "never-decides"),
+        (
+            a_rule(
+                "a.io/b/*",
+                simple={
+                    "requirements": [
+                        SIGNED["requirements"][0] | {"signedIdentity": {"type": "matchExact"}}
+                    ]
+                },
+            ),
+            "digest-denied",
+        ),
+    ],
+)
+def test_each_change_is_told(rule: Any, code: str) -> None:
+    assert code in told(taken(a_policy(rule)))
+
+
+def test_a_namespace_of_its_own_is_told_with_an_image() -> None:
+    own = a_policy(a_rule("icr.io/a/*"), namespace="kube-system")
+    text = told(taken(a_policy(a_rule("a.io/b/*")), own))["own-policy"]
+    assert text.startswith("a.io/b/any:1.0: unchecked by a.io/b/*; in the namespace kube-system")
+
+
+def test_an_intent_says_the_same() -> None:
+    rules = (
+        a_rule("us.icr.io/team/*", simple=SIGNED | {"storeURL": "https://s.example"}),
+        a_rule("us.icr.io/team/base"),
+        a_rule("us.icr.io/team/base@*"),
+        a_rule("us.icr.io/team/more"),
+        a_rule("docker.io/alpine*"),
+        a_rule("a.io/evil/*", simple={"requirements": [{"type": "reject"}]}),
+    )
+    made = taken(a_policy(*rules, api=PORTIERIS_API), as_intent=True)
+    notes = told(made)
+    assert set(notes) == {"reason-missing", "short-name"}, notes
+    (intent,) = made.intents
+    assert [[one.text for one in rule.names] for rule in intent.rules] == [
+        ["us.icr.io/team/*"],
+        ["us.icr.io/team/base", "us.icr.io/team/more", "docker.io/alpine*"],
+        ["a.io/evil/*"],
+    ]
+    assert intent.rules[0].demand.simple is not None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        a_rule("a.io/b/*", simple={"requirements": [{"type": "insecureAcceptAnything"}]}),
+        a_rule("a.io/b/*", simple={"requirements": [{"type": "signedBy"}]}),
+        a_rule("a.io/b/*", simple=SIGNED | {"storeURL": "http://s.example"}),
+        a_rule("a.io/b/*", simple=SIGNED | {"storeSecret": "s"}),
+        a_rule("a b", simple=SIGNED),
+        a_rule("", simple=SIGNED),
+    ],
+)
+def test_an_intent_has_no_words_for_some(rule: Any) -> None:
+    policy = a_policy(rule, api=PORTIERIS_API)
+    assert taken(policy).reasons == ()
+    made = taken(policy, as_intent=True)
+    assert {one.code for one in made.reasons} == {"policy-untranslated"}
+
+
+def test_what_publishing_would_refuse_is_told() -> None:
+    crossed = (a_rule("a.io/*/app", simple=SIGNED), a_rule("a.io/team/*"))
+    made = taken(a_policy(*crossed, api=PORTIERIS_API), as_intent=True)
+    assert told(made)["publish-would-refuse"].startswith("intent-contradicts")
