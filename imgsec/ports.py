@@ -472,6 +472,12 @@ class TrustReader(Protocol):
         """
 
 
+def object_id(document: Mapping[str, Any]) -> ObjectId:
+    """Of a manifest."""
+    metadata = document["metadata"]
+    return ObjectId(document["kind"], metadata["name"], metadata.get("namespace"))
+
+
 @dataclass(frozen=True, slots=True)
 class FoundDocument:
     """A mapping out of a file. where: the file; standard input is ``-``."""

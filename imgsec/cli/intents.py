@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
-from imgsec.cli.options import loosening, own, shared
+from imgsec.cli.options import loosening, own
 from imgsec.cli.output import Answer
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_OPTION
@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # imported where they are used: --help needs none of them
     from imgsec.domain.policy import ImagePolicy
     from imgsec.domain.policy_intent import PolicyIntent
     from imgsec.domain.verdict import Note
+    from imgsec.operations.change_policies import LookAhead
     from imgsec.wiring import World
 
 _COMMAND = "publish-policy"
@@ -43,15 +44,6 @@ ForOpt = Annotated[
         metavar="TARGET",
         rich_help_panel=_PANEL,
         help="portieris, cise (the older API), containers (policy.json) or config (config.yaml).",
-    ),
-]
-EngineOpt = Annotated[
-    str | None,
-    shared(
-        "--engine",
-        metavar="VERSION",
-        panel=_PANEL,
-        help="The version of Portieris, such as 0.14.2; by default the newest that is known.",
     ),
 ]
 SetOpt = Annotated[
@@ -160,8 +152,12 @@ def publish_intents(
     render: Path | None,
     dry_run: bool,
     adopt: bool,
+    ahead: Callable[[Sequence[dict[str, Any]]], LookAhead],
 ) -> Answer:
-    """Render all that was asked for, and publish it where nothing stands against it."""
+    """Render all that was asked for, and publish it where nothing stands against it.
+
+    ahead: what applying these objects would do to the pods that run.
+    """
     from imgsec.domain.intent_rendering import Target, render_intents
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, because, passed
@@ -182,6 +178,11 @@ def publish_intents(
     notes += rendered.notes
     if reasons:
         return Answer(Report(_COMMAND, because(*reasons, notes=notes)))
+    if render is None:
+        foreseen = ahead(rendered.documents)
+        if not foreseen.verdict.passed:
+            return Answer(Report(_COMMAND, foreseen.verdict, admissions=foreseen.locked_out))
+        notes += foreseen.verdict.notes
     files = world.plain_folder(render) if render else None
     changes, reason = operation.publish_rendered(rendered, objects, files, adopt=adopt)
     if dry_run:

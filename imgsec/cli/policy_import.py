@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from imgsec.cli.intents import EngineOpt
 from imgsec.cli.options import RenderOpt, own, with_options
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import AdoptOpt
+from imgsec.cli.predicting import EngineOpt
 from imgsec.config import Settings
 
 _COMMAND = "policy-import"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from imgsec.cli.options import Option, OptionGroup, loosening, shared
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imgsec.domain.engines import Engine
     from imgsec.domain.policy_rules import PolicyId
     from imgsec.domain.pull_secrets import PullCredential
+    from imgsec.domain.verdict import Note
     from imgsec.domain.webhook import Webhook
     from imgsec.domain.workload import Workload
     from imgsec.operations.change_policies import Foresee
@@ -25,6 +26,18 @@ if TYPE_CHECKING:
     from imgsec.wiring import World
 
 _PANEL = "The prediction"
+
+
+EngineOpt = Annotated[
+    str | None,
+    shared(
+        "--engine",
+        metavar="VERSION",
+        panel=_PANEL,
+        help="Portieris 0.13.38, 0.14.1, 0.14.2 or 0.14.3, or cise. By default the one that the"
+        " cluster runs where one is looked at, else the newest.",
+    ),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +52,7 @@ class PredictionOptions:
 
 
 _OPTIONS: dict[str, Option] = {
-    "engine": (
-        Annotated[
-            str | None,
-            shared(
-                "--engine",
-                metavar="VERSION",
-                panel=_PANEL,
-                help="Portieris 0.13.38, 0.14.1, 0.14.2 or 0.14.3, or cise. By default the one"
-                " that the cluster runs, else the newest.",
-            ),
-        ],
-        None,
-    ),
+    "engine": (EngineOpt, None),
     "offline": (
         Annotated[
             bool,
@@ -199,33 +200,44 @@ def foreseer(options: PredictionOptions, world: World) -> Foresee:
     from imgsec.operations.foresee_lockout import foresee_lockout
 
     before = world.state_with(())
-    engine = _engine_to_come(options, world, before)
+    engine, notes = _engine_to_come(options, world, before)
 
     def foresee(documents: Sequence[dict[str, Any]], without: frozenset[PolicyId]) -> Foresight:
         after = world.state_with(documents, without)
-        return foresee_lockout(
+        foresight = foresee_lockout(
             world.cluster(dry_run=False).list_running_pods(),
             read_pools(before, engine),
             read_pools(after, engine),
             make_predictor(options, world, after, engine, None),
         )
+        return replace(foresight, notes=notes)
 
     return foresee
 
 
-def _engine_to_come(options: PredictionOptions, world: World, state: AdmissionState) -> Engine:
+def _engine_to_come(
+    options: PredictionOptions, world: World, state: AdmissionState
+) -> tuple[Engine, tuple[Note, ...]]:
+    """The engine that is asked for or runs; else the newest, since one may be still to come."""
     from imgsec.domain.engines import NEWEST, Engine
+    from imgsec.domain.verdict import Note
     from imgsec.errors import ImgsecError
-    from imgsec.reasons import ENGINE_UNKNOWN, NOT_ENFORCED
+    from imgsec.reasons import (
+        ENGINE_UNKNOWN,
+        NOT_ENFORCED,
+        PERMISSION_DENIED,
+        POLICY_ENGINE_MISSING,
+    )
 
     if options.engine is not None:
-        return Engine.parse(options.engine)
+        return Engine.parse(options.engine), ()
     try:
-        return choose_engine(options, world, state, live=True)[0]
+        return choose_engine(options, world, state, live=True)[0], ()
     except ImgsecError as error:
-        if error.reason.code not in (ENGINE_UNKNOWN.code, NOT_ENFORCED.code):
+        tolerated = (ENGINE_UNKNOWN, NOT_ENFORCED, PERMISSION_DENIED, POLICY_ENGINE_MISSING)
+        if error.reason.code not in [kind.code for kind in tolerated]:
             raise
-        return NEWEST
+        return NEWEST, (Note("engine-assumed", f"judged as {NEWEST} would: {error.reason.text}"),)
 
 
 def read_workloads(world: World, paths: Sequence[str], namespace: str) -> Iterator[Workload]:

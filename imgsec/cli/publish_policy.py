@@ -9,7 +9,6 @@ from imgsec.cli.intents import (
     AdvisorSwitchOpt,
     Asked,
     ClusterDomainOpt,
-    EngineOpt,
     ForOpt,
     IntentOpt,
     PlatformOpt,
@@ -21,7 +20,18 @@ from imgsec.cli.intents import (
     publish_intents,
     target_of,
 )
-from imgsec.cli.options import CLUSTER, TOOLS, RenderOpt, own, with_options
+from imgsec.cli.options import (
+    ADVISOR,
+    CLUSTER,
+    IAM,
+    NETWORK,
+    REGISTRY,
+    TOOLS,
+    RenderOpt,
+    loosening,
+    own,
+    with_options,
+)
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import (
     DEFAULT_KEY_NAMESPACE,
@@ -36,6 +46,7 @@ from imgsec.cli.policies import (
     UncheckedOpt,
     policy_of,
 )
+from imgsec.cli.predicting import PREDICTION, PredictionOptions, foreseer
 from imgsec.config import Settings
 
 _COMMAND = "publish-policy"
@@ -59,14 +70,23 @@ DryRunOpt = Annotated[
 ]
 
 
-@with_options(CLUSTER, TOOLS, results=("verdict",))
+AcceptLockoutOpt = Annotated[
+    bool,
+    loosening(
+        "--accept-lockout",
+        panel="Policy",
+        help="With --apply: also if pods that run now would be denied. Recorded.",
+    ),
+]
+
+
+@with_options(CLUSTER, TOOLS, IAM, ADVISOR, REGISTRY, NETWORK, PREDICTION, results=("verdict",))
 def publish_policy(
     *,
     repository: RepositoriesOpt = None,
     allow_unchecked: UncheckedOpt = None,
     intent: IntentOpt = None,
     target: ForOpt = "portieris",
-    engine: EngineOpt = None,
     sets: SetOpt = None,
     allow_platform: PlatformOpt = None,
     cluster_domain: ClusterDomainOpt = None,
@@ -82,6 +102,8 @@ def publish_policy(
     apply: ApplyOpt = False,
     dry_run: DryRunOpt = False,
     adopt: AdoptOpt = False,
+    accept_lockout: AcceptLockoutOpt = False,
+    prediction: PredictionOptions,
     settings: Settings,
 ) -> Answer:
     """Tell the cluster which images must be signed: render policies, or apply them.
@@ -92,16 +114,22 @@ def publish_policy(
     In GitOps say mutateImage: false (--no-mutate-image): else the cluster runs a digest where your
     repository has a tag, and what synchronises the two sees a difference for ever.
 
+    Before anything is applied, the pods that run and whose rule changes are judged as the cluster's
+    engine will judge them; if one would be denied, nothing is applied.
+
     Example: imgsec publish-policy --repository 'us.icr.io/team/*' --render policies/
 
     Example: imgsec publish-policy --intent imgsec-policy.yaml --allow-platform iks --render out/
 
     Example: imgsec publish-policy --policy cise.yaml --trust on --va off --render out/
     """
+    from imgsec.domain.kubernetes import policy_document
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
     from imgsec.operations import publish_policy as operation
+    from imgsec.operations.change_policies import look_ahead
+    from imgsec.ports import object_id
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
@@ -119,7 +147,7 @@ def publish_policy(
     asked = {
         "--intent": intent is not None,
         "--for": target != "portieris",
-        "--engine": engine is not None,
+        "--engine": prediction.engine is not None and not apply,
         "--set": bool(sets),
         "--allow-platform": bool(allow_platform),
         "--cluster-domain": cluster_domain is not None,
@@ -152,7 +180,7 @@ def publish_policy(
             return publish_intents(
                 Asked(
                     wanted,
-                    engine_of(engine, wanted),
+                    engine_of(prediction.engine, wanted),
                     intent,
                     described_policy,
                     tuple(sets or ()),
@@ -163,10 +191,22 @@ def publish_policy(
                 render=render,
                 dry_run=dry_run,
                 adopt=adopt,
+                ahead=lambda documents: look_ahead(
+                    foreseer(prediction, world), documents, accept_lockout=accept_lockout
+                ),
             )
         sink = world.folder_sink(render) if render else world.cluster(dry_run=dry_run)
+        document = policy_document(described_policy)
+        notes: list[Note] = []
+        if not render:
+            sink.require_ready(object_id(document), adopt=adopt)
+            ahead = look_ahead(
+                foreseer(prediction, world), [document], accept_lockout=accept_lockout
+            )
+            if not ahead.verdict.passed:
+                return Answer(Report(_COMMAND, ahead.verdict, admissions=ahead.locked_out))
+            notes += ahead.verdict.notes
         change = operation.publish_policy(described_policy, sink, adopt=adopt)
-        notes = []
         if dry_run:
             notes.append(Note("dry-run", "the cluster checked the policy and kept nothing"))
         verdict = passed(*notes, *world.notes())

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from imgsec.domain.admission import Admission
@@ -14,11 +14,22 @@ from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, Verdict, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.foresee_lockout import Foresight
-from imgsec.ports import ManifestSink, PolicyKeeper
+from imgsec.ports import ObjectId, PolicyKeeper
 from imgsec.reasons import NO_HISTORY
 
 # What these objects, and the absence of those, would do to the pods that run.
 Foresee = Callable[[Sequence[dict[str, Any]], frozenset[PolicyId]], Foresight]
+
+
+@dataclass(frozen=True, slots=True)
+class LookAhead:
+    """Whether a change may be made. verdict: passed if it may, whatever it does to pods then.
+
+    locked_out: the pods that would be denied, or of which that is not known.
+    """
+
+    verdict: Verdict
+    locked_out: tuple[Admission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,24 +41,30 @@ class PolicyChange:
     changes: tuple[Change, ...] = ()
 
 
-def apply_policies(
-    documents: Sequence[dict[str, Any]],
-    sink: ManifestSink,
+def look_ahead(
     foresee: Foresee,
+    documents: Sequence[dict[str, Any]],
+    removed: frozenset[PolicyId] = frozenset(),
     *,
-    accept_lockout: bool = False,
-    adopt: bool = False,
-) -> PolicyChange:
-    """Apply them all, unless a pod that runs would be denied or that is not known.
+    accept_lockout: bool,
+) -> LookAhead:
+    """Judge the pods that run as they would be judged after the change.
 
-    accept_lockout: in any case. Raises `ImgsecError` as the ports do, before anything is applied
-    where that can be told.
+    accept_lockout: the change may be made in any case, also if nothing can be told about them.
+    Raises `ImgsecError` as reading the cluster does.
     """
-    foresight = foresee(documents, frozenset())
+    try:
+        foresight = foresee(documents, removed)
+    except ImgsecError as error:
+        if not accept_lockout:
+            raise
+        return LookAhead(passed(Note("running-pods-not-judged", error.reason.text)))
     if foresight.bad and not accept_lockout:
-        return PolicyChange(foresight.verdict, foresight.bad)
-    changes = tuple(sink.publish(document, adopt=adopt) for document in documents)
-    return PolicyChange(passed(_looked_at(foresight)), foresight.bad, changes)
+        verdict = replace(foresight.verdict, notes=foresight.notes)
+        return LookAhead(verdict, foresight.bad)
+    text = f"{foresight.looked_at} kinds of pods run; the rules of {len(foresight.judged)} change"
+    judged = Note("running-pods-judged", text)
+    return LookAhead(passed(*foresight.notes, judged), foresight.bad)
 
 
 def roll_back(
@@ -66,16 +83,14 @@ def roll_back(
     held = keeper.fetch(kind, name, namespace)
     if held is None:
         raise ImgsecError(NO_HISTORY(f"the cluster has no {kind} {name}"))
+    keeper.require_ready(ObjectId(kind, name, namespace))
     previous = previous_of(held)
-    if previous is not None:
-        return apply_policies([previous], keeper, foresee, accept_lockout=accept_lockout)
-    foresight = foresee([], frozenset([PolicyId(kind, name, namespace or "")]))
-    if foresight.bad and not accept_lockout:
-        return PolicyChange(foresight.verdict, foresight.bad)
-    change = keeper.remove(kind, name, namespace)
-    return PolicyChange(passed(_looked_at(foresight)), foresight.bad, (change,))
-
-
-def _looked_at(foresight: Foresight) -> Note:
-    text = f"{foresight.looked_at} kinds of pods run, of which {len(foresight.judged)} were judged"
-    return Note("running-pods-judged", text)
+    removed = frozenset([PolicyId(kind, name, namespace or "")] if previous is None else ())
+    documents = [previous] if previous is not None else []
+    ahead = look_ahead(foresee, documents, removed, accept_lockout=accept_lockout)
+    if not ahead.verdict.passed:
+        return PolicyChange(ahead.verdict, ahead.locked_out)
+    change = (
+        keeper.publish(previous) if previous is not None else keeper.remove(kind, name, namespace)
+    )
+    return PolicyChange(ahead.verdict, ahead.locked_out, (change,))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from imgsec.domain.admission import Admission
 from imgsec.domain.resolution import Pools
-from imgsec.domain.verdict import Verdict, all_of, because, passed
+from imgsec.domain.verdict import Note, Verdict, all_of, because, passed
 from imgsec.domain.workload import PodSpec, Workload
 from imgsec.operations.admit import Predicts
 from imgsec.reasons import RUNNING_IMAGES_REFUSED, Outcome
@@ -25,6 +25,7 @@ class Foresight:
     looked_at: int
     judged: tuple[Admission, ...]
     verdict: Verdict
+    notes: tuple[Note, ...] = ()
 
     @property
     def bad(self) -> tuple[Admission, ...]:

@@ -14,7 +14,7 @@ from imgsec.domain.report import Change
 from imgsec.domain.verifiers import Verifier, key_flaws
 from imgsec.errors import ImgsecError
 from imgsec.operations.published_keys import read_published
-from imgsec.ports import FileSink, Keyring, ManifestSink, ObjectId
+from imgsec.ports import FileSink, Keyring, ManifestSink, object_id
 from imgsec.reasons import KEY_UNREADABLE, Reason
 
 _DATA_KEY = "key"
@@ -58,10 +58,7 @@ def publish_rendered(
     Gives what was done, and why not all of it was. Raises `ImgsecError` (foreign-object,
     output-unwritable) before anything is done.
     """
-    names = [
-        ObjectId(one["kind"], one["metadata"]["name"], one["metadata"].get("namespace"))
-        for one in rendered.documents
-    ]
+    names = [object_id(one) for one in rendered.documents]
     if objects is not None and names:
         objects.require_ready(*names, adopt=adopt)
     if files is not None:

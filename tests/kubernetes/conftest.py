@@ -21,7 +21,7 @@ import pytest
 
 GROUP = "/apis/portieris.cloud.ibm.com/v1"
 POLICY = f"{GROUP}/clusterimagepolicies/imgsec-signed-images"
-VERBS = ["get", "list", "patch", "create"]
+VERBS = ["get", "list", "patch", "create", "delete"]
 DISCOVERY: dict[str, Any] = {
     "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.0"},
     "/api": {"kind": "APIVersions", "versions": ["v1"]},
@@ -56,11 +56,39 @@ DISCOVERY: dict[str, Any] = {
         ],
     },
 }
-CORE_KINDS = (("secrets", "Secret"), ("pods", "Pod"))
+CORE_KINDS = (("secrets", "Secret"), ("pods", "Pod"), ("serviceaccounts", "ServiceAccount"))
 DISCOVERY["/api/v1"]["resources"] = [
     {"name": name, "singularName": "", "namespaced": True, "kind": kind, "verbs": VERBS}
     for name, kind in CORE_KINDS
 ]
+DISCOVERY["/api/v1"]["resources"].append(
+    {"name": "namespaces", "singularName": "", "namespaced": False, "kind": "Namespace",
+     "verbs": VERBS}
+)  # fmt: skip
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
+APPS = "/apis/apps/v1"
+for _path, _name, _kind in (
+    (WEBHOOKS, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"),
+    (APPS, "deployments", "Deployment"),
+):
+    _versions = [{"groupVersion": _path[6:], "version": "v1"}]
+    DISCOVERY["/apis"]["groups"].append(
+        {"name": _path[6:-3], "versions": _versions, "preferredVersion": _versions[0]}
+    )
+    DISCOVERY[_path] = {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": _path[6:],
+        "resources": [
+            {
+                "name": _name,
+                "singularName": _kind.lower(),
+                "namespaced": _kind == "Deployment",
+                "kind": _kind,
+                "verbs": VERBS,
+            }
+        ],
+    }
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 DISCOVERY["/apis"]["groups"].append(
     {
@@ -128,6 +156,16 @@ class Cluster:
     drops: str | None = None
     address: str = ""
 
+    def listed(self, path: str) -> list[Any] | None:
+        """What a list shows: what a test put there, else the policies that were applied."""
+        if path in self.lists:
+            return self.lists[path]
+        group, _, plural = path.rpartition("/")
+        if group == GROUP:
+            return [one for name, one in self.objects.items() if f"/{plural}/" in name]
+        empty = ("pods", "mutatingwebhookconfigurations", "deployments")
+        return [] if plural in empty else None
+
     def secrets(self, label: str, value: str) -> list[Any]:
         """Those with this label, of all namespaces."""
         secrets = [one for path, one in self.objects.items() if "/secrets/" in path]
@@ -173,12 +211,12 @@ def cluster() -> Iterator[Cluster]:
                 self._answer(200, DISCOVERY[path])
             elif held.forbidden:
                 self._answer(403, status(403, "Forbidden"))
-            elif path in held.lists:
+            elif (items := held.listed(path)) is not None:
                 kinds = ("RoleBinding", "Role", "ClusterRole", "ClusterRoleBinding", "Pod")
                 kind = {f"{one.lower()}s": f"{one}List" for one in kinds}
                 word = kind.get(path.rpartition("/")[2], "List")
                 version = path.split("/")[2] + "/" + path.split("/")[3] if "apis" in path else "v1"
-                self._answer(200, {"kind": word, "apiVersion": version, "items": held.lists[path]})
+                self._answer(200, {"kind": word, "apiVersion": version, "items": items})
             elif path in held.objects:
                 self._answer(200, held.objects[path])
             elif path == "/api/v1/secrets":
@@ -198,6 +236,16 @@ def cluster() -> Iterator[Cluster]:
             if "dryRun" not in query:
                 held.objects[parts.path] = document
             self._answer(200, document)
+
+        def do_DELETE(self) -> None:
+            parts = urlsplit(self.path)
+            if parts.path not in held.objects:
+                self._answer(404, status(404, "NotFound"))
+                return
+            options = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            dry_run = b"dryRun" in options or "dryRun" in parse_qs(parts.query)
+            gone = held.objects[parts.path] if dry_run else held.objects.pop(parts.path)
+            self._answer(200, gone)
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A change of policies is foreseen on the pods that run, and can be taken back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kubernetes.conftest import APPS, GROUP, POLICY, WEBHOOKS, Cluster, write_kubeconfig
+
+ANNOTATION = "imgsec/previous"
+
+
+class Site:
+    """imgsec beside a cluster that runs pods."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        self.cluster = cluster
+        self.config = str(write_kubeconfig(cluster, folder))
+
+    def run(self, *words: str) -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [
+                *(sys.executable, "-m", "imgsec", *words),
+                *("--kubeconfig", self.config, "--output", "json"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def publish(self, *words: str) -> tuple[int, dict[str, Any]]:
+        return self.run("publish-policy", "--apply", "--offline", *words)
+
+    def runs(self, *images: str, namespace: str = "shop") -> None:
+        pods = [
+            {
+                **{"apiVersion": "v1", "kind": "Pod"},
+                "metadata": {"namespace": namespace, "name": f"pod-{place}"},
+                "spec": {"containers": [{"name": "app", "image": image}]},
+            }
+            for place, image in enumerate(images)
+        ]
+        self.cluster.lists["/api/v1/pods"] = pods
+
+    def installs(self, version: str) -> None:
+        """Portieris of this version, and its webhook."""
+        service = {"namespace": "portieris", "name": "portieris"}
+        rule = {
+            **{"operations": ["CREATE", "UPDATE"], "apiGroups": ["*"], "apiVersions": ["*"]},
+            "resources": ["pods", "deployments"],
+        }
+        webhook = {
+            "name": "trust.hooks.securityenforcement.admission.cloud.ibm.com",
+            **{"clientConfig": {"service": service}, "rules": [rule], "failurePolicy": "Fail"},
+        }
+        configuration = {
+            **{"apiVersion": WEBHOOKS[6:], "kind": "MutatingWebhookConfiguration"},
+            **{"metadata": {"name": "image-admission-config"}, "webhooks": [webhook]},
+        }
+        self.cluster.lists[f"{WEBHOOKS}/mutatingwebhookconfigurations"] = [configuration]
+        image = f"icr.io/portieris/portieris:v{version}"
+        spec = {"template": {"spec": {"containers": [{"name": "portieris", "image": image}]}}}
+        deployment = {
+            **{"apiVersion": APPS[6:], "kind": "Deployment", "spec": spec},
+            "metadata": {"name": "portieris", "namespace": "portieris"},
+        }
+        self.cluster.lists[f"{APPS}/namespaces/portieris/deployments"] = [deployment]
+
+    @property
+    def rules(self) -> list[str]:
+        document = self.cluster.objects[POLICY]
+        return [one["name"] for one in document["spec"]["repositories"]]
+
+
+@pytest.fixture
+def site(cluster: Cluster, tmp_path: Path) -> Site:
+    return Site(cluster, tmp_path)
+
+
+def codes(report: dict[str, Any]) -> list[str]:
+    return [one["code"] for one in report["reasons"]]
+
+
+def notes(report: dict[str, Any]) -> list[str]:
+    return [one["code"] for one in report["notes"]]
+
+
+def test_pod_that_no_rule_would_name_stops_the_policy(site: Site) -> None:
+    site.publish("--repository", "r.example/team/*", "--allow-unchecked", "icr.io/*")
+    site.runs("icr.io/free/app:1")
+    code, report = site.publish("--repository", "r.example/team/*")
+    assert (code, codes(report)[0]) == (1, "running-images-refused")
+    (workload, *_) = report["workloads"]
+    assert (workload["namespace"], workload["name"]) == ("shop", "pod-0")
+    assert "no matching repositories in ClusterImagePolicy" in workload["messages"][0]
+    assert site.rules == ["r.example/team/*", "icr.io/*"]
+
+
+def test_pod_that_is_decided_as_before_is_no_news(site: Site) -> None:
+    """It could not be made again before either: that is not this change's doing."""
+    site.publish("--repository", "r.example/team/*")
+    site.runs("icr.io/free/app:1")
+    code, report = site.publish("--repository", "r.example/team/* r.example/other/*")
+    assert code == 0
+    assert "running-pods-judged" in notes(report)
+
+
+def test_what_is_not_known_stops_the_policy_too(site: Site) -> None:
+    """Without a registry, nobody knows whether the image is signed."""
+    site.cluster.objects["/api/v1/namespaces/portieris/secrets/public"] = {
+        **{"apiVersion": "v1", "kind": "Secret"},
+        "metadata": {"name": "public", "namespace": "portieris"},
+        "stringData": {"key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==\n=abcd\n"
+                       "-----END PGP PUBLIC KEY BLOCK-----\n"},
+    }  # fmt: skip
+    site.runs("r.example/team/app:1")
+    words = ("--repository", "r.example/team/*", "--key-secret", "public")
+    code, report = site.publish(*words)
+    assert (code, codes(report)[0]) == (3, "admission-open")
+    assert POLICY not in site.cluster.objects
+    code, report = site.publish(*words, "--accept-lockout")
+    assert code == 0
+    assert "accepted-lockout" in notes(report)
+    assert site.rules[0] == "r.example/team/*"
+
+
+def test_engine_is_the_one_that_runs(site: Site) -> None:
+    """0.14.1 lets a foreign host meet a rule with an open host, and 0.14.2 does not."""
+    words = ("--repository", "r.example/team/*", "--allow-unchecked", "*.icr.io/team/*")
+    site.runs("evil.example/x.icr.io/team/app:1")
+    site.installs("0.14.1")
+    code, report = site.publish(*words)
+    assert (code, "engine-assumed" in notes(report)) == (0, False)
+    site.run("policy", "rollback", "imgsec-signed-images", "--accept-lockout")
+    site.installs("0.14.2")
+    site.publish("--repository", "r.example/team/*", "--allow-unchecked", "evil.example/*")
+    assert site.publish(*words)[0] == 1
+
+
+def test_engine_that_nobody_knows_is_taken_for_the_newest(site: Site) -> None:
+    site.installs("0.99.0")
+    code, report = site.publish("--repository", "r.example/team/*")
+    assert (code, "engine-assumed" in notes(report)) == (0, True)
+
+
+def test_last_change_is_rolled_back_and_again(site: Site) -> None:
+    site.publish("--repository", "r.example/one/*")
+    site.publish("--repository", "r.example/two/*")
+    assert json.loads(site.cluster.objects[POLICY]["metadata"]["annotations"][ANNOTATION])["spec"]
+    code, report = site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert (code, report["changes"][0]["state"]) == (0, "updated")
+    assert site.rules == ["r.example/one/*"]
+    site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert site.rules == ["r.example/two/*"]
+
+
+def test_policy_that_was_new_is_taken_away(site: Site) -> None:
+    site.publish("--repository", "r.example/one/*")
+    dry = site.run("policy", "rollback", "imgsec-signed-images", "--offline", "--dry-run")
+    assert dry[0] == 0
+    assert POLICY in site.cluster.objects
+    code, report = site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert (code, report["changes"][0]["state"]) == (0, "removed")
+    assert POLICY not in site.cluster.objects
+
+
+def test_rollback_that_would_lock_a_pod_out_is_refused(site: Site) -> None:
+    site.publish("--repository", "r.example/one/*")
+    site.publish("--repository", "r.example/one/*", "--allow-unchecked", "icr.io/*")
+    site.runs("icr.io/free/app:1")
+    code, report = site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert (code, codes(report)[0]) == (1, "running-images-refused")
+    assert "icr.io/*" in site.rules
+    words = ("policy", "rollback", "imgsec-signed-images", "--offline", "--accept-lockout")
+    assert site.run(*words)[0] == 0
+    assert site.rules == ["r.example/one/*"]
+
+
+def test_same_policy_again_keeps_what_it_was_before(site: Site) -> None:
+    site.publish("--repository", "r.example/one/*")
+    site.publish("--repository", "r.example/two/*")
+    site.publish("--repository", "r.example/two/*")
+    site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert site.rules == ["r.example/one/*"]
+
+
+@pytest.mark.parametrize("held", [None, {"labels": {"app.kubernetes.io/managed-by": "imgsec"}}])
+def test_nothing_to_roll_back_is_told(site: Site, held: dict[str, Any] | None) -> None:
+    if held is not None:
+        site.cluster.objects[POLICY] = {
+            **{"apiVersion": GROUP[6:], "kind": "ClusterImagePolicy", "spec": {}},
+            "metadata": {"name": "imgsec-signed-images", **held},
+        }
+    code, report = site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert (code, codes(report)) == (1, ["no-history"])
+
+
+def test_policy_of_somebody_else_is_not_rolled_back(site: Site) -> None:
+    site.cluster.objects[POLICY] = {
+        **{"apiVersion": GROUP[6:], "kind": "ClusterImagePolicy", "spec": {}},
+        "metadata": {
+            "name": "imgsec-signed-images",
+            "annotations": {ANNOTATION: '{"absent":true}'},
+        },
+    }
+    code, report = site.run("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert (code, codes(report)) == (1, ["foreign-object"])
+    assert POLICY in site.cluster.objects
+
+
+def test_admit_reads_the_cluster(site: Site, tmp_path: Path) -> None:
+    site.publish("--repository", "r.example/team/*", "--allow-unchecked", "icr.io/*")
+    workload = tmp_path / "pod.yaml"
+    pod = {"containers": [{"name": "a", "image": "icr.io/x/y:1"}]}
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod}
+    workload.write_text(json.dumps(document))
+    code, report = site.run("admit", str(workload), "--live", "--offline")
+    assert (code, codes(report)) == (3, ["not-enforced"])
+    site.installs("0.14.2")
+    code, report = site.run("admit", str(workload), "--live", "--offline")
+    assert (code, report["workloads"][0]["engine"]) == (0, "0.14.2")
+    site.installs("0.99.0")
+    code, report = site.run("admit", str(workload), "--live", "--offline")
+    assert (code, codes(report)) == (2, ["engine-unknown"])
+    assert "0.14.3" in report["reasons"][0]["hint"]
