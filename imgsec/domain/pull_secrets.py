@@ -18,6 +18,7 @@ from imgsec.domain.kubernetes import secret_value
 from imgsec.domain.reference import shown
 
 _JSON, _OLDER = ".dockerconfigjson", ".dockercfg"
+_FIELDS = ("username", "password", "email", "auth")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,35 +52,48 @@ def read_pull_secret(
     if entries is None:
         return UnusableSecret(name, f"the Secret {shown(name)} holds no registry credentials")
     entry = entries.get(host)
-    if not isinstance(entry, dict):
+    if entry is None:
         near = [key for key in entries if host in key]
         also = f"; {shown(near[0])} is not looked at" if near else ""
         text = f"the Secret {shown(name)} has no entry for exactly {shown(host)}{also}"
         return UnusableSecret(name, text)
-    username, password = entry.get("username"), entry.get("password")
-    pair = f"{_text(username)}:{_text(password)}".encode()
-    if (decoded := _decoded(entry.get("auth"))) is not None:
-        pair = decoded
-    return PullCredential(name, host, SecretBytes(pair))
+    pair = f"{entry.get('username') or ''}:{entry.get('password') or ''}"
+    found = _decoded(entry.get("auth") or "")
+    return PullCredential(name, host, SecretBytes(found or pair.encode("utf-8", "replace")))
 
 
-def _entries(content: bytes, member: str | None) -> Mapping[str, Any] | None:
+def _entries(content: bytes, member: str | None) -> Mapping[str, Mapping[str, Any]] | None:
+    """By host; None for what is no such document, or has one entry that is none.
+
+    Go reads it into structures: one value of another type, wherever, and the whole is no use.
+    """
     try:
         document = json.loads(content)
-        found = document.get(member) if member is not None else document
-    except (ValueError, RecursionError, AttributeError):
+    except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else ({} if found is None else None)
+    if not isinstance(document, dict):
+        return {} if document is None else None
+    found = document if member is None else document.get(member)
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        return None
+    entries = {host: {} if entry is None else entry for host, entry in found.items()}
+    return entries if all(map(_is_entry, entries.values())) else None
 
 
-def _decoded(auth: object) -> bytes | None:
-    """User and password in base64; None for nothing, or no such thing."""
+def _is_entry(value: object) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(name), str | None) for name in _FIELDS
+    )
+
+
+def _decoded(auth: str) -> bytes | None:
+    """User and password in base64, padded or not, over lines or not; None for no such thing."""
+    plain = auth.replace("\r", "").replace("\n", "")
+    padding = "" if auth.strip().endswith("=") else "=" * (-len(plain) % 4)
     try:
-        pair = base64.b64decode(auth, validate=True) if isinstance(auth, str) and auth else b""
+        pair = base64.b64decode(plain + padding, validate=True)
     except ValueError:
         return None
     return pair if b":" in pair else None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
