@@ -3,7 +3,8 @@
 
 Portieris asks the advisor's third version, which is withdrawn, with the pod's own credentials
 (`pkg/verifier/vulnerability/ibm_va.go`); here the gate's client asks the fourth, by the digest that
-the image names now. CISE asked for images of IBM's registries only.
+the image names now. CISE asked for images of IBM's registries only. A registry on this machine
+stands for one of IBM's: no cluster has one, and who tries things out does.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from __future__ import annotations
 from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import LayerOutcome, LayerTrace
 from imgsec.domain.engines import Engine, Layer
+from imgsec.domain.hosts import is_loopback
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.verdict import Note
 from imgsec.domain.vulnerability import ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
-from imgsec.operations.image_evidence import Deployed, RememberedImages
+from imgsec.operations.image_evidence import UNAUTHORISED, Deployed, RememberedImages
 from imgsec.operations.simple_layer import Unread, as_open, read_manifest
 from imgsec.ports import Scanner
 from imgsec.reasons import Reason
@@ -33,12 +35,12 @@ class AdvisorLayer:
         self._engine = engine
         self._scanner = scanner
         self._images = images
-        self._known: dict[ImageReference, str | Reason] = {}
+        self._known: dict[str, str | Reason] = {}  # by the canonical name
 
     def check(self, deployed: Deployed, offline: Reason) -> LayerTrace:
         """What the engine says. offline: why nothing is asked, where nothing may be."""
         image = deployed.name.text
-        if not deployed.name.is_at_ibm:
+        if not deployed.name.is_at_ibm and not is_loopback(deployed.name.domain):
             foreign = texts.CISE_ADVISOR_FOREIGN
             return _denied(foreign if self._engine.is_cise else texts.advisor_foreign(image))
         if not deployed.credentials and not self._engine.is_cise:
@@ -47,10 +49,12 @@ class AdvisorLayer:
             return _open(offline)
         found = read_manifest(deployed, self._images, None)
         if isinstance(found, Unread):
-            return _open(found.why or offline)
+            if found.why is not None or self._engine.is_cise:
+                return _open(found.why or found.last)
+            return _denied(_no_result(image, found.last))
         status = self._status(found.image.at(found.digest), self._scanner)
         if isinstance(status, Reason):
-            return _open(status)
+            return _open(status, "" if self._engine.is_cise else _no_result(image, status))
         if status in _DEPLOYS:
             return LayerTrace(Layer.ADVISOR, LayerOutcome.PASSED, notes=(_FOURTH,))
         if self._engine.is_cise:
@@ -58,14 +62,15 @@ class AdvisorLayer:
         return _denied(texts.advisor_denied(image, str(status)))
 
     def _status(self, canonical: ImageReference, scanner: Scanner) -> str | Reason:
-        if canonical not in self._known:
+        name = canonical.canonical_name
+        if name not in self._known:
             try:
                 scanner.require_served(canonical)
                 reports = scanner.fetch_reports(ScanSubject(canonical))
-                self._known[canonical] = _worst(reports)
+                self._known[name] = _worst(reports)
             except ImgsecError as error:
-                self._known[canonical] = error.reason
-        return self._known[canonical]
+                self._known[name] = error.reason
+        return self._known[name]
 
 
 def _worst(reports: tuple[ScanReport | Reason, ...]) -> str | Reason:
@@ -82,5 +87,14 @@ def _denied(message: str) -> LayerTrace:
     return LayerTrace(Layer.ADVISOR, LayerOutcome.DENIED, message)
 
 
-def _open(why: Reason) -> LayerTrace:
-    return LayerTrace(Layer.ADVISOR, LayerOutcome.OPEN, why=as_open(why))
+def _no_result(image: str, why: Reason) -> str:
+    """What the engine says if it is told the same."""
+    if why.code in UNAUTHORISED:
+        return texts.advisor_unauthorised(image)
+    if why.code == "image-not-found":
+        return texts.advisor_failed(image, "Not found")
+    return texts.advisor_failed(image, "Internal server error")
+
+
+def _open(why: Reason, message: str = "") -> LayerTrace:
+    return LayerTrace(Layer.ADVISOR, LayerOutcome.OPEN, message, why=as_open(why))

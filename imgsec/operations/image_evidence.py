@@ -18,7 +18,8 @@ from imgsec.ports import ImageEvidence, ImageReader, Manifest, StoreAddress
 
 _Value = TypeVar("_Value")
 # What is the same for whoever asks: the image is not there, or not for this credential.
-DEFINITE = ("image-not-found", "missing-credential", "permission-denied")
+UNAUTHORISED = ("missing-credential", "credential-rejected", "permission-denied")
+DEFINITE = ("image-not-found", *UNAUTHORISED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,12 @@ class RememberedImages:
         self, image: ImageReference, credential: PullCredential | None, store: StoreAddress | None
     ) -> tuple[bytes, ...]:
         """Of a canonical image; shared by its digest. Raises `ImgsecError` as the reader does."""
-        key = (image.canonical_name, _told_apart(credential), store.url if store else "")
+        key = (image.canonical_name, _told_apart(credential), *_place(store))
         reader = self._reader(credential, store)
         return _remembered(self._signatures, key, lambda: reader.fetch_signatures(image))
 
     def _reader(self, credential: PullCredential | None, store: StoreAddress | None) -> ImageReader:
-        pair = store.pair.reveal() if store is not None and store.pair is not None else b""
-        key = (_told_apart(credential), store.url if store else "", pair)
+        key = (_told_apart(credential), *_place(store))
         if key not in self._readers:
             self._readers[key] = self._evidence.reader(credential, store)
         return self._readers[key]
@@ -73,6 +73,13 @@ class RememberedImages:
 def _told_apart(credential: PullCredential | None) -> Hashable:
     """Copies of one credential, in Secrets of many namespaces, are the same."""
     return credential.pair.reveal() if credential is not None else None
+
+
+def _place(store: StoreAddress | None) -> tuple[str, bytes]:
+    """A store, and who asks it: another user may be refused what this one is given."""
+    if store is None:
+        return "", b""
+    return store.url, store.pair.reveal() if store.pair is not None else b""
 
 
 def _remembered(

@@ -29,9 +29,21 @@ from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
 from imgsec.domain.verdict import Note
 from imgsec.domain.verifiers import PublishedKeys, Verifier, key_flaws, message_flaws
 from imgsec.errors import ImgsecError, UnrecognisedSignature
-from imgsec.operations.image_evidence import DEFINITE, Deployed, RememberedImages
+from imgsec.operations.image_evidence import (
+    DEFINITE,
+    UNAUTHORISED,
+    Deployed,
+    RememberedImages,
+)
 from imgsec.ports import AdmissionState, Keyring, StoreAddress
-from imgsec.reasons import ADMISSION_OPEN, KEY_REVOKED, KEY_UNREADABLE, Outcome, Reason
+from imgsec.reasons import (
+    ADMISSION_OPEN,
+    KEY_MALFORMED,
+    KEY_REVOKED,
+    KEY_UNREADABLE,
+    Outcome,
+    Reason,
+)
 
 _NAME = "simple"
 _ED25519_TYPE = 22
@@ -177,9 +189,9 @@ class SimpleLayer:
     ) -> _Rejection | None:
         """Why one signature does not count; None if it does."""
         keys = self._read(wanted.block)
-        if not keys.readable:
-            if not keys.every:
-                return _Rejection("No public keys imported")
+        if not keys.every:
+            return _Rejection("No public keys imported")
+        if not keys.readable and not any(key.is_revoked for key in keys.every):
             return _Rejection(texts.unsupported_key(_ED25519_TYPE), is_denial=False)
         message = self._opened(signature, keys)
         if isinstance(message, _Rejection):
@@ -201,6 +213,8 @@ class SimpleLayer:
         claims = claims_of(signature)
         not_found = texts.key_not_found(claims.key_id if claims else 0)
         signers = [key.fingerprint for key in keys.readable]
+        if not signers:  # revoked ones, which the library keeps and never finds
+            return _Rejection(not_found, is_denial=False)
         message = keys.keyring.open_message(signature, signers)
         if isinstance(message, Reason):
             if message.code == "signature-untrusted":
@@ -236,7 +250,10 @@ class SimpleLayer:
         return _SignedBy(block, identity_rule(requirement.identity))
 
     def _read(self, block: bytes) -> _Keys:
-        """The keys in a block, as the engine's library takes them in."""
+        """The keys in a block, as the engine's library takes them in.
+
+        Raises `ImgsecError` as gpg does.
+        """
         if block not in self._keys:
             self._keys[block] = self._imported(block)
         return self._keys[block]
@@ -245,7 +262,9 @@ class SimpleLayer:
         keyring = self._new_keyring()
         try:
             every = keyring.inspect_public_keys(block)
-        except ImgsecError:
+        except ImgsecError as error:
+            if error.reason.code != KEY_MALFORMED.code:
+                raise
             return _Keys(keyring, (), ())
         published = PublishedKeys(1, every, every)
         lost = (KEY_UNREADABLE.code, KEY_REVOKED.code)
@@ -294,10 +313,14 @@ class ReadManifest:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """message: the engine's, if it gets the same answers. why: it may get others; None: it will."""
+    """message: the engine's, if it gets the same answers. why: it may get others; None: it will.
+
+    last: the last answer, whatever it is.
+    """
 
     message: str
     why: Reason | None
+    last: Reason
 
 
 def read_manifest(
@@ -308,7 +331,7 @@ def read_manifest(
     try:
         image = deployed.image
     except ImgsecError as error:  # a name that the engine takes and we do not
-        return Unread(texts.no_pull_secret(name.text, 0), error.reason)
+        return Unread(texts.no_pull_secret(name.text, 0), error.reason, error.reason)
     reasons = []
     for credential in (None, *deployed.credentials):
         try:
@@ -319,8 +342,8 @@ def read_manifest(
         return ReadManifest(image, manifest.digest, credential)
     why = next((one for one in reasons if not _is_definite(one)), None)
     if not deployed.credentials:
-        return Unread(texts.no_pull_secret(name.text, 0), why)
-    return Unread(_last_error(deployed, reasons[-1]), why)
+        return Unread(texts.no_pull_secret(name.text, 0), why, reasons[-1])
+    return Unread(_last_error(deployed, reasons[-1]), why, reasons[-1])
 
 
 def as_open(reason: Reason) -> Reason:
@@ -339,7 +362,7 @@ def _last_error(deployed: Deployed, reason: Reason) -> str:
     version = f"sha256:{name.digest}" if name.digest else name.tag
     if reason.code == "image-not-found":
         return texts.manifest_unread(version, name.repository, "manifest unknown")
-    if reason.code in ("missing-credential", "permission-denied"):
+    if reason.code in UNAUTHORISED:
         return texts.manifest_unread(version, name.repository, "unauthorized")
     return texts.registry_unreached(name.domain, f'Get "https://{name.domain}/v2/": {reason.text}')
 
