@@ -15,9 +15,14 @@ from imgsec.reasons import INPUT_MALFORMED
 if TYPE_CHECKING:
     from imgsec.adapters.kubernetes import Kubectl
 
-_CORE = ("Secret", "ServiceAccount", "Namespace")
 _WEBHOOKS = "MutatingWebhookConfiguration"
-_KINDS = (*POLICY_KINDS, *_CORE, _WEBHOOKS)
+# The kinds besides policies; of another group they are another product's.
+_APIS = {
+    "Secret": ("v1",),
+    "ServiceAccount": ("v1",),
+    "Namespace": ("v1",),
+    _WEBHOOKS: ("admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"),
+}
 _Key = tuple[str, str, str]  # kind, namespace, name
 
 
@@ -35,7 +40,7 @@ class FileState:
             kind = str(content["kind"])
             if kind in POLICY_KINDS:
                 self._add_policy(content, where, namespace)
-            elif kind in _KINDS:
+            elif content.get("apiVersion") in _APIS.get(kind, ()):
                 self._add(kind, content, where, namespace)
 
     @classmethod

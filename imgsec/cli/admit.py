@@ -206,6 +206,7 @@ def _run_suite(
 
 def _answer_review(read: Callable[[], Any], make_predictor: Callable[[], Predictor]) -> Answer:
     """Whatever goes wrong behind the request, the answer is a review that denies."""
+    from imgsec.domain import engine_texts as texts
     from imgsec.domain.admission_review import BadReview, ReviewAnswer, ReviewRequest
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import because
@@ -214,7 +215,13 @@ def _answer_review(read: Callable[[], Any], make_predictor: Callable[[], Predict
 
     request = None
     try:
-        request = ReviewRequest.parse(read())
+        try:
+            document = read()
+        except ImgsecError as error:
+            if error.reason.code != INPUT_MALFORMED.code:
+                raise
+            raise BadReview(texts.undecodable(error.reason.text)) from None
+        request = ReviewRequest.parse(document)
         return _reviewed(request, make_predictor())
     except BadReview as error:
         verdict, said = because(INPUT_MALFORMED(str(error))), [str(error)]
@@ -228,14 +235,14 @@ def _reviewed(request: ReviewRequest, predictor: Predictor) -> Answer:
     from imgsec.domain.admission_review import ReviewAnswer
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note, passed
-    from imgsec.domain.workload import read_workload
+    from imgsec.domain.workload import is_read_by_engines, read_workload
 
-    if request.object is None:
+    if request.object is None and is_read_by_engines(request.api, request.resource):
         note: Note = Note("nothing-to-run", f"{request.operation} brings no object to look at")
         answer = ReviewAnswer(request.version, request.uid, True)
         return Answer(Report(_COMMAND, passed(note), review=answer), prints="review")
     workload = read_workload(
-        request.object, namespace=request.namespace, request=(request.api, request.resource)
+        request.object or {}, namespace=request.namespace, request=(request.api, request.resource)
     )
     if workload is None:
         raise ValueError("a request always names its resource")

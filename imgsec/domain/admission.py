@@ -153,8 +153,13 @@ class DenialFile:
         self._by_key[key] = [message]
 
     def move(self, key: str, new: str) -> None:
-        """The digest is known now, and the denials go by it."""
-        self._by_key[new] = self._by_key.pop(key, [])
+        """The digest is known now, and the denials go by it.
+
+        The engine writes the new entry and deletes the old one: where both are the same, which is
+        what an image named by its digest comes to, what was said of it is gone.
+        """
+        self._by_key[new] = self._by_key.get(key, [])
+        del self._by_key[key]
 
     def messages(self) -> list[str]:
         return [message for messages in self._by_key.values() for message in messages]
@@ -191,9 +196,15 @@ def with_child(verdict: Verdict, workload: Workload, child: Admission | None) ->
     return because(CHILD_DENIED(text))
 
 
-def webhook_failure(workload: Workload, why: str) -> Verdict:
-    """The engine breaks, and the webhook's failurePolicy decides."""
-    return because(WEBHOOK_FAILS(f"{shown_workload(workload)}: the webhook breaks: {why}"))
+def webhook_failure(workload: Workload, why: str, *, is_ignored: bool = False) -> Verdict:
+    """The engine breaks, and the webhook's failurePolicy decides. is_ignored: it is Ignore, and
+
+    what nobody could judge is admitted; that is told, and is no pass.
+    """
+    text = f"{shown_workload(workload)}: the webhook breaks: {why}"
+    if is_ignored:
+        text += "; failurePolicy is Ignore, so that it would be admitted unseen"
+    return because(WEBHOOK_FAILS(text))
 
 
 def shown_workload(workload: Workload) -> str:

@@ -16,6 +16,7 @@ from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import Admission, Patch
 from imgsec.domain.reference import shown
 
+DELETION = "DELETE"
 _API_GROUP = "admission.k8s.io"
 _VERSIONS = (f"{_API_GROUP}/v1", f"{_API_GROUP}/v1beta1")
 
@@ -26,7 +27,7 @@ class BadReview(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReviewRequest:
-    """What is asked. api: group and version of the resource. object: None for a deletion."""
+    """What is asked. api: group and version of the resource. object: None for a deletion only."""
 
     version: str
     uid: str
@@ -49,13 +50,15 @@ class ReviewRequest:
         if not isinstance(resource, dict):
             raise BadReview(texts.undecodable("the request names no resource"))
         group, version = str(resource.get("group") or ""), str(resource.get("version") or "")
-        object_ = request.get("object")
+        object_, operation = request.get("object"), str(request.get("operation") or "CREATE")
         if object_ is not None and not isinstance(object_, dict):
             raise BadReview(texts.undecodable("the request's object is none"))
+        if object_ is None and operation != DELETION:
+            raise BadReview(texts.undecodable(f"{shown(operation)} comes without an object"))
         return cls(
             str(document["apiVersion"]),
             str(request.get("uid") or ""),
-            str(request.get("operation") or "CREATE"),
+            operation,
             str(request.get("namespace") or ""),
             f"{group}/{version}" if group else version,
             str(resource.get("resource") or ""),

@@ -34,13 +34,13 @@ class Selector:
         selector = _mapping(value or {})
         labels = _mapping(selector.get("matchLabels") or {})
         expressions = []
-        for one in selector.get("matchExpressions") or []:
+        for one in _list(selector.get("matchExpressions")):
             part = _mapping(one)
             operator = str(part.get("operator"))
             if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
                 raise ValueError(f"the operator {shown(operator)} is unknown")
             expressions.append(
-                (str(part.get("key")), operator, tuple(map(str, part.get("values") or [])))
+                (str(part.get("key")), operator, tuple(map(str, _list(part.get("values")))))
             )
         return cls(tuple((str(k), str(v)) for k, v in labels.items()), tuple(expressions))
 
@@ -68,8 +68,9 @@ def _holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """The engine's registration. resources: ``*`` for all. conditions: whether CEL decides, too.
+    """The engine's registration. resources: ``*`` for all. has_conditions: whether CEL decides too.
 
+    is_exact: whether other versions of a resource are left out, in place of being converted.
     service: namespace and name of what is called, None for an address outside.
     """
 
@@ -81,6 +82,7 @@ class Webhook:
     namespaces: Selector
     objects: Selector
     has_conditions: bool = False
+    is_exact: bool = False
     service: tuple[str, str] | None = None
 
     @classmethod
@@ -91,7 +93,7 @@ class Webhook:
         """
         for configuration in configurations:
             metadata = _mapping(configuration.get("metadata") or {})
-            for one in configuration.get("webhooks") or []:
+            for one in _list(configuration.get("webhooks")):
                 webhook = _mapping(one)
                 named = metadata.get("name") == CONFIGURATION_NAME
                 if named or webhook.get("name") == WEBHOOK_NAME:
@@ -100,10 +102,10 @@ class Webhook:
 
     @classmethod
     def _read(cls, webhook: Mapping[str, Any]) -> Self:
-        rules = [_mapping(one) for one in webhook.get("rules") or []]
+        rules = [_mapping(one) for one in _list(webhook.get("rules"))]
 
         def each(name: str) -> frozenset[str]:
-            return frozenset(str(value) for rule in rules for value in rule.get(name) or [])
+            return frozenset(str(value) for rule in rules for value in _list(rule.get(name)))
 
         called = _mapping(_mapping(webhook.get("clientConfig") or {}).get("service") or {})
         return cls(
@@ -115,6 +117,7 @@ class Webhook:
             namespaces=Selector.read(webhook.get("namespaceSelector")),
             objects=Selector.read(webhook.get("objectSelector")),
             has_conditions=bool(webhook.get("matchConditions")),
+            is_exact=webhook.get("matchPolicy") == "Exact",
             service=(str(called["namespace"]), str(called["name"]))
             if {"namespace", "name"} <= called.keys()
             else None,
@@ -132,25 +135,41 @@ class Webhook:
             return Note("namespace-skipped", text)
         if not self.objects.selects(workload.labels):
             return Note("object-skipped", "the webhook's object selector leaves it out")
-        group, slash, version = workload.api.rpartition("/")
-        asked = (
-            (workload.resource, self.resources),
-            (group if slash else "", self.groups),
-            (version, self.versions),
+        group, _, version = workload.api.rpartition("/")
+        is_registered = (
+            {workload.resource, "*", "*/*"} & self.resources
+            and {group, "*"} & self.groups
+            and (not self.is_exact or {version, "*"} & self.versions)
         )
-        if not all({one, "*"} & allowed for one, allowed in asked):
+        if not is_registered:
             return Note("kind-not-registered", f"the webhook is not registered for {workload.kind}")
         if not {"CREATE", "*"} & self.operations:
             return Note("operation-not-registered", "the webhook is not sent new objects")
         return None
 
+    @property
+    def is_ignored_if_broken(self) -> bool:
+        """Whether objects are admitted where the webhook fails."""
+        return self.failure_policy == "Ignore"
+
     def cautions(self) -> Iterator[Note]:
         """What of the registration weakens every answer."""
-        if self.failure_policy == "Ignore":
+        if self.has_conditions:
+            text = "the webhook has matchConditions, which are not looked at: they may leave it out"
+            yield Note("match-conditions", text)
+        if self.is_ignored_if_broken:
             text = "failurePolicy is Ignore: whatever happens to the webhook, objects are admitted"
             yield Note("failure-policy-ignore", text)
         if not {"UPDATE", "*"} & self.operations:
             yield Note("updates-unseen", "the webhook is not sent changes of objects")
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise ValueError("the registration has something else where a list should be")
+    return value
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

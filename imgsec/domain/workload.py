@@ -37,6 +37,7 @@ OWNER_KINDS = frozenset(
     "Deployment Pod DaemonSet ReplicaSet ReplicationController StatefulSet CronJob Job".split()
 )
 CONTAINER_TYPES = ("initContainers", "containers")
+_NO_SPACE_IN_GO = "\x1c\x1d\x1e\x1f"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Container:
     place: int
     name: str
     image: str
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether the engine passes it over: it has nothing but what Go takes for white space."""
+        return all(one.isspace() and one not in _NO_SPACE_IN_GO for one in self.image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +70,9 @@ class PodSpec:
 @dataclass(frozen=True, slots=True)
 class Workload:
     """One object. api: group and version. resource: its plural, in lower case. path: where the pod
-    stands, as a JSON pointer. owners: the kinds of its owners. replicas: None where it wants none.
-    is_read: whether engines read this resource in this group and version. line: in its file.
+    stands, as a JSON pointer. owners: the kinds of its owners. replicas: None for a kind without.
+    is_read: whether engines read this resource in this group and version. pod_labels: of the pods
+    that are made from it. line: in its file.
     """
 
     api: str
@@ -79,6 +86,7 @@ class Workload:
     replicas: int | None = None
     is_read: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
+    pod_labels: Mapping[str, str] = field(default_factory=dict)
     where: str = ""
     line: int = 0
 
@@ -119,6 +127,7 @@ class Workload:
             owners=(self.kind,),
             replicas=None,
             is_read=True,
+            labels=self.pod_labels,
         )
 
 
@@ -133,7 +142,8 @@ def read_workload(
     """An object with a pod in it; None for any other, which runs nothing by itself.
 
     namespace: for one that names none. request: the group and version, and the resource, that a
-    request names. Raises `ImgsecError` (workload-malformed) for what no cluster would take.
+    request names; its namespace counts then, whatever the object says. Raises `ImgsecError`
+    (workload-malformed) for what no cluster would take.
     """
     kind, api = str(document.get("kind", "")), str(document.get("apiVersion", ""))
     api, plural = request or (api, _plural(kind))
@@ -151,27 +161,45 @@ def read_workload(
         raise _malformed(f"{of} has a name that is no text")
     of = f"{of} {shown(name)}"
     spec = _mapping(spec, f"{of}: {'.'.join(steps)}")
+    pod = _pod(spec, of)
+    if is_read and not any(one.type == CONTAINER_TYPES[1] for one in pod.containers):
+        raise _malformed(f"{of} has no containers")
     wanted = _mapping(document.get("spec") or {}, f"{of}: spec").get("replicas")
-    replicas = wanted if plural in _SCALED and is_read and type(wanted) is int else None
+    if wanted is not None and type(wanted) is not int:
+        raise _malformed(f"{of}: replicas is no whole number")
+    replicas = (1 if wanted is None else wanted) if plural in _SCALED and is_read else None
     owners = metadata.get("ownerReferences") or []
-    labels = metadata.get("labels") or {}
+    own = _text(metadata.get("namespace"), f"{of}: namespace")
+    template = _descended(document, steps[:-1])
+    inner = template.get("metadata") if isinstance(template, dict) and len(steps) > 1 else None
     return Workload(
         api=api,
         kind=kind,
         resource=plural,
-        namespace=_text(metadata.get("namespace"), f"{of}: namespace") or namespace,
+        namespace=namespace if request is not None else own or namespace,
         name=name,
         path="/" + "/".join(steps),
-        pod=_pod(spec, of),
+        pod=pod,
         owners=tuple(
             str(one.get("kind", "")) for one in _objects(owners, f"{of}: ownerReferences")
         ),
         replicas=replicas,
         is_read=is_read,
-        labels={str(key): str(value) for key, value in _mapping(labels, of).items()},
+        labels=_labels(metadata, of),
+        pod_labels=_labels(_mapping(inner or {}, f"{of}: the template's metadata"), of),
         where=where,
         line=line,
     )
+
+
+def _labels(metadata: Mapping[str, Any], of: str) -> dict[str, str]:
+    labels = _mapping(metadata.get("labels") or {}, f"{of}: labels")
+    return {str(key): str(value) for key, value in labels.items()}
+
+
+def is_read_by_engines(api: str, resource: str) -> bool:
+    """Whether engines read this resource in this group and version."""
+    return resource in _READ and api in _READ[resource][0]
 
 
 def _plural(kind: str) -> str:

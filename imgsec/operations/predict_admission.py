@@ -36,12 +36,13 @@ from imgsec.domain.resolution import Pools
 from imgsec.domain.verdict import Note, passed
 from imgsec.domain.webhook import Webhook
 from imgsec.domain.workload import CONTAINER_TYPES, OWNER_KINDS, Container, Workload
+from imgsec.errors import ImgsecError
 from imgsec.operations.advisor_layer import AdvisorLayer
 from imgsec.operations.image_evidence import Deployed
 from imgsec.operations.simple_layer import SimpleLayer
 from imgsec.operations.trust_layer import TrustLayer
 from imgsec.ports import AdmissionState
-from imgsec.reasons import Reason
+from imgsec.reasons import INPUT_MALFORMED, Reason
 
 _LATER = Note(
     "added-later",
@@ -100,7 +101,7 @@ class Predictor:
         if self._webhook is None or is_request:
             return self._predict(workload, is_request=is_request)
         note = self._webhook.not_sent(workload, self._labels(workload.namespace))
-        if note is not None and note.code == "kind-not-registered":
+        if note is not None and self._sends_its_pods(workload, note):
             found = self._by_its_pods(workload, note, is_request)
         elif note is not None:
             found = self._unchecked(workload, note)
@@ -108,22 +109,34 @@ class Predictor:
             found = self._predict(workload, is_request=is_request)
         return replace(found, unchecked=(*found.unchecked, *self._webhook.cautions()))
 
+    def _sends_its_pods(self, workload: Workload, note: Note) -> bool:
+        """Whether an object is left out for itself, and the pods made from it are not."""
+        if workload.is_pod or self._webhook is None:
+            return False
+        if note.code not in ("kind-not-registered", "object-skipped"):
+            return False
+        labels = self._labels(workload.namespace)
+        return self._webhook.not_sent(workload.child(), labels) is None
+
     def _labels(self, namespace: str) -> dict[str, str] | None:
         document = self._state.find_namespace(namespace)
         if document is None:
             return None
-        labels = (document.get("metadata") or {}).get("labels") or {}
-        return {str(key): str(value) for key, value in labels.items()}
+        metadata = document.get("metadata")
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if labels is not None and not isinstance(labels, dict):
+            raise ImgsecError(INPUT_MALFORMED(f"Namespace {shown(namespace)} has odd labels"))
+        return {str(key): str(value) for key, value in (labels or {}).items()}
 
     def _predict(self, workload: Workload, *, is_request: bool) -> Admission:
         engine = self._engine
+        if is_request and not workload.is_read:
+            return self._unsupported(workload)
         if not workload.is_intercepted or (engine.is_cise and not workload.is_pod):
             text = f"{workload.kind} objects are not sent; the pods made from them are"
             return self._by_its_pods(workload, Note("kind-not-intercepted", text), is_request)
         if not workload.is_read:
-            message = texts.unsupported_resource(workload.group_version_resource)
-            verdict = admission_verdict(workload, engine, [message], ())
-            return Admission(workload, engine, verdict, messages=(message,))
+            return self._unsupported(workload)
         if engine.skips_owned and (owners := OWNER_KINDS.intersection(workload.owners)):
             text = f"{engine} checks nothing that names an owner, a {min(owners)}, forged or not"
             return self._unchecked(workload, Note("owner-skipped", text))
@@ -131,6 +144,11 @@ class Predictor:
             text = f"{engine} does not check what wants no replicas, and scaling up is never sent"
             return self._unchecked(workload, Note("no-replicas", text))
         return self._judged(workload, is_request=is_request)
+
+    def _unsupported(self, workload: Workload) -> Admission:
+        message = texts.unsupported_resource(workload.group_version_resource)
+        verdict = admission_verdict(workload, self._engine, [message], ())
+        return Admission(workload, self._engine, verdict, messages=(message,))
 
     def _by_its_pods(self, workload: Workload, note: Note, is_request: bool) -> Admission:
         verdict = passed()
@@ -157,9 +175,11 @@ class Predictor:
                 traces += found
                 messages += said
         except Panic as panic:
-            verdict = webhook_failure(workload, str(panic))
+            is_ignored = self._webhook is not None and self._webhook.is_ignored_if_broken
+            verdict = webhook_failure(workload, str(panic), is_ignored=is_ignored)
             return Admission(workload, self._engine, verdict, tuple(traces))
-        traces = [replace(one, is_forgotten=_is_forgotten(one, messages)) for one in traces]
+        told = frozenset(messages)
+        traces = [replace(one, is_forgotten=_is_forgotten(one, told)) for one in traces]
         if messages:
             traces = [replace(one, patch=None) for one in traces]
         verdict = admission_verdict(workload, self._engine, messages, traces)
@@ -181,17 +201,18 @@ class Predictor:
         self, workload: Workload, kind: str, secrets: _PullSecrets
     ) -> tuple[list[ContainerTrace], list[str]]:
         """The containers of one type, and what the engine says of them. Raises `Panic`."""
-        denials, traces, stopped = DenialFile(), [], ""
+        denials, traces = DenialFile(), []
+        stopped: str | None = None
         for container in workload.pod.containers:
             if container.type != kind:
                 continue
-            if stopped:
+            if stopped is not None:
                 traces.append(ContainerTrace(container, is_reached=False))
                 continue
             trace, error = self._judged_container(workload, container, secrets, denials)
             traces.append(trace)
             stopped = error
-        return traces, [*denials.messages(), *filter(None, [stopped])]
+        return traces, [*denials.messages(), *([] if stopped is None else [stopped])]
 
     def _judged_container(
         self,
@@ -199,17 +220,17 @@ class Predictor:
         container: Container,
         secrets: _PullSecrets,
         denials: DenialFile,
-    ) -> tuple[ContainerTrace, str]:
+    ) -> tuple[ContainerTrace, str | None]:
         """One container, and the error that stops those behind it. Raises `Panic`."""
-        if not container.image.strip():
-            return ContainerTrace(container), ""
+        if container.is_blank:
+            return ContainerTrace(container), None
         try:
             name = EngineName.parse(container.image)
         except ValueError:
             message = texts.invalid_image(container.image)
             denials.replace(INVALID_NAME_KEY, message)
             trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
-            return ContainerTrace(container, layers=(trace, *self._others())), ""
+            return ContainerTrace(container, layers=(trace, *self._others())), None
         key = name.denial_key
         denials.begin(key)
         resolution = self._pools.of_namespace(workload.namespace).resolve(container.image)
@@ -226,7 +247,7 @@ class Predictor:
             )
             denials.add(key, message)
             trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
-            return ContainerTrace(container, None, near, (trace, *self._others())), ""
+            return ContainerTrace(container, None, near, (trace, *self._others())), None
         credentials = secrets.credentials(name.host)
         if self._assume is not None and (stand_in := self._assume(name)) is not None:
             credentials = (*credentials, stand_in)
@@ -238,7 +259,7 @@ class Predictor:
 
     def _asked(
         self, deployed: Deployed, rule: PolicyRule, denials: DenialFile, key: str
-    ) -> tuple[list[LayerTrace], str | None, str]:
+    ) -> tuple[list[LayerTrace], str | None, str | None]:
         """The layers' answers, the digest that they agree on, and an error that stops others."""
         done: list[LayerTrace] = []
         digest: str | None = None
@@ -254,11 +275,11 @@ class Predictor:
             if trace.outcome is LayerOutcome.DENIED:
                 denials.add(key, trace.message)
                 if layer is not Layer.ADVISOR or self._engine.is_cise:
-                    return [*done, *self._others(done, rule.demand)], None, ""
+                    return [*done, *self._others(done, rule.demand)], None, None
             digest = trace.digest if trace.digest is not None else digest
         if digest is not None:
             denials.move(key, f"{deployed.name.repository}:{digest}")
-        return done, digest, ""
+        return done, digest, None
 
     def _ask(self, layer: Layer, deployed: Deployed, demand: Demand) -> LayerTrace:
         offline = self._layers.offline
@@ -301,6 +322,9 @@ class Predictor:
                 workload.namespace, workload.pod.service_account
             )
             listed = (account or {}).get("imagePullSecrets") or []
+            if not isinstance(listed, list):
+                what = f"ServiceAccount {shown(workload.pod.service_account)}"
+                raise ImgsecError(INPUT_MALFORMED(f"{what}: imagePullSecrets is no list"))
             names = tuple(str(one.get("name", "")) for one in listed if isinstance(one, dict))
         return _PullSecrets(self._state, workload.namespace, names)
 
@@ -309,7 +333,7 @@ class Predictor:
     ) -> Iterator[Note]:
         for one in traces:
             where = f"container {shown(one.container.name)}"
-            if not one.container.image.strip():
+            if one.container.is_blank:
                 yield Note("blank-image", f"{where} names no image, and is passed over")
             elif one.rule is not None and one.rule.demand.is_nothing:
                 text = f"{where}: {one.rule.owner} lets {shown(one.rule.repository)} through unseen"
@@ -364,7 +388,7 @@ def _patch(
     return Patch(path, f"{name.repository}@sha256:{digest}")
 
 
-def _is_forgotten(trace: ContainerTrace, messages: Sequence[str]) -> bool:
+def _is_forgotten(trace: ContainerTrace, told: frozenset[str]) -> bool:
     """Whether it was denied and none of its messages is told."""
     bad = [one.message for one in trace.layers if one.is_bad]
-    return bool(bad) and not set(bad) & set(messages)
+    return bool(bad) and told.isdisjoint(bad)
