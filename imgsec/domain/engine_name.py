@@ -15,6 +15,7 @@ from typing import Self
 _HUB, _LEGACY_HUB, _OFFICIAL = "docker.io", "index.docker.io", "library/"
 _DIGEST_MARK = "@sha256:"
 _PATH_MAX_CHARS = 255  # distribution/reference: RepositoryNameTotalLengthMax, without the host
+_REST_MAX_CHARS = _PATH_MAX_CHARS + len(":") + 128 + len("@sha512:") + 128
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])"
 _PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
@@ -56,7 +57,10 @@ class EngineName:
         name, *digests = text.split(_DIGEST_MARK)
         if _IDENTIFIER.fullmatch(name):
             raise ValueError("64 hexadecimal digits are an id, and no name")
-        found = _NAMED.fullmatch("/".join(_split(name)))
+        domain, rest = _split(name)
+        if len(rest) > _REST_MAX_CHARS:
+            raise ValueError("it is too long for a name")
+        found = _NAMED.fullmatch(f"{domain}/{rest}")
         if found is None or len(found["path"]) > _PATH_MAX_CHARS:
             raise ValueError("it is no image's name")
         tag = found["tag"]

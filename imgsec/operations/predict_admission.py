@@ -279,6 +279,8 @@ class Predictor:
             digest = trace.digest if trace.digest is not None else digest
         if digest is not None:
             denials.move(key, f"{deployed.name.repository}:{digest}")
+        elif deployed.name.digest and _may_yet_be_signed(done):
+            denials.begin(key)  # it would be forgotten as well, and is open
         return done, digest, None
 
     def _ask(self, layer: Layer, deployed: Deployed, demand: Demand) -> LayerTrace:
@@ -339,7 +341,7 @@ class Predictor:
                 text = f"{where}: {one.rule.owner} lets {shown(one.rule.repository)} through unseen"
                 yield Note("image-unchecked", text)
             if one.is_forgotten:
-                text = f"{where} is denied, which the engine forgets: a later one has its name"
+                text = f"{where} is denied, which the engine forgets on its way"
                 yield Note("denial-forgotten", text)
         for image, what in workload.pod.unseen:
             yield Note("image-unseen", f"no engine looks at the {what} {shown(image)}")
@@ -377,6 +379,11 @@ def _by_host(secrets: _PullSecrets) -> Iterator[list[PullCredential | UnusableSe
 def _asks_for_both(demand: Demand) -> bool:
     """Simple signing and trust together: whatever they find, it is denied."""
     return demand.simple is not None and demand.trust is not None
+
+
+def _may_yet_be_signed(layers: Sequence[LayerTrace]) -> bool:
+    signing = (Layer.SIMPLE, Layer.TRUST)
+    return any(one.outcome is LayerOutcome.OPEN and one.layer in signing for one in layers)
 
 
 def _patch(

@@ -89,7 +89,7 @@ def _container(
         if one.why is not None:
             hints[one.why.hint] = None
     if trace.is_forgotten:
-        yield f"{indent}    denied, but the engine forgets it: a later container has its name"
+        yield f"{indent}    denied, but the engine forgets it: a later container takes its place"
     if trace.near and (verbose or trace.rule is None):
         for near in trace.near:
             yield f"{indent}    nearly: {_rule(near.rule)}: {near.why}"

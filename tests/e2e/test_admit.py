@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import json
+import re
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ import pytest
 import yaml
 
 from tests.conftest import Bench, SigningKey
+from tests.support import Ended, Gpg
 
 pytestmark = pytest.mark.once
 API = "portieris.cloud.ibm.com/v1"
@@ -33,10 +39,10 @@ class Cluster:
         path.write_text(yaml.safe_dump_all(documents))
         return str(path)
 
-    def policy(self, repository: str, **policy: Any) -> None:
+    def policy(self, repository: str, *, api: str = API, **policy: Any) -> None:
         rule = {"name": repository, "policy": policy}
         document = {
-            **{"apiVersion": API, "kind": "ClusterImagePolicy", "metadata": {"name": "p"}},
+            **{"apiVersion": api, "kind": "ClusterImagePolicy", "metadata": {"name": "p"}},
             "spec": {"repositories": [rule]},
         }
         self.write("policy.yaml", document)
@@ -59,6 +65,9 @@ class Cluster:
             },
         )
 
+    def without(self, name: str) -> None:
+        (self.folder / name).unlink()
+
 
 def deployment(*images: str, secrets: tuple[str, ...] = ("regcred",)) -> dict[str, Any]:
     pod = {
@@ -70,6 +79,31 @@ def deployment(*images: str, secrets: tuple[str, ...] = ("regcred",)) -> dict[st
         "metadata": {"name": "web", "namespace": "shop"},
         "spec": {"replicas": 1, "template": {"spec": pod}},
     }
+
+
+@dataclass
+class Admit:
+    """The command in the sandbox, on one Deployment."""
+
+    bench: Bench
+    cluster: Cluster
+
+    def __call__(self, *images: str, words: tuple[str, ...] = (), **more: Any) -> Ended:
+        path = self.bench.folder / "web.yaml"
+        path.write_text(yaml.safe_dump(deployment(*images, **more)))
+        return self.bench.imgsec("admit", path, "--policies", self.cluster.folder, *words)
+
+    def denial(self, *images: str, words: tuple[str, ...] = (), **more: Any) -> list[str]:
+        """What the engine says of the object itself."""
+        done = self(*images, words=words, **more).expect(1, "admission-denied")
+        messages = done.json["workloads"][0]["messages"]
+        assert isinstance(messages, list)
+        return messages
+
+
+@pytest.fixture
+def admit(bench: Bench, cluster: Cluster) -> Admit:
+    return Admit(bench, cluster)
 
 
 @pytest.fixture
@@ -123,3 +157,384 @@ def test_unsigned_image_is_denied_word_for_word(
     done = bench.imgsec(*admit).expect(1, "admission-denied")
     said = "simple: policy denied the request: A signature was required, but no signature exists"
     assert done.json["workloads"][0]["messages"] == [said]
+
+
+UNSIGNED = "simple: policy denied the request: A signature was required, but no signature exists"
+REFUSED = "simple: policy denied the request: "
+
+
+def signed(bench: Bench, key: SigningKey, **push: Any) -> tuple[str, str]:
+    """A signed image: its name and digest."""
+    name, digest = bench.push(bench.repository(), **push)
+    bench.imgsec("sign-image", name, "--key", key.location).expect(0)
+    return name, digest
+
+
+def another_tag(bench: Bench, name: str, tag: str) -> str:
+    """The same image by another tag."""
+    other = f"{name.rpartition(':')[0]}:{tag}"
+    bench.skopeo("copy", "--insecure-policy", f"docker://{name}", f"docker://{other}")
+    return other
+
+
+# --- Signatures ---------------------------------------------------------------------------------
+
+
+def test_signature_for_another_tag_names_the_identity(
+    bench: Bench, key: SigningKey, admit: Admit
+) -> None:
+    name, digest = signed(bench, key)
+    other = another_tag(bench, name, "other")
+    assert admit.denial(other) == [f'{REFUSED}Signature for identity "{name}" is not accepted']
+    by_digest = f"{name.rpartition(':')[0]}@{digest}"
+    admit(by_digest).expect(0)
+
+
+def test_signature_of_another_key_is_an_error_that_stops_the_next_container(
+    bench: Bench, gpg: Gpg, admit: Admit
+) -> None:
+    name, digest = bench.push(bench.repository())
+    content = json.dumps(
+        {
+            "critical": {
+                "type": "atomic container signature",
+                "image": {"docker-manifest-digest": digest},
+                "identity": {"docker-reference": name},
+            },
+            "optional": {},
+        }
+    ).encode()
+    fingerprint = gpg.make_key("somebody else")
+    bench.plant(name, digest, gpg.sign(content, fingerprint))
+    done = admit(name, name).expect(1, "admission-denied")
+    (said,) = done.json["workloads"][0]["messages"]
+    key_id = f"{int(fingerprint[-16:], 16):x}"
+    assert said == f"simple: Key not found for key ID {key_id} in signature"
+    assert [one["reached"] for one in done.json["containers"]] == [True, False]
+
+
+def test_index_is_signed_as_a_whole(bench: Bench, key: SigningKey, admit: Admit) -> None:
+    name, digest = signed(bench, key, platforms=("amd64", "arm64"))
+    done = admit(name).expect(0)
+    assert done.json["workloads"][0]["patch"][0]["value"].endswith(f"@{digest}")
+
+
+def test_signature_of_a_platform_only_is_none(bench: Bench, gpg: Gpg, admit: Admit) -> None:
+    name, digest = bench.push(bench.repository(), platforms=("amd64", "arm64"))
+    raw = json.loads(bench.skopeo("inspect", "--raw", f"docker://{name}"))
+    child = raw["manifests"][0]["digest"]
+    bench.plant(name, child, gpg.sign(b"{}", gpg.make_key("somebody")))
+    assert child != digest
+    assert admit.denial(name) == [UNSIGNED]
+
+
+def test_match_exact_refuses_the_pods_under_0_14_3_only(
+    bench: Bench, key: SigningKey, cluster: Cluster, admit: Admit
+) -> None:
+    name, _ = signed(bench, key)
+    exact = {**SIGNED_BY, "signedIdentity": {"type": "matchExact"}}
+    cluster.policy(f"{bench.sandbox.registry}/*", simple={"requirements": [exact]})
+    admit(name, words=("--engine", "0.14.2")).expect(0)
+    done = admit(name, words=("--engine", "0.14.3")).expect(1, "child-denied")
+    outer, pods = done.json["workloads"]
+    assert outer["messages"] == []
+    assert pods["messages"] == [f'{REFUSED}Signature for identity "{name}" is not accepted']
+
+
+def test_tag_and_digest_together_are_refused(bench: Bench, admit: Admit) -> None:
+    name, digest = bench.push(bench.repository())
+    said = "simple: Docker references with both a tag and digest are currently not supported"
+    assert admit.denial(f"{name}@{digest}") == [said]
+
+
+def test_image_that_is_not_there(bench: Bench, admit: Admit) -> None:
+    repository = f"{bench.sandbox.registry}/{bench.repository()}"
+    said = f"simple: reading manifest 1 in {repository}: manifest unknown"
+    assert admit.denial(f"{repository}:1") == [said]
+
+
+# --- Pull secrets -------------------------------------------------------------------------------
+
+
+def test_pull_secret_with_the_port_in_its_key_is_not_found(
+    bench: Bench, key: SigningKey, cluster: Cluster, admit: Admit
+) -> None:
+    name, _ = signed(bench, key)
+    cluster.pull_secret(key=bench.sandbox.registry)
+    done = admit(name).expect(1, "admission-denied")
+    (workload,) = done.json["workloads"]
+    said = f'simple: Deny "{name}", no valid ImagePullSecret, 0 tried'
+    assert workload["messages"] == [said]
+    assert "pull-secret-unusable" in [one["code"] for one in workload["hygiene"]]
+
+
+def test_private_image_without_a_secret(bench: Bench, key: SigningKey, admit: Admit) -> None:
+    name, _ = signed(bench, key)
+    said = f'simple: Deny "{name}", no valid ImagePullSecret, 0 tried'
+    assert admit.denial(name, secrets=()) == [said]
+
+
+def test_own_credentials_stand_in_only_where_that_is_asked_for(
+    bench: Bench, key: SigningKey, admit: Admit
+) -> None:
+    name, _ = signed(bench, key)
+    admit(name, secrets=()).expect(1, "admission-denied")
+    done = admit(name, secrets=(), words=("--assume-pull-secrets",)).expect(0)
+    assert "pull-secrets-assumed" in [note["code"] for note in done.json["notes"]]
+
+
+# --- Signature stores ---------------------------------------------------------------------------
+
+
+@dataclass
+class Store:
+    """A web server with files. login: what it wants in Authorization; page: for all else."""
+
+    url: str = ""
+    files: dict[str, bytes] = field(default_factory=dict)
+    login: str | None = None
+    page: bytes | None = None
+    asked: list[str] = field(default_factory=list)
+
+    def answer(self, request: http.server.BaseHTTPRequestHandler) -> tuple[int, bytes]:
+        self.asked.append(request.path)
+        if self.login is not None and request.headers.get("Authorization") != self.login:
+            return 401, b"no"
+        if request.path in self.files:
+            return 200, self.files[request.path]
+        return (404, b"") if self.page is None else (200, self.page)
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    made = Store()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, content = made.answer(self)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        made.url = f"http://127.0.0.1:{server.server_port}/sigs"
+        yield made
+        server.shutdown()
+
+
+def lookaside_path(name: str, digest: str) -> str:
+    repository = name.partition("/")[2].rpartition(":")[0]
+    return f"/sigs/{repository}@{digest.replace(':', '=')}/signature-1"
+
+
+CANARY = "c4n4ry-of-the-store"
+
+
+def test_store_of_a_rule_is_asked_where_the_registry_keeps_none(
+    bench: Bench, key: SigningKey, cluster: Cluster, admit: Admit, store: Store
+) -> None:
+    name, digest = signed(bench, key)
+    (signature,) = bench.signatures(name, digest)
+    simple = {"requirements": [SIGNED_BY], "storeURL": store.url, "storeSecret": "store"}
+    cluster.policy(f"{bench.sandbox.registry}/*", simple=simple)
+    cluster.secret("shop", "store", {"username": b"reader", "password": CANARY.encode()})
+    admit(name).expect(0)
+    assert store.asked == []  # the registry has the extension
+    bench.fault("registry", "no-extension")
+    assert admit.denial(name) == [UNSIGNED]
+    store.files[lookaside_path(name, digest)] = signature
+    admit(name).expect(0)
+    store.login = "Basic " + base64.b64encode(f"reader:{CANARY}".encode()).decode()
+    admit(name).expect(0)
+    store.login = "Basic bm9ib2R5"
+    for words in ((), ("-v",)):
+        refused = admit(name, words=words)
+        assert refused.code in (1, 3)
+        assert CANARY not in refused.stdout + refused.stderr
+    store.login, store.page = None, b"<html>log in</html>"
+    store.files.clear()
+    (said,) = admit.denial(name)
+    assert re.fullmatch(
+        r"simple: parsing signature http://127\.0\.0\.1:[0-9]+/sigs/[^ ]+/signature-1: unrecognized"
+        r" signature format, starting with binary 0x3c",
+        said,
+    )
+
+
+def test_store_that_is_down_is_no_answer(
+    bench: Bench, key: SigningKey, cluster: Cluster, admit: Admit
+) -> None:
+    name, _ = signed(bench, key)
+    simple = {"requirements": [SIGNED_BY], "storeURL": "http://127.0.0.1:9/sigs"}
+    cluster.policy(f"{bench.sandbox.registry}/*", simple=simple)
+    bench.fault("registry", "no-extension")
+    assert admit(name).code == 3
+
+
+# --- Without registries -------------------------------------------------------------------------
+
+
+def test_folder_stands_in_for_registries(
+    bench: Bench, key: SigningKey, admit: Admit, tmp_path: Path
+) -> None:
+    """As skopeo sync leaves it, and as a lookaside store has it."""
+    name, digest = signed(bench, key)
+    (signature,) = bench.signatures(name, digest)
+    copies, keeps = tmp_path / "copies", tmp_path / "keeps"
+    copies.mkdir()
+    bench.skopeo(
+        *("--insecure-policy", "sync", "--scoped", "--preserve-digests"),
+        *("--src", "docker", "--dest", "dir", name, str(copies)),
+    )
+    before = len(bench.log("registry"))
+    done = admit(name, words=("--signatures", str(copies)), secrets=()).expect(0)
+    assert done.json["workloads"][0]["patch"][0]["value"].endswith(digest)
+    assert "no-registry-asked" in [note["code"] for note in done.json["notes"]]
+    admit(f"{name}2", words=("--signatures", str(copies))).expect(3, "admission-open")
+    path = keeps / lookaside_path(name, digest).removeprefix("/sigs/")
+    path.parent.mkdir(parents=True)
+    by_digest = f"{name.rpartition(':')[0]}@{digest}"
+    words = ("--signatures", str(keeps))
+    assert admit.denial(by_digest, words=words) == [UNSIGNED]
+    path.write_bytes(signature)
+    admit(by_digest, words=words).expect(0)
+    path.write_bytes(signature[:-20])
+    assert admit.denial(by_digest, words=words) != [UNSIGNED]
+    assert len(bench.log("registry")) == before
+
+
+def test_offline_asks_nobody(bench: Bench, key: SigningKey, admit: Admit) -> None:
+    name, _ = signed(bench, key)
+    before = len(bench.log("registry"))
+    done = admit(name, words=("--offline",)).expect(3, "admission-open")
+    assert done.json["containers"][0]["layers"][2]["open"]["code"] == "admission-open"
+    assert admit.denial("quay.io/a/b", words=("--offline",))
+    assert len(bench.log("registry")) == before
+
+
+# --- Faults, load, advisor ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        ("429", "/manifests/"),
+        ("503", "/manifests/"),
+        ("cut", "/manifests/"),
+        ("malformed", "/manifests/"),
+        ("html", "/manifests/"),
+        ("refuse", "/v2/$"),
+        ("503", "/signatures/"),
+        ("cut", "/signatures/"),
+        ("html", "/signatures/"),
+        ("signatures-500", None),
+    ],
+)
+def test_registrys_fault_is_no_answer(
+    bench: Bench, key: SigningKey, admit: Admit, kind: str, path: str | None
+) -> None:
+    name, _ = signed(bench, key)
+    rest: dict[str, Any] = {"path": path} if path else {}
+    bench.fault("registry", kind, **rest, **({"retry_after": 1} if kind == "429" else {}))
+    done = admit(name)
+    assert done.code == 3, done.stdout
+    assert done.json["workloads"][0]["patch"] == []
+
+
+@pytest.mark.parametrize("kind", ["wrong-digest", "wrong-bytes", "signatures-403"])
+def test_registry_that_lies_or_refuses_admits_nothing(
+    bench: Bench, key: SigningKey, admit: Admit, kind: str
+) -> None:
+    name, _ = signed(bench, key)
+    bench.fault("registry", kind)
+    assert admit(name).code in (1, 3)
+
+
+def test_slow_registry_ends_with_the_time_limit(
+    bench: Bench, key: SigningKey, admit: Admit
+) -> None:
+    name, _ = signed(bench, key)
+    bench.fault("registry", "hang", path="/manifests/")
+    admit(name, words=("--timeout", "3")).expect(3, "timeout")
+
+
+def test_forty_containers_of_five_images_cost_five_look_ups(
+    bench: Bench, key: SigningKey, admit: Admit
+) -> None:
+    names = [signed(bench, key)[0] for _ in range(5)]
+    before = len(bench.log("registry"))
+    done = admit(*names * 8).expect(0)
+    assert len(done.json["workloads"][0]["patch"]) == 40
+    asked = [one["path"] for one in bench.log("registry")[before:]]
+    assert len([path for path in asked if "/signatures/" in path]) == 5
+
+
+def test_advisor_of_the_sandbox_judges(bench: Bench, cluster: Cluster, admit: Admit) -> None:
+    bad, _ = bench.push("vulnerable-" + bench.repository())
+    good, _ = bench.push(bench.repository())
+    cluster.policy("*", vulnerability={"ICCRVA": {"enabled": True}})
+    (said,) = admit.denial(bad)
+    assert said.startswith(f"Image {bad} CANNOT DEPLOY with Vulnerability Advisor")
+    done = admit(good).expect(0)
+    (layer,) = [one for one in done.json["containers"][0]["layers"] if one["layer"] == "advisor"]
+    assert layer["outcome"] == "passed"
+    assert admit.denial(good, secrets=()) == [
+        "No credentials on client to call Vulnerability Advisor for IBM Cloud Container Registry"
+        " with"
+    ]
+    bench.fault("va", "503")
+    assert admit(good).code == 3
+
+
+def test_cise_asks_the_advisor_of_the_pods(bench: Bench, cluster: Cluster, admit: Admit) -> None:
+    bad, _ = bench.push("vulnerable-" + bench.repository())
+    good, _ = bench.push(bench.repository())
+    api = "securityenforcement.admission.cloud.ibm.com/v1beta1"
+    words = ("--engine", "cise")
+    cluster.policy("*", api=api, va={"enabled": True}, trust={"enabled": False})
+    done = admit(bad, words=words).expect(1, "child-denied")
+    assert "`ibmcloud cr va`" in done.json["workloads"][1]["messages"][0]
+    admit(good, words=words).expect(0)
+    cluster.policy("*", api=api, va={"enabled": False}, trust={"enabled": False})
+    admit(bad, words=words).expect(0)
+    admit(bad).expect(2, "policy-foreign")
+
+
+# --- Secrets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{{"auths":{{"{host}":{{"username":"u","password":"{canary}"}}}}}}',
+        '{{"auths":{{"{host}":{{"auth":"{canary}"}}}}}}',
+        '{{"auths":{{"{canary}":{{}}}}',
+        '{{"auths":{{"{host}":"{canary}"}}}}',
+        "{canary}",
+    ],
+)
+@pytest.mark.parametrize("words", [("-v",), ("--output", "text")])
+def test_no_output_holds_a_pull_secret(
+    bench: Bench,
+    key: SigningKey,
+    cluster: Cluster,
+    admit: Admit,
+    content: str,
+    words: tuple[str, ...],
+) -> None:
+    name, _ = signed(bench, key)
+    host = bench.sandbox.registry.partition(":")[0]
+    canary = "Y2FuYXJ5LW9mLXRoZS1wdWxs"
+    filled = content.format(host=host, canary=canary).encode()
+    cluster.secret("shop", "regcred", {".dockerconfigjson": filled})
+    path = bench.folder / "web.yaml"
+    path.write_text(yaml.safe_dump(deployment(name)))
+    done = bench.imgsec.plain("admit", path, "--policies", cluster.folder, *words)
+    assert done.code == 1, done.stderr
+    assert canary not in done.stdout + done.stderr
+    assert base64.b64decode(canary).decode() not in done.stdout + done.stderr

@@ -120,6 +120,13 @@ def test_advisors_denial_of_an_image_by_digest_is_forgotten_once_it_is_signed(
     assert "denial-forgotten" in notes(by_digest)
 
 
+def test_that_denial_is_open_while_nobody_knows_whether_it_is_signed(town: Town) -> None:
+    town.policies = [policy(rule("*", simple=signed(), vulnerability=VA))]
+    by_digest, by_tag = pod(f"quay.io/a/b@sha256:{'0' * 64}"), pod("quay.io/a/b:1")
+    assert town.predict(by_digest, offline=True).verdict.outcome is Outcome.UNDECIDED
+    assert town.predict(by_tag, offline=True).verdict.outcome is Outcome.REFUSED
+
+
 def test_of_several_invalid_names_the_last_is_told(town: Town) -> None:
     town.policies = [policy(rule("*"))]
     admission = town.predict(pod("A B", "C D", init=["E F"]))
