@@ -223,7 +223,7 @@ class Town:
         images = None if offline else RememberedImages(self.images)
         layers = Layers(
             SimpleLayer(self, images, self.new_keyring, self.now),
-            self.trust or TrustLayer(engine),
+            self.trust or TrustLayer(engine, self, None, self.now),
             AdvisorLayer(engine, None if offline else self.advisor, images),
             OFFLINE,
         )

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What of manifests decides about admissions, and what is another product's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from imgsec.adapters.admission_state import FileState
+from imgsec.errors import ImgsecError
+
+API = "portieris.cloud.ibm.com/v1"
+
+
+def thing(kind: str, name: Any = "it", api: str = "v1", **rest: Any) -> dict[str, Any]:
+    metadata = {"name": name, **rest.pop("metadata", {})}
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **rest}
+
+
+def state(*documents: dict[str, Any], namespace: str = "shop") -> FileState:
+    placed = ((one, f"f.yaml:{at}") for at, one in enumerate(documents, 1))
+    return FileState(placed, namespace=namespace)
+
+
+@pytest.mark.parametrize("own", [None, "", "shop"])
+def test_namespace_of_the_run_is_that_of_objects_that_name_none(own: str | None) -> None:
+    metadata = {} if own is None else {"namespace": own}
+    found = state(
+        thing("Secret", metadata=metadata),
+        thing("ServiceAccount", metadata=metadata),
+        thing("ImagePolicy", api=API, metadata=metadata),
+    )
+    assert found.find_secret("shop", "it") is not None
+    assert found.find_secret("default", "it") is None
+    assert found.find_service_account("shop", "it") is not None
+    assert found.list_policies()[0].id.namespace == "shop"
+
+
+def test_objects_of_the_whole_cluster_have_no_namespace() -> None:
+    found = state(
+        thing("Namespace", metadata={"namespace": "odd"}),
+        thing("ClusterImagePolicy", api=API, metadata={"namespace": "odd"}),
+        thing("MutatingWebhookConfiguration", api="admissionregistration.k8s.io/v1"),
+    )
+    assert found.find_namespace("it") is not None
+    assert found.list_policies()[0].id.namespace == ""
+    assert len(found.list_webhooks() or ()) == 1
+
+
+def test_kinds_of_the_same_name_are_other_products() -> None:
+    found = state(
+        thing("Secret", api="vault.example/v1"),
+        thing("ServiceAccount", api="cloud.example/v1"),
+        thing("Namespace", api="tenancy.example/v1"),
+        thing("MutatingWebhookConfiguration", api="v1"),
+        thing("ConfigMap"),
+    )
+    assert found.find_secret("shop", "it") is None
+    assert found.find_service_account("shop", "it") is None
+    assert found.find_namespace("it") is None
+    assert found.list_webhooks() is None
+
+
+@pytest.mark.parametrize("kind", ["Secret", "ServiceAccount", "Namespace"])
+@pytest.mark.parametrize("name", [None, 5, ["x"]])
+def test_object_without_a_name_is_malformed(kind: str, name: Any) -> None:
+    with pytest.raises(ImgsecError) as caught:
+        state(thing(kind, name))
+    assert caught.value.reason.code == "input-malformed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "api"), [("Secret", "v1"), ("ClusterImagePolicy", API), ("ImagePolicy", API)]
+)
+def test_object_that_stands_twice_is_refused_without_its_content(kind: str, api: str) -> None:
+    one = thing(kind, api=api)
+    other = one | ({"data": {"key": "Y2FuYXJ5"}} if kind == "Secret" else {})
+    with pytest.raises(ImgsecError) as caught:
+        state(one, other)
+    assert caught.value.reason.code == "input-malformed"
+    assert "Y2FuYXJ5" not in str(caught.value.reason)
+
+
+def test_namespace_with_an_empty_policy_is_judged_by_it() -> None:
+    found = state(thing("ImagePolicy", api=API))
+    (policy,) = found.list_policies()
+    assert policy.rules == ()
