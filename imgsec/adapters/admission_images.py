@@ -95,6 +95,7 @@ class FolderEvidence:
             raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(folder))} is not a folder"))
         self._folder = folder
         self._store = store
+        self._listed: dict[Path, list[Path]] = {}
 
     def reader(self, _: PullCredential | None, __: StoreAddress | None) -> ImageReader:
         """See `imgsec.ports.ImageEvidence`."""
@@ -121,9 +122,30 @@ class FolderEvidence:
         """See `imgsec.ports.SignatureReader`: the folder is one."""
 
     def _copies(self, image: ImageReference) -> list[Path]:
-        """The folders that an image was copied to, under its name."""
+        """The folders that an image was copied to, under its name; by digest under any tag, too."""
         names = [f"{image.name}:{image.tag}"] if image.tag is not None else []
         if image.digest is not None:
             names.append(f"{image.name}@{image.digest}")
         found = [self._folder / name for name in names]
-        return [path for path in found if (path / "manifest.json").is_file()]
+        if image.digest is not None:
+            found += [path for path in self._tagged(image) if _holds(path, image)]
+        return [path for path in dict.fromkeys(found) if os.path.isfile(path / "manifest.json")]
+
+    def _tagged(self, image: ImageReference) -> list[Path]:
+        """The copies of a repository, whatever their tags."""
+        place = self._folder / image.name
+        if place.parent not in self._listed:
+            try:
+                self._listed[place.parent] = sorted(place.parent.iterdir())
+            except OSError:
+                self._listed[place.parent] = []
+        beside = self._listed[place.parent]
+        return [one for one in beside if one.name.startswith(f"{place.name}:")]
+
+
+def _holds(folder: Path, image: ImageReference) -> bool:
+    try:
+        ImageFolder(folder).fetch_manifest(image)
+    except ImgsecError:
+        return False
+    return True

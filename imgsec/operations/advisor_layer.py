@@ -13,7 +13,8 @@ from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import LayerOutcome, LayerTrace
 from imgsec.domain.engines import Engine, Layer
 from imgsec.domain.hosts import is_loopback
-from imgsec.domain.reference import ImageReference
+from imgsec.domain.policy_rules import AdvisorDemand
+from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.verdict import Note
 from imgsec.domain.vulnerability import ScanReport, ScanStatus, ScanSubject
 from imgsec.errors import ImgsecError
@@ -37,7 +38,7 @@ class AdvisorLayer:
         self._images = images
         self._known: dict[str, str | Reason] = {}  # by the canonical name
 
-    def check(self, deployed: Deployed, offline: Reason) -> LayerTrace:
+    def check(self, deployed: Deployed, demand: AdvisorDemand, offline: Reason) -> LayerTrace:
         """What the engine says. offline: why nothing is asked, where nothing may be."""
         image = deployed.name.text
         if not deployed.name.is_at_ibm and not is_loopback(deployed.name.domain):
@@ -56,7 +57,8 @@ class AdvisorLayer:
         if isinstance(status, Reason):
             return _open(status, "" if self._engine.is_cise else _no_result(image, status))
         if status in _DEPLOYS:
-            return LayerTrace(Layer.ADVISOR, LayerOutcome.PASSED, notes=(_FOURTH,))
+            notes = (_FOURTH, *_other_account(demand))
+            return LayerTrace(Layer.ADVISOR, LayerOutcome.PASSED, notes=notes)
         if self._engine.is_cise:
             return _denied(texts.CISE_ADVISOR_DENIED)
         return _denied(texts.advisor_denied(image, str(status)))
@@ -81,6 +83,15 @@ def _worst(reports: tuple[ScanReport | Reason, ...]) -> str | Reason:
             return report
         words.append(report.status)
     return next((word for word in words if word not in _DEPLOYS), words[0])
+
+
+def _other_account(demand: AdvisorDemand) -> tuple[Note, ...]:
+    if not demand.account:
+        return ()
+    text = (
+        f"the rule asks in the name of the account {shown(demand.account)}; here --account counts"
+    )
+    return (Note("advisor-account", text),)
 
 
 def _denied(message: str) -> LayerTrace:

@@ -249,8 +249,9 @@ class Predictor:
             trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
             return ContainerTrace(container, None, near, (trace, *self._others())), None
         credentials = secrets.credentials(name.host)
-        if self._assume is not None and (stand_in := self._assume(name)) is not None:
-            credentials = (*credentials, stand_in)
+        if self._assume is not None and secrets.are_wanting:
+            stand_in = self._assume(name)
+            credentials = (*credentials, stand_in) if stand_in is not None else credentials
         deployed = Deployed(name, workload.namespace, credentials)
         layers, digest, error = self._asked(deployed, resolution.rule, denials, key)
         trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.PASSED)
@@ -290,7 +291,7 @@ class Predictor:
         if layer is Layer.TRUST and demand.trust is not None:
             return self._layers.trust.check(deployed, demand.trust, offline)
         if layer is Layer.ADVISOR and demand.advisor is not None:
-            return self._layers.advisor.check(deployed, offline)
+            return self._layers.advisor.check(deployed, demand.advisor, offline)
         return LayerTrace(layer, LayerOutcome.NOT_ASKED)
 
     def _others(
@@ -318,7 +319,7 @@ class Predictor:
 
     def _pull_secrets(self, workload: Workload, *, is_request: bool) -> _PullSecrets:
         """The pod's own, else its ServiceAccount's: for a Pod the API server fills them in."""
-        names = workload.pod.pull_secrets
+        names, account = workload.pod.pull_secrets, None
         if not names and not (workload.is_pod and is_request):
             account = self._state.find_service_account(
                 workload.namespace, workload.pod.service_account
@@ -328,7 +329,7 @@ class Predictor:
                 what = f"ServiceAccount {shown(workload.pod.service_account)}"
                 raise ImgsecError(INPUT_MALFORMED(f"{what}: imagePullSecrets is no list"))
             names = tuple(str(one.get("name", "")) for one in listed if isinstance(one, dict))
-        return _PullSecrets(self._state, workload.namespace, names)
+        return _PullSecrets(self._state, workload.namespace, names, account is not None)
 
     def _not_looked_at(
         self, workload: Workload, traces: Sequence[ContainerTrace]
@@ -355,12 +356,23 @@ class Predictor:
 
 @dataclass(slots=True)
 class _PullSecrets:
-    """The pull secrets of one pod, read for the hosts that are asked for."""
+    """The pull secrets of one pod, read for the hosts that are asked for.
+
+    is_told: whether its ServiceAccount is there, which then lists all that it has.
+    """
 
     state: AdmissionState
     namespace: str
     names: tuple[str, ...]
+    is_told: bool
     read: dict[str, list[PullCredential | UnusableSecret]] = field(default_factory=dict)
+
+    @property
+    def are_wanting(self) -> bool:
+        """Whether one was not given, or nobody told which there are."""
+        if not self.names:
+            return not self.is_told
+        return any(self.state.find_secret(self.namespace, name) is None for name in self.names)
 
     def credentials(self, host: str) -> tuple[PullCredential, ...]:
         """Those that the engine can use for a host, in their order."""

@@ -392,7 +392,13 @@ def test_folder_stands_in_for_registries(
         *("--src", "docker", "--dest", "dir", name, str(copies)),
     )
     before = len(bench.log("registry"))
-    done = admit(name, words=("--signatures", str(copies)), secrets=()).expect(0)
+    words = ("--signatures", str(copies))
+    admit(f"{name.rpartition(':')[0]}@{digest}", words=words, secrets=()).expect(0)
+    admit(f"{name.rpartition(':')[0]}@sha256:{'0' * 64}", words=words).expect(1, "admission-denied")
+    long = f"{bench.sandbox.registry}/{'a' * 230}:{'b' * 120}"
+    admit(long, words=words).expect(3, "admission-open")
+    assert admit(f"{long.rpartition(':')[0]}@{digest}", words=words).code == 3
+    done = admit(name, words=words, secrets=()).expect(0)
     assert done.json["workloads"][0]["patch"][0]["value"].endswith(digest)
     assert "no-registry-asked" in [note["code"] for note in done.json["notes"]]
     admit(f"{name}2", words=("--signatures", str(copies))).expect(3, "admission-open")

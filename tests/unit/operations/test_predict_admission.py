@@ -607,6 +607,20 @@ def test_assumed_credential_stands_in(town: Town) -> None:
     assert admission.verdict.passed
 
 
+def test_assumed_credential_does_not_mend_a_secret_that_was_given(town: Town) -> None:
+    name = wants_login(town)
+
+    def assume(_: object) -> PullCredential:
+        return PullCredential("own", "us.icr.io", SecretBytes(TAKEN))
+
+    absent = pod(name, **LOGIN)
+    assert town.predict(absent, assume=assume).verdict.passed
+    town.pull_secret("regcred", "us.icr.io:443", "user:right")
+    assert is_denied(town.predict(absent, assume=assume))
+    town.account("default")
+    assert is_denied(town.predict(pod(name), assume=assume))
+
+
 def test_stores_of_one_address_are_told_apart_by_who_asks(town: Town, signer: Signer) -> None:
     """One look-up is not shared with a user who may not be given it."""
     digest = town.images.push(IMAGE)
