@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from imgsec.domain.hosts import shown_address
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.kubernetes import secret_value
 from imgsec.domain.reference import shown
@@ -54,7 +55,7 @@ def read_pull_secret(
     entry = entries.get(host)
     if entry is None:
         near = [key for key in entries if host in key]
-        also = f"; {shown(near[0])} is not looked at" if near else ""
+        also = f"; {shown_address(near[0])} is not looked at" if near else ""
         text = f"the Secret {shown(name)} has no entry for exactly {shown(host)}{also}"
         return UnusableSecret(name, text)
     pair = f"{entry.get('username') or ''}:{entry.get('password') or ''}"

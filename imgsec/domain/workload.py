@@ -164,10 +164,12 @@ def read_workload(
     pod = _pod(spec, of)
     if is_read and not any(one.type == CONTAINER_TYPES[1] for one in pod.containers):
         raise _malformed(f"{of} has no containers")
-    wanted = _mapping(document.get("spec") or {}, f"{of}: spec").get("replicas")
-    if wanted is not None and type(wanted) is not int:
-        raise _malformed(f"{of}: replicas is no whole number")
-    replicas = (1 if wanted is None else wanted) if plural in _SCALED and is_read else None
+    replicas = None
+    if plural in _SCALED and is_read:
+        wanted = _mapping(document.get("spec") or {}, f"{of}: spec").get("replicas")
+        if wanted is not None and type(wanted) is not int:
+            raise _malformed(f"{of}: replicas is no whole number")
+        replicas = 1 if wanted is None else wanted
     owners = metadata.get("ownerReferences") or []
     own = _text(metadata.get("namespace"), f"{of}: namespace")
     template = _descended(document, steps[:-1])

@@ -336,6 +336,12 @@ def test_scaling_is_told_as_unchecked(town: Town, replicas: int | None) -> None:
     assert "scale" in notes(town.predict(deployment(IMAGE, replicas=replicas)))
 
 
+def test_replicas_of_other_kinds_are_their_own_business(town: Town) -> None:
+    town.policies = [policy(rule("*"))]
+    odd = deployment(IMAGE, kind="Fleet", api="x.dev/v1", replicas={"min": 1})
+    assert town.predict(odd).verdict.passed
+
+
 def test_what_no_engine_looks_at_is_told(town: Town) -> None:
     town.policies = [policy(rule("us.icr.io/*"))]
     more = {
@@ -547,6 +553,15 @@ def test_keys_that_are_no_bare_host_are_not_found(town: Town, key: str, image: s
     assert key in note.text or image.startswith("docker.io")
     town.pull_secret("regcred", image.partition("/")[0].partition(":")[0], "user:right")
     assert town.predict(pod(name, **LOGIN)).verdict.passed
+
+
+def test_key_of_a_pull_secret_is_shown_without_a_login_in_it(town: Town) -> None:
+    name = wants_login(town)
+    town.pull_secret("regcred", "https://user:canary@us.icr.io/v1?token=canary", "user:right")
+    hygiene = town.predict(pod(name, **LOGIN)).hygiene
+    (note,) = [note for note in hygiene if note.code == "pull-secret-unusable"]
+    assert "us.icr.io" in note.text
+    assert "canary" not in note.text
 
 
 def test_each_pull_secret_is_tried_in_turn(town: Town) -> None:
