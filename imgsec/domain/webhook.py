@@ -137,7 +137,7 @@ class Webhook:
             return Note("object-skipped", "the webhook's object selector leaves it out")
         group, _, version = workload.api.rpartition("/")
         is_registered = (
-            {workload.resource, "*", "*/*"} & self.resources
+            self.is_registered_for(frozenset((workload.resource,)))
             and {group, "*"} & self.groups
             and (not self.is_exact or {version, "*"} & self.versions)
         )
@@ -146,6 +146,10 @@ class Webhook:
         if not {"CREATE", "*"} & self.operations:
             return Note("operation-not-registered", "the webhook is not sent new objects")
         return None
+
+    def is_registered_for(self, resources: frozenset[str]) -> bool:
+        """Whether one of these is sent, whatever its group."""
+        return bool({*resources, "*", "*/*"} & self.resources)
 
     @property
     def is_ignored_if_broken(self) -> bool:

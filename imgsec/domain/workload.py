@@ -36,6 +36,8 @@ _SCALED = ("deployments", "replicasets", "replicationcontrollers", "statefulsets
 OWNER_KINDS = frozenset(
     "Deployment Pod DaemonSet ReplicaSet ReplicationController StatefulSet CronJob Job".split()
 )
+# What controllers make, which makes the pods in its turn.
+MAKERS = frozenset(("replicasets", "replicationcontrollers", "jobs"))
 CONTAINER_TYPES = ("initContainers", "containers")
 _NO_SPACE_IN_GO = "\x1c\x1d\x1e\x1f"
 

@@ -35,7 +35,7 @@ from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools
 from imgsec.domain.verdict import Note, passed
 from imgsec.domain.webhook import Webhook
-from imgsec.domain.workload import CONTAINER_TYPES, OWNER_KINDS, Container, Workload
+from imgsec.domain.workload import CONTAINER_TYPES, MAKERS, OWNER_KINDS, Container, Workload
 from imgsec.errors import ImgsecError
 from imgsec.operations.advisor_layer import AdvisorLayer
 from imgsec.operations.image_evidence import Deployed
@@ -110,13 +110,16 @@ class Predictor:
         return replace(found, unchecked=(*found.unchecked, *self._webhook.cautions()))
 
     def _sends_its_pods(self, workload: Workload, note: Note) -> bool:
-        """Whether an object is left out for itself, and the pods made from it are not."""
+        """Whether an object is left out for itself, and what is made from it is not."""
         if workload.is_pod or self._webhook is None:
             return False
         if note.code not in ("kind-not-registered", "object-skipped"):
             return False
         labels = self._labels(workload.namespace)
-        return self._webhook.not_sent(workload.child(), labels) is None
+        found = self._webhook.not_sent(workload.child(), labels)
+        if found is not None and found.code == "kind-not-registered":
+            return self._webhook.is_registered_for(MAKERS)
+        return found is None
 
     def _labels(self, namespace: str) -> dict[str, str] | None:
         document = self._state.find_namespace(namespace)

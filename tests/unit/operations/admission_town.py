@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,6 @@ from imgsec.adapters._process import Tools
 from imgsec.adapters.gpg import gpg_keyring
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.admission import Admission
-from imgsec.domain.engine_name import EngineName
 from imgsec.domain.engines import NEWEST, Engine
 from imgsec.domain.policy_rules import Policy
 from imgsec.domain.pull_secrets import PullCredential
@@ -35,13 +33,15 @@ from imgsec.operations.predict_admission import Layers, Predictor
 from imgsec.operations.simple_layer import SimpleLayer
 from imgsec.operations.trust_layer import TrustLayer
 from imgsec.ports import ImageReader, Keyring, Manifest, StoreAddress
-from imgsec.reasons import ADMISSION_OPEN, IMAGE_NOT_FOUND, MISSING_CREDENTIAL
+from imgsec.reasons import ADMISSION_OPEN, IMAGE_NOT_FOUND, MISSING_CREDENTIAL, Outcome
 
 API, CISE_API = "portieris.cloud.ibm.com/v1", "securityenforcement.admission.cloud.ibm.com/v1beta1"
 OCI = "application/vnd.oci.image.manifest.v1+json"
 OFFLINE = ADMISSION_OPEN("nothing was asked")
 NAMESPACE = "shop"
 SIGNED_BY = {"type": "signedBy", "keySecret": "key"}
+REPOSITORY = "us.icr.io/team/app"
+IMAGE = f"{REPOSITORY}:1"
 
 
 def digest_of(text: str) -> Digest:
@@ -55,6 +55,19 @@ def rule(name: str, **policy: Any) -> dict[str, Any]:
 def signed(*requirements: dict[str, Any], **simple: Any) -> dict[str, Any]:
     """What a rule's ``simple`` asks for: by default one signature of the key ``key``."""
     return {"requirements": list(requirements or (SIGNED_BY,)), **simple}
+
+
+ACCEPTS = signed({"type": "insecureAcceptAnything"})
+
+
+def notes(admission: Admission) -> set[str]:
+    """What was not checked, by codes."""
+    return {note.code for note in admission.unchecked}
+
+
+def is_denied(admission: Admission) -> bool:
+    assert admission.verdict.outcome is not Outcome.UNDECIDED, admission.verdict
+    return admission.verdict.outcome is Outcome.REFUSED
 
 
 def policy(*rules: dict[str, Any], kind: str = "ClusterImagePolicy", **rest: Any) -> dict[str, Any]:
@@ -266,13 +279,3 @@ def payload(name: str, digest: Digest, **changes: Any) -> bytes:
         "identity": {"docker-reference": name},
     }
     return json.dumps({"critical": critical, "optional": {}, **changes}).encode()
-
-
-def credential(name: EngineName, pair: bytes) -> PullCredential:
-    from imgsec.domain.keys import SecretBytes
-
-    return PullCredential("stand-in", name.host, SecretBytes(pair))
-
-
-def hex_of(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

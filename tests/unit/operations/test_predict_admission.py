@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,21 +10,24 @@ from typing import Any
 import pytest
 
 from imgsec.domain import engine_texts as texts
-from imgsec.domain.admission import Admission, ContainerTrace, LayerOutcome, LayerTrace
+from imgsec.domain.admission import ContainerTrace, LayerOutcome, LayerTrace
 from imgsec.domain.engines import CISE, ENGINES, NEWEST, Engine, Layer
-from imgsec.domain.keys import SecretBytes
-from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.workload import OWNER_KINDS, read_workload
 from imgsec.errors import ImgsecError
 from imgsec.operations.image_evidence import Deployed
 from imgsec.reasons import CHILD_DENIED, SERVICE_UNREACHABLE, WEBHOOK_FAILS, Outcome
 from tests.support import Gpg, short_folder
 from tests.unit.operations.admission_town import (
+    ACCEPTS,
     CISE_API,
+    IMAGE,
     NAMESPACE,
+    REPOSITORY,
     SIGNED_BY,
     Town,
     deployment,
+    is_denied,
+    notes,
     open_town,
     payload,
     pod,
@@ -36,14 +37,10 @@ from tests.unit.operations.admission_town import (
     signed,
 )
 
-REPOSITORY = "us.icr.io/team/app"
-IMAGE = f"{REPOSITORY}:1"
 OLDEST, OLD, SPLITS = (Engine.parse(text) for text in ("0.13.38", "0.14.1", "0.14.2"))
 UNSIGNED = texts.denied("simple", texts.NO_SIGNATURE)
-ACCEPTS = signed({"type": "insecureAcceptAnything"})
 REJECTS = signed({"type": "reject"})
 VA = {"ICCRVA": {"enabled": True}}
-HOOK = "trust.hooks.securityenforcement.admission.cloud.ibm.com"
 
 
 class Signer:
@@ -76,15 +73,6 @@ def town(signer: Signer) -> Iterator[Town]:
 
 def outcomes(trace: ContainerTrace) -> dict[Layer, LayerOutcome]:
     return {one.layer: one.outcome for one in trace.layers}
-
-
-def notes(admission: Admission) -> set[str]:
-    return {note.code for note in admission.unchecked}
-
-
-def is_denied(admission: Admission) -> bool:
-    assert admission.verdict.outcome is not Outcome.UNDECIDED, admission.verdict
-    return admission.verdict.outcome is Outcome.REFUSED
 
 
 # --- How denials are filed ----------------------------------------------------------------------
@@ -476,300 +464,6 @@ def test_cise_admits_the_deployment_and_denies_its_pods(town: Town) -> None:
     assert admission.child.messages == (texts.cise_no_rule(IMAGE),)
 
 
-# --- Pull secrets -------------------------------------------------------------------------------
-
-LOGIN = {"imagePullSecrets": [{"name": "regcred"}]}
-TAKEN = b"user:right"
-
-
-def wants_login(town: Town, repository: str = REPOSITORY) -> str:
-    """A private image, which may run once it can be read; gives its name."""
-    town.policies = [policy(rule("*", simple=ACCEPTS))]
-    town.images.push(f"{repository}:1")
-    town.images.needs[repository] = TAKEN
-    return f"{repository}:1"
-
-
-def config(**entry: Any) -> str:
-    return json.dumps({"auths": {"us.icr.io": entry}})
-
-
-AUTH = base64.b64encode(TAKEN).decode()
-OLDER = json.dumps({"us.icr.io": {"auth": AUTH}})
-
-
-@pytest.mark.parametrize(
-    ("data", "is_read"),
-    [
-        ({"_dockerconfigjson": config(auth=AUTH)}, True),
-        ({"_dockerconfigjson": config(auth=AUTH.rstrip("="))}, True),
-        ({"_dockerconfigjson": config(auth=f"{AUTH[:4]}\n{AUTH[4:]}")}, True),
-        ({"_dockerconfigjson": config(username="user", password="right")}, True),
-        ({"_dockerconfigjson": config(username="user", password="x", auth=AUTH)}, True),
-        ({"_dockerconfigjson": config(username="user", password="right", auth="!!")}, True),
-        ({"_dockerconfigjson": config(username="user", password="right", auth="bm8=")}, True),
-        ({"_dockercfg": OLDER}, True),
-        ({"_dockerconfigjson": config(auth=AUTH), "_dockercfg": "x"}, True),
-        (
-            {"_dockerconfigjson": "x", "_dockercfg": json.dumps({"us.icr.io": {"auth": AUTH}})},
-            False,
-        ),
-        ({"_dockerconfigjson": OLDER}, False),
-        ({"_dockerconfigjson": config(auth=AUTH, username=1)}, False),
-        (
-            {"_dockerconfigjson": json.dumps({"auths": {"us.icr.io": {"auth": AUTH}, "x": "y"}})},
-            False,
-        ),
-        ({"_dockerconfigjson": "null"}, False),
-        ({"_dockerconfigjson": '{"auths": []}'}, False),
-        ({"_dockerconfigjson": json.dumps({"auths": {"us.icr.io": None}})}, False),
-        ({"password": "right"}, False),
-    ],
-)
-def test_pull_secret_is_read_as_the_engine_reads_it(
-    town: Town, data: dict[str, str], is_read: bool
-) -> None:
-    name = wants_login(town)
-    town.secret("regcred", **data)
-    assert is_denied(town.predict(pod(name, **LOGIN))) is not is_read
-
-
-@pytest.mark.parametrize(
-    ("key", "image"),
-    [
-        ("us.icr.io:443", REPOSITORY),
-        ("https://us.icr.io", REPOSITORY),
-        ("us.icr.io/team", REPOSITORY),
-        ("https://index.docker.io/v1/", "docker.io/library/nginx"),
-        ("reg.example:5000", "reg.example:5000/app"),
-    ],
-)
-def test_keys_that_are_no_bare_host_are_not_found(town: Town, key: str, image: str) -> None:
-    name = wants_login(town, image)
-    town.pull_secret("regcred", key, "user:right")
-    admission = town.predict(pod(name, **LOGIN))
-    assert admission.messages == (texts.failed("simple", texts.no_pull_secret(name, 0)),)
-    (note,) = [note for note in admission.hygiene if note.code == "pull-secret-unusable"]
-    assert key in note.text or image.startswith("docker.io")
-    town.pull_secret("regcred", image.partition("/")[0].partition(":")[0], "user:right")
-    assert town.predict(pod(name, **LOGIN)).verdict.passed
-
-
-def test_key_of_a_pull_secret_is_shown_without_a_login_in_it(town: Town) -> None:
-    name = wants_login(town)
-    town.pull_secret("regcred", "https://user:canary@us.icr.io/v1?token=canary", "user:right")
-    hygiene = town.predict(pod(name, **LOGIN)).hygiene
-    (note,) = [note for note in hygiene if note.code == "pull-secret-unusable"]
-    assert "us.icr.io" in note.text
-    assert "canary" not in note.text
-
-
-def test_each_pull_secret_is_tried_in_turn(town: Town) -> None:
-    name = wants_login(town)
-    town.pull_secret("wrong", "us.icr.io", "user:wrong")
-    town.pull_secret("right", "us.icr.io", "user:right")
-    names = [{"name": one} for one in ("missing", "wrong", "right")]
-    assert town.predict(pod(name, imagePullSecrets=names)).verdict.passed
-    said = town.predict(pod(name, imagePullSecrets=names[:2])).messages
-    assert said == (f"simple: reading manifest 1 in {REPOSITORY}: unauthorized",)
-
-
-@pytest.mark.parametrize("make", [pod, deployment])
-def test_service_account_stands_in_where_the_pod_names_no_secret(town: Town, make: Any) -> None:
-    name = wants_login(town)
-    town.pull_secret("regcred", "us.icr.io", "user:right")
-    town.account("default", "regcred")
-    assert town.predict(make(name)).verdict.passed
-    other = {"serviceAccountName": "builder", "imagePullSecrets": []}
-    document = make(name)
-    inner = document["spec"] if make is pod else document["spec"]["template"]["spec"]
-    inner |= other
-    assert is_denied(town.predict(document))
-    town.account("builder", "regcred")
-    assert town.predict(document).verdict.passed
-    inner |= {"imagePullSecrets": [{"name": "absent"}]}
-    assert is_denied(town.predict(document))
-
-
-def test_pod_of_a_request_has_its_secrets_already(town: Town) -> None:
-    name = wants_login(town)
-    town.pull_secret("regcred", "us.icr.io", "user:right")
-    town.account("default", "regcred")
-    assert is_denied(town.predict(pod(name), request=("v1", "pods")))
-    asked = ("apps/v1", "deployments")
-    assert town.predict(deployment(name), request=asked).verdict.passed
-
-
-@pytest.mark.parametrize("listed", [5, "regcred", {"name": "regcred"}])
-def test_odd_service_account_is_an_error_and_no_crash(town: Town, listed: Any) -> None:
-    name = wants_login(town)
-    town.objects["ServiceAccount", NAMESPACE, "default"] = {"imagePullSecrets": listed}
-    with pytest.raises(ImgsecError):
-        town.predict(pod(name))
-
-
-def test_pull_secret_of_another_namespace_is_not_found(town: Town) -> None:
-    name = wants_login(town)
-    town.pull_secret("regcred", "us.icr.io", "user:right", namespace="default")
-    assert is_denied(town.predict(pod(name, **LOGIN)))
-
-
-def test_assumed_credential_stands_in(town: Town) -> None:
-    name = wants_login(town)
-    admission = town.predict(
-        pod(name), assume=lambda _: PullCredential("own", "us.icr.io", SecretBytes(TAKEN))
-    )
-    assert admission.verdict.passed
-
-
-def test_assumed_credential_does_not_mend_a_secret_that_was_given(town: Town) -> None:
-    name = wants_login(town)
-
-    def assume(_: object) -> PullCredential:
-        return PullCredential("own", "us.icr.io", SecretBytes(TAKEN))
-
-    absent = pod(name, **LOGIN)
-    assert town.predict(absent, assume=assume).verdict.passed
-    town.pull_secret("regcred", "us.icr.io:443", "user:right")
-    assert is_denied(town.predict(absent, assume=assume))
-    town.account("default")
-    assert is_denied(town.predict(pod(name), assume=assume))
-
-
-def test_stores_of_one_address_are_told_apart_by_who_asks(town: Town, signer: Signer) -> None:
-    """One look-up is not shared with a user who may not be given it."""
-    digest = town.images.push(IMAGE)
-    town.images.stores["https://s.example"] = {str(digest): []}
-    first = signed(storeURL="https://s.example", storeSecret="one")
-    second = signed(storeURL="https://s.example", storeSecret="two")
-    town.policies = [policy(rule(IMAGE, simple=first), rule(f"{REPOSITORY}:2", simple=second))]
-    town.images.manifests[f"{REPOSITORY}:2"] = digest
-    town.secret("one", username="a", password="b")
-    town.secret("two", username="c", password="d")
-    town.predict(pod(IMAGE, f"{REPOSITORY}:2"))
-    assert len([one for one in town.images.asked if one.startswith("signatures")]) == 2
-
-
-# --- The registration ---------------------------------------------------------------------------
-
-
-def webhook(**changes: Any) -> dict[str, Any]:
-    every = {"operations": ["CREATE", "UPDATE"], "apiGroups": ["*"], "apiVersions": ["*"]}
-    one = {
-        **{"name": HOOK, "failurePolicy": "Fail", "clientConfig": {}},
-        "rules": [{**every, "resources": ["pods", "deployments"]}],
-        **changes,
-    }
-    return {"metadata": {"name": "image-admission-config"}, "webhooks": [one]}
-
-
-def namespace(town: Town, **labels: str) -> None:
-    town.objects["Namespace", "", NAMESPACE] = {"metadata": {"labels": labels}}
-
-
-NOT_SKIPPED = {"matchExpressions": [{"key": "skip", "operator": "NotIn", "values": ["yes"]}]}
-
-
-def test_namespace_selector_leaves_out_what_it_says(town: Town) -> None:
-    town.webhooks = [webhook(namespaceSelector=NOT_SKIPPED)]
-    namespace(town, skip="yes")
-    admission = town.predict(pod(IMAGE))
-    assert admission.verdict.passed
-    assert "namespace-skipped" in notes(admission)
-    namespace(town)
-    assert is_denied(town.predict(pod(IMAGE)))
-
-
-def test_namespace_that_nobody_told_of_is_taken_for_sent(town: Town) -> None:
-    town.webhooks = [webhook(namespaceSelector={"matchLabels": {"enforce": "yes"}})]
-    assert is_denied(town.predict(pod(IMAGE)))
-    own = {"matchLabels": {"kubernetes.io/metadata.name": "other"}}
-    town.webhooks = [webhook(namespaceSelector=own)]
-    assert town.predict(pod(IMAGE)).verdict.passed
-
-
-def test_object_selector_looks_at_each_object_by_itself(town: Town) -> None:
-    town.webhooks = [webhook(objectSelector=NOT_SKIPPED)]
-    skipped = {"labels": {"skip": "yes"}}
-    assert town.predict({**pod(IMAGE), "metadata": skipped}).verdict.passed
-    outer = town.predict(deployment(IMAGE, metadata=skipped))
-    assert [reason.code for reason in outer.verdict.reasons] == [CHILD_DENIED.code]
-    both = town.predict(deployment(IMAGE, metadata=skipped, template_metadata=skipped))
-    assert both.verdict.passed
-    assert "object-skipped" in notes(both)
-
-
-def test_what_is_not_registered_is_judged_by_its_pods(town: Town) -> None:
-    town.webhooks = [webhook()]
-    admission = town.predict(deployment(IMAGE, kind="DaemonSet"))
-    assert [reason.code for reason in admission.verdict.reasons] == [CHILD_DENIED.code]
-    assert "kind-not-registered" in notes(admission)
-
-
-@pytest.mark.parametrize("resources", [["*"], ["*/*"], ["pods"]])
-def test_resources_may_be_all(town: Town, resources: list[str]) -> None:
-    hook = webhook()
-    hook["webhooks"][0]["rules"][0]["resources"] = resources
-    town.webhooks = [hook]
-    assert is_denied(town.predict(pod(IMAGE)))
-
-
-def test_other_versions_are_converted_unless_the_match_is_exact(town: Town) -> None:
-    hook = webhook()
-    hook["webhooks"][0]["rules"][0] |= {"apiGroups": ["apps"], "apiVersions": ["v1"]}
-    town.webhooks = [hook]
-    old = deployment(IMAGE, api="apps/v1beta1")
-    assert is_denied(town.predict(old))
-    hook["webhooks"][0]["matchPolicy"] = "Exact"
-    assert "kind-not-registered" in notes(town.predict(old))
-
-
-def test_failure_policy_and_conditions_are_told(town: Town) -> None:
-    town.policies = [policy(rule("*"))]
-    town.webhooks = [webhook(failurePolicy="Ignore", matchConditions=[{"name": "x"}])]
-    assert {"failure-policy-ignore", "match-conditions"} <= notes(town.predict(pod(IMAGE)))
-    broken = town.predict(pod(f"{REPOSITORY}@sha512:{'0' * 128}"))
-    assert "admitted unseen" in broken.verdict.reasons[0].text
-    assert not broken.verdict.passed
-
-
-def test_updates_that_are_not_sent_are_told(town: Town) -> None:
-    town.policies = [policy(rule("*"))]
-    hook = webhook()
-    hook["webhooks"][0]["rules"][0]["operations"] = ["CREATE"]
-    town.webhooks = [hook]
-    assert "updates-unseen" in notes(town.predict(pod(IMAGE)))
-
-
-def test_request_was_sent_whatever_the_registration_says(town: Town) -> None:
-    town.webhooks = [webhook(objectSelector={"matchLabels": {"never": "there"}})]
-    assert is_denied(town.predict(pod(IMAGE), request=("v1", "pods")))
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"metadata": {"name": "image-admission-config"}, "webhooks": 1},
-        webhook(rules=3),
-        webhook(rules=[{"resources": "pods"}]),
-        webhook(objectSelector={"matchExpressions": {"key": "a"}}),
-        webhook(objectSelector={"matchExpressions": [{"key": "a", "operator": "Likes"}]}),
-        webhook(clientConfig="x"),
-    ],
-)
-def test_odd_registration_is_not_guessed_at(town: Town, odd: dict[str, Any]) -> None:
-    town.webhooks = [odd]
-    with pytest.raises(ValueError, match=r"registration|operator"):
-        town.predict(pod(IMAGE))
-
-
-def test_reserved_namespace_is_not_judged_and_told(town: Town) -> None:
-    admission = town.predict(pod(IMAGE), reserved=frozenset([NAMESPACE]))
-    assert admission.verdict.passed
-    assert "namespace-reserved" in notes(admission)
-    assert not admission.containers[0].is_reached
-
-
 # --- What cannot be told ------------------------------------------------------------------------
 
 
@@ -813,3 +507,17 @@ def test_look_ups_are_shared_by_digest(town: Town, signer: Signer) -> None:
     asked = town.images.asked
     assert len([one for one in asked if one.startswith("signatures")]) == 5
     assert len(asked) == len(set(asked))
+
+
+def test_stores_of_one_address_are_told_apart_by_who_asks(town: Town, signer: Signer) -> None:
+    """One look-up is not shared with a user who may not be given it."""
+    digest = town.images.push(IMAGE)
+    town.images.stores["https://s.example"] = {str(digest): []}
+    first = signed(storeURL="https://s.example", storeSecret="one")
+    second = signed(storeURL="https://s.example", storeSecret="two")
+    town.policies = [policy(rule(IMAGE, simple=first), rule(f"{REPOSITORY}:2", simple=second))]
+    town.images.manifests[f"{REPOSITORY}:2"] = digest
+    town.secret("one", username="a", password="b")
+    town.secret("two", username="c", password="d")
+    town.predict(pod(IMAGE, f"{REPOSITORY}:2"))
+    assert len([one for one in town.images.asked if one.startswith("signatures")]) == 2
