@@ -9,7 +9,7 @@ its type behind it. CISE asked trust first, and the advisor only of what was tru
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import (
@@ -30,7 +30,7 @@ from imgsec.domain.engines import Engine, Layer
 from imgsec.domain.hygiene import hygiene_of
 from imgsec.domain.near_misses import near_misses
 from imgsec.domain.policy_rules import Demand, PolicyRule
-from imgsec.domain.pull_secrets import PullCredential, UnusableSecret, read_pull_secret
+from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools
 from imgsec.domain.verdict import Note, passed
@@ -39,6 +39,7 @@ from imgsec.domain.workload import CONTAINER_TYPES, MAKERS, OWNER_KINDS, Contain
 from imgsec.errors import ImgsecError
 from imgsec.operations.advisor_layer import AdvisorLayer
 from imgsec.operations.image_evidence import Deployed
+from imgsec.operations.pod_secrets import PodSecrets, pod_secrets
 from imgsec.operations.simple_layer import SimpleLayer
 from imgsec.operations.trust_layer import TrustLayer
 from imgsec.ports import AdmissionState
@@ -169,7 +170,7 @@ class Predictor:
         return Admission(workload, self._engine, passed(), containers, unchecked=(note, _LATER))
 
     def _judged(self, workload: Workload, *, is_request: bool) -> Admission:
-        secrets = self._pull_secrets(workload, is_request=is_request)
+        secrets = pod_secrets(self._state, workload, is_request=is_request)
         traces: list[ContainerTrace] = []
         messages: list[str] = []
         try:
@@ -188,7 +189,6 @@ class Predictor:
         verdict = admission_verdict(workload, self._engine, messages, traces)
         child = None if is_request or not verdict.passed else self._child(workload, traces)
         asked = any(one.rule is not None and not one.rule.demand.is_nothing for one in traces)
-        credentials = [secret for found in _by_host(secrets) for secret in found]
         return Admission(
             workload,
             self._engine,
@@ -196,12 +196,12 @@ class Predictor:
             tuple(traces),
             tuple(messages),
             tuple(self._not_looked_at(workload, traces)),
-            tuple(hygiene_of(workload, credentials, is_verified=asked)),
+            tuple(hygiene_of(workload, secrets.found, is_verified=asked)),
             child,
         )
 
     def _judged_type(
-        self, workload: Workload, kind: str, secrets: _PullSecrets
+        self, workload: Workload, kind: str, secrets: PodSecrets
     ) -> tuple[list[ContainerTrace], list[str]]:
         """The containers of one type, and what the engine says of them. Raises `Panic`."""
         denials, traces = DenialFile(), []
@@ -221,7 +221,7 @@ class Predictor:
         self,
         workload: Workload,
         container: Container,
-        secrets: _PullSecrets,
+        secrets: PodSecrets,
         denials: DenialFile,
     ) -> tuple[ContainerTrace, str | None]:
         """One container, and the error that stops those behind it. Raises `Panic`."""
@@ -320,20 +320,6 @@ class Predictor:
             return None
         return self._predict(workload.with_images(changed).child(), is_request=False)
 
-    def _pull_secrets(self, workload: Workload, *, is_request: bool) -> _PullSecrets:
-        """The pod's own, else its ServiceAccount's: for a Pod the API server fills them in."""
-        names, account = workload.pod.pull_secrets, None
-        if not names and not (workload.is_pod and is_request):
-            account = self._state.find_service_account(
-                workload.namespace, workload.pod.service_account
-            )
-            listed = (account or {}).get("imagePullSecrets") or []
-            if not isinstance(listed, list):
-                what = f"ServiceAccount {shown(workload.pod.service_account)}"
-                raise ImgsecError(INPUT_MALFORMED(f"{what}: imagePullSecrets is no list"))
-            names = tuple(str(one.get("name", "")) for one in listed if isinstance(one, dict))
-        return _PullSecrets(self._state, workload.namespace, names, account is not None)
-
     def _not_looked_at(
         self, workload: Workload, traces: Sequence[ContainerTrace]
     ) -> Iterator[Note]:
@@ -355,40 +341,6 @@ class Predictor:
             )
             yield Note("scale", text)
         yield _LATER
-
-
-@dataclass(slots=True)
-class _PullSecrets:
-    """The pull secrets of one pod, read for the hosts that are asked for.
-
-    is_told: whether its ServiceAccount is there, which then lists all that it has.
-    """
-
-    state: AdmissionState
-    namespace: str
-    names: tuple[str, ...]
-    is_told: bool
-    read: dict[str, list[PullCredential | UnusableSecret]] = field(default_factory=dict)
-
-    @property
-    def are_wanting(self) -> bool:
-        """Whether one was not given, or nobody told which there are."""
-        if not self.names:
-            return not self.is_told
-        return any(self.state.find_secret(self.namespace, name) is None for name in self.names)
-
-    def credentials(self, host: str) -> tuple[PullCredential, ...]:
-        """Those that the engine can use for a host, in their order."""
-        if host not in self.read:
-            self.read[host] = [
-                read_pull_secret(self.state.find_secret(self.namespace, name), name, host)
-                for name in self.names
-            ]
-        return tuple(one for one in self.read[host] if isinstance(one, PullCredential))
-
-
-def _by_host(secrets: _PullSecrets) -> Iterator[list[PullCredential | UnusableSecret]]:
-    yield from secrets.read.values()
 
 
 def _asks_for_both(demand: Demand) -> bool:

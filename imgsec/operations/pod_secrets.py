@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which pull secrets an engine has for a pod, and what it makes of each for an image's host.
+
+Portieris `pkg/kubernetes/podspec.go`: mutateWithSA. What a kubelet has besides is not looked at.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imgsec.domain.pull_secrets import PullCredential, UnusableSecret, read_pull_secret
+from imgsec.domain.reference import shown
+from imgsec.domain.workload import Workload
+from imgsec.errors import ImgsecError
+from imgsec.ports import AdmissionState
+from imgsec.reasons import INPUT_MALFORMED
+
+
+@dataclass(slots=True)
+class PodSecrets:
+    """The pull secrets of one pod, read for the hosts that are asked for.
+
+    is_told: whether a pod without any has none indeed: its ServiceAccount is there, or has been seen.
+    """
+
+    state: AdmissionState
+    namespace: str
+    names: tuple[str, ...]
+    is_told: bool
+    read: dict[str, list[PullCredential | UnusableSecret]] = field(default_factory=dict)
+
+    @property
+    def are_wanting(self) -> bool:
+        """Whether one was not given, or nobody told which there are."""
+        if not self.names:
+            return not self.is_told
+        return any(self.state.find_secret(self.namespace, name) is None for name in self.names)
+
+    def credentials(self, host: str) -> tuple[PullCredential, ...]:
+        """Those that the engine can use for a host, in their order."""
+        if host not in self.read:
+            self.read[host] = [
+                read_pull_secret(self.state.find_secret(self.namespace, name), name, host)
+                for name in self.names
+            ]
+        return tuple(one for one in self.read[host] if isinstance(one, PullCredential))
+
+    @property
+    def found(self) -> tuple[PullCredential | UnusableSecret, ...]:
+        """What came of each, for all hosts that were asked for so far."""
+        return tuple(one for found in self.read.values() for one in found)
+
+
+def pod_secrets(state: AdmissionState, workload: Workload, *, is_request: bool) -> PodSecrets:
+    """The pod's own, else its ServiceAccount's: for a Pod the API server fills them in.
+
+    is_request: it has done so. Raises `ImgsecError` (input-malformed).
+    """
+    names, is_told = workload.pod.pull_secrets, workload.is_pod and is_request
+    if not names and not is_told:
+        account = state.find_service_account(workload.namespace, workload.pod.service_account)
+        is_told = account is not None
+        listed = (account or {}).get("imagePullSecrets") or []
+        if not isinstance(listed, list):
+            what = f"ServiceAccount {shown(workload.pod.service_account)}"
+            raise ImgsecError(INPUT_MALFORMED(f"{what}: imagePullSecrets is no list"))
+        names = tuple(str(one.get("name", "")) for one in listed if isinstance(one, dict))
+    return PodSecrets(state, workload.namespace, names, is_told)
