@@ -20,7 +20,7 @@ from imgsec.reasons import INPUT_MALFORMED
 class PodSecrets:
     """The pull secrets of one pod, read for the hosts that are asked for.
 
-    is_told: whether a pod without any has none indeed: its ServiceAccount is there, or has been seen.
+    is_told: whether a pod without any has none indeed, since its ServiceAccount is known.
     """
 
     state: AdmissionState
