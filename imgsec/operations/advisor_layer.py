@@ -3,8 +3,7 @@
 
 Portieris asks the advisor's third version, which is withdrawn, with the pod's own credentials
 (`pkg/verifier/vulnerability/ibm_va.go`); here the gate's client asks the fourth, by the digest that
-the image names now. CISE asked for images of IBM's registries only. A registry on this machine
-stands for one of IBM's: no cluster has one, and who tries things out does.
+the image names now. CISE asked for images of IBM's registries only.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import LayerOutcome, LayerTrace
 from imgsec.domain.engines import Engine, Layer
-from imgsec.domain.hosts import is_loopback
 from imgsec.domain.policy_rules import AdvisorDemand
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.domain.verdict import Note
@@ -41,9 +39,11 @@ class AdvisorLayer:
     def check(self, deployed: Deployed, demand: AdvisorDemand, offline: Reason) -> LayerTrace:
         """What the engine says. offline: why nothing is asked, where nothing may be."""
         image = deployed.name.text
-        if not deployed.name.is_at_ibm and not is_loopback(deployed.name.domain):
+        if not deployed.name.is_at_ibm:
             foreign = texts.CISE_ADVISOR_FOREIGN
             return _denied(foreign if self._engine.is_cise else texts.advisor_foreign(image))
+        if not deployed.credentials and deployed.closed is not None:
+            return _open(deployed.closed)
         if not deployed.credentials and not self._engine.is_cise:
             return _denied(texts.ADVISOR_NO_CREDENTIALS)
         if self._scanner is None or self._images is None:

@@ -15,6 +15,7 @@ from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import ImageReference
 from imgsec.errors import ImgsecError
 from imgsec.ports import ImageEvidence, ImageReader, Manifest, StoreAddress
+from imgsec.reasons import Reason
 
 _Value = TypeVar("_Value")
 # What is the same for whoever asks: the image is not there, or not for this credential.
@@ -24,11 +25,15 @@ DEFINITE = ("image-not-found", *UNAUTHORISED)
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """An image as a container names it. credentials: of the pod's pull secrets, in their order."""
+    """An image as a container names it. credentials: of the pod's pull secrets, in their order.
+
+    closed: why further ones may not be read from here; None where these are all.
+    """
 
     name: EngineName
     namespace: str
     credentials: tuple[PullCredential, ...] = ()
+    closed: Reason | None = None
 
     @property
     def image(self) -> ImageReference:

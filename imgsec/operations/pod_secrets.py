@@ -7,26 +7,29 @@ Portieris `pkg/kubernetes/podspec.go`: mutateWithSA. What a kubelet has besides 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from imgsec.domain.pull_secrets import PullCredential, UnusableSecret, read_pull_secret
 from imgsec.domain.reference import shown
 from imgsec.domain.workload import Workload
 from imgsec.errors import ImgsecError
 from imgsec.ports import AdmissionState
-from imgsec.reasons import INPUT_MALFORMED
+from imgsec.reasons import INPUT_MALFORMED, PERMISSION_DENIED, Reason
 
 
 @dataclass(slots=True)
 class PodSecrets:
     """The pull secrets of one pod, read for the hosts that are asked for.
 
-    is_told: whether a pod without any has none indeed, since its ServiceAccount is known.
+    is_told: whether a pod without any has none indeed, since its ServiceAccount is known. closed:
+    why one of them may not be read from here, which is nothing that the engine says.
     """
 
     state: AdmissionState
     namespace: str
     names: tuple[str, ...]
     is_told: bool
+    closed: Reason | None = None
     read: dict[str, list[PullCredential | UnusableSecret]] = field(default_factory=dict)
 
     @property
@@ -34,16 +37,24 @@ class PodSecrets:
         """Whether one was not given, or nobody told which there are."""
         if not self.names:
             return not self.is_told
-        return any(self.state.find_secret(self.namespace, name) is None for name in self.names)
+        return any(self._find(name) is None for name in self.names)
 
     def credentials(self, host: str) -> tuple[PullCredential, ...]:
         """Those that the engine can use for a host, in their order."""
         if host not in self.read:
             self.read[host] = [
-                read_pull_secret(self.state.find_secret(self.namespace, name), name, host)
-                for name in self.names
+                read_pull_secret(self._find(name), name, host) for name in self.names
             ]
         return tuple(one for one in self.read[host] if isinstance(one, PullCredential))
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        try:
+            return self.state.find_secret(self.namespace, name)
+        except ImgsecError as error:
+            if error.reason.code != PERMISSION_DENIED.code:
+                raise
+            self.closed = error.reason
+            return None
 
     @property
     def found(self) -> tuple[PullCredential | UnusableSecret, ...]:
@@ -58,7 +69,12 @@ def pod_secrets(state: AdmissionState, workload: Workload, *, is_request: bool) 
     """
     names, is_told = workload.pod.pull_secrets, workload.is_pod and is_request
     if not names and not is_told:
-        account = state.find_service_account(workload.namespace, workload.pod.service_account)
+        try:
+            account = state.find_service_account(workload.namespace, workload.pod.service_account)
+        except ImgsecError as error:
+            if error.reason.code != PERMISSION_DENIED.code:
+                raise
+            return PodSecrets(state, workload.namespace, (), is_told=False, closed=error.reason)
         is_told = account is not None
         listed = (account or {}).get("imagePullSecrets") or []
         if not isinstance(listed, list):

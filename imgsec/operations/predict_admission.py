@@ -255,7 +255,7 @@ class Predictor:
         if self._assume is not None and secrets.are_wanting:
             stand_in = self._assume(name)
             credentials = (*credentials, stand_in) if stand_in is not None else credentials
-        deployed = Deployed(name, workload.namespace, credentials)
+        deployed = Deployed(name, workload.namespace, credentials, secrets.closed)
         layers, digest, error = self._asked(deployed, resolution.rule, denials, key)
         trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.PASSED)
         patch = _patch(workload, container, name, digest, resolution.rule.demand)

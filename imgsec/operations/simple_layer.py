@@ -340,7 +340,7 @@ def read_manifest(
             reasons.append(error.reason)
             continue
         return ReadManifest(image, manifest.digest, credential)
-    why = next((one for one in reasons if not _is_definite(one)), None)
+    why = next((one for one in reasons if not _is_definite(one)), deployed.closed)
     if not deployed.credentials:
         return Unread(texts.no_pull_secret(name.text, 0), why, reasons[-1])
     return Unread(_last_error(deployed, reasons[-1]), why, reasons[-1])

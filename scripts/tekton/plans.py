@@ -104,6 +104,10 @@ LEFT_OUT = {
     "intent": "a folder of manifests is rendered from it, and reviewed",
     "for": "goes with intent",
     "engine": "goes with intent",
+    "offline": "a task asks the registry",
+    "signatures": "loosens a check: said on a command line, not in a task",
+    "reserved-namespace": "loosens a check: said on a command line, not in a task",
+    "assume-pull-secrets": "loosens a check: said on a command line, not in a task",
     "set": "loosens a check: said on a command line, not in a task",
     "allow-platform": "loosens a check: said on a command line, not in a task",
     "cluster-domain": "goes with set",
@@ -372,10 +376,15 @@ TASKS = (
         params=("repository", "allow-unchecked", "namespace", *POLICY, "dry-run", *RUN),
         required=("repository",),
         fixed=("--apply",),
-        without=("render",),
+        without=(
+            *("render", "account", "api-key-file", "iam-profile", "iam-url"),
+            *("authfile", "ca-file"),
+        ),
         introduction=(
             "It applies the policy with the pod's service account, which needs the rights in"
-            " [samples/rbac.yaml](samples/rbac.yaml). To render files instead, for GitOps, run"
+            " [samples/rbac.yaml](samples/rbac.yaml): also to see which pods run, since a policy"
+            " that would lock one out is not applied. It may not read their pull Secrets; apply a"
+            " first policy by hand where images need them. To render files, for GitOps, run"
             " `imgsec publish-policy --render DIR`.",
         ),
     ),

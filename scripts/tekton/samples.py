@@ -68,22 +68,43 @@ def _identity(kind: str, name: str) -> Document:
 
 
 def publisher_rights() -> list[Document]:
-    """What the service account that publishes a policy may do, and nothing else."""
+    """What the service account that publishes a policy may do, and nothing else.
+
+    It looks at what runs, and reads one Secret: the one with the public key.
+    """
     rbac = "rbac.authorization.k8s.io"
     metadata = {"name": PUBLISHER}
     account = {**metadata, "namespace": "default"}
-    rule = {
-        "apiGroups": ["portieris.cloud.ibm.com"],
-        "resources": ["clusterimagepolicies", "imagepolicies"],
-        "verbs": ["get", "create", "patch"],
-    }
+    looked_at = (
+        ("", "pods", "list"),
+        ("", "serviceaccounts", "get"),
+        ("apps", "deployments", "list"),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "list"),
+    )
+    rules: list[Document] = [
+        {
+            "apiGroups": ["portieris.cloud.ibm.com"],
+            "resources": ["clusterimagepolicies", "imagepolicies"],
+            "verbs": ["get", "list", "create", "patch"],
+        },
+        *(
+            {"apiGroups": [group], "resources": [resource], "verbs": [verb]}
+            for group, resource, verb in looked_at
+        ),
+        {
+            "apiGroups": [""],
+            "resources": ["secrets"],
+            "resourceNames": ["portieris-image-signing-public-key"],
+            "verbs": ["get"],
+        },
+    ]
     return [
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
         {
             "apiVersion": f"{rbac}/v1",
             "kind": "ClusterRole",
             "metadata": metadata,
-            "rules": [rule],
+            "rules": rules,
         },
         {
             "apiVersion": f"{rbac}/v1",

@@ -7,6 +7,8 @@ import base64
 import http.server
 import json
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -81,6 +83,14 @@ def deployment(*images: str, secrets: tuple[str, ...] = ("regcred",)) -> dict[st
     }
 
 
+AT_IBM = """\
+from imgsec.__main__ import main
+from imgsec.domain.engine_name import EngineName
+EngineName.is_at_ibm = property(lambda _: True)
+main()
+"""
+
+
 @dataclass
 class Admit:
     """The command in the sandbox, on one Deployment."""
@@ -92,6 +102,26 @@ class Admit:
         path = self.bench.folder / "web.yaml"
         path.write_text(yaml.safe_dump(deployment(*images, **more)))
         return self.bench.imgsec("admit", path, "--policies", self.cluster.folder, *words)
+
+    def at_ibm(self, *images: str, words: tuple[str, ...] = (), **more: Any) -> Ended:
+        """The same where the sandbox's registry is taken for one of IBM's.
+
+        No engine asks the advisor about a registry that is not called so.
+        """
+        path = self.bench.folder / "web.yaml"
+        path.write_text(yaml.safe_dump(deployment(*images, **more)))
+        command = self.bench.imgsec
+        argv = ["admit", str(path), "--policies", str(self.cluster.folder), "--output", "json"]
+        done = subprocess.run(
+            [sys.executable, "-c", AT_IBM, *argv, *words],
+            env=command.variables(None),
+            cwd=command.home,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
 
     def denial(self, *images: str, words: tuple[str, ...] = (), **more: Any) -> list[str]:
         """What the engine says of the object itself."""
@@ -484,17 +514,20 @@ def test_advisor_of_the_sandbox_judges(bench: Bench, cluster: Cluster, admit: Ad
     bad, _ = bench.push("vulnerable-" + bench.repository())
     good, _ = bench.push(bench.repository())
     cluster.policy("*", vulnerability={"ICCRVA": {"enabled": True}})
-    (said,) = admit.denial(bad)
+    done = admit.at_ibm(bad).expect(1, "admission-denied")
+    (said,) = done.json["workloads"][0]["messages"]
     assert said.startswith(f"Image {bad} CANNOT DEPLOY with Vulnerability Advisor")
-    done = admit(good).expect(0)
+    done = admit.at_ibm(good).expect(0)
     (layer,) = [one for one in done.json["containers"][0]["layers"] if one["layer"] == "advisor"]
     assert layer["outcome"] == "passed"
-    assert admit.denial(good, secrets=()) == [
+    done = admit.at_ibm(good, secrets=()).expect(1, "admission-denied")
+    assert done.json["workloads"][0]["messages"] == [
         "No credentials on client to call Vulnerability Advisor for IBM Cloud Container Registry"
         " with"
     ]
     bench.fault("va", "503")
-    assert admit(good).code == 3
+    assert admit.at_ibm(good).code == 3
+    assert admit.denial(good)[0].startswith("Cannot use Vulnerability Advisor")
 
 
 def test_cise_asks_the_advisor_of_the_pods(bench: Bench, cluster: Cluster, admit: Admit) -> None:
@@ -503,9 +536,12 @@ def test_cise_asks_the_advisor_of_the_pods(bench: Bench, cluster: Cluster, admit
     api = "securityenforcement.admission.cloud.ibm.com/v1beta1"
     words = ("--engine", "cise")
     cluster.policy("*", api=api, va={"enabled": True}, trust={"enabled": False})
-    done = admit(bad, words=words).expect(1, "child-denied")
+    done = admit.at_ibm(bad, words=words).expect(1, "child-denied")
     assert "`ibmcloud cr va`" in done.json["workloads"][1]["messages"][0]
-    admit(good, words=words).expect(0)
+    admit.at_ibm(good, words=words).expect(0)
+    done = admit(good, words=words).expect(1, "child-denied")
+    said = "VA is not supported for images from this registry"
+    assert done.json["workloads"][1]["messages"] == [said]
     cluster.policy("*", api=api, va={"enabled": False}, trust={"enabled": False})
     admit(bad, words=words).expect(0)
     admit(bad).expect(2, "policy-foreign")
