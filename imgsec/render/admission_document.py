@@ -34,10 +34,13 @@ def _add(
     workloads: list[Document],
     containers: list[Document],
     verdict: Callable[[Verdict], Document],
+    *,
+    is_child: bool = False,
 ) -> None:
     place = len(workloads)
     document = {
         **_workload(admission.workload),
+        "isChild": is_child,
         "engine": admission.engine.name,
         **verdict(admission.verdict),
         "messages": list(admission.messages),
@@ -51,7 +54,7 @@ def _add(
     containers.extend(_container(one, place) for one in admission.containers)
     if admission.child is not None:
         document["child"] = len(workloads)
-        _add(admission.child, workloads, containers, verdict)
+        _add(admission.child, workloads, containers, verdict, is_child=True)
 
 
 def _workload(workload: Workload) -> Document:
@@ -62,7 +65,6 @@ def _workload(workload: Workload) -> Document:
         "name": workload.name,
         "file": workload.where or None,
         "line": workload.line or None,
-        "isChild": bool(workload.owners) and workload.is_pod,
     }
 
 
