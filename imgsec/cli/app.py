@@ -97,7 +97,7 @@ def imgsec(
     """Scan, sign and enforce container images.
 
     One digest goes through the whole story: resolve it, gate it on its scan, sign it, verify it,
-    publish the policy that demands the signature.
+    predict what the cluster decides, publish the policy that demands the signature.
 
     Every command ends in 0 (pass), 1 (refused), 2 (usage), 3 (undecided: no answer could be
     reached) or 70 (a bug in imgsec).

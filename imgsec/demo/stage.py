@@ -79,6 +79,7 @@ def play(folder: Path, tools_dir: str | None, sandbox_dir: Path | None, say: Say
             pattern=f"{registry}/team/*",
             manifests=str(folder / "manifests"),
             public_key=str(folder / "public-key.asc"),
+            workloads=str(folder / "workloads"),
         )
         say("\n* Build two images with buildah and push them with skopeo")
         for image in (places.clean, places.vulnerable):
@@ -86,11 +87,12 @@ def play(folder: Path, tools_dir: str | None, sandbox_dir: Path | None, say: Say
             say(f"  {image}")
         documents = [_take(stage, step) for step in first_steps(places)]
         _keep_public_key(folder, places)
+        _write_workloads(Path(places.workloads), places.clean, places.vulnerable)
         clean, vulnerable = (_canonical(document) for document in documents[-2:])
         for step in later_steps(places, clean, vulnerable):
             _take(stage, step)
     say(f"\nEvery outcome was the expected one. Look at {folder}:")
-    say("  manifests/  verdicts/  public-key.asc")
+    say("  manifests/  verdicts/  workloads/  public-key.asc")
 
 
 def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
@@ -234,6 +236,27 @@ def _canonical(document: dict[str, Any]) -> str:
     """The image of a ``resolve`` verdict: name and tag as asked, with the digest."""
     image = document["images"][0]
     return f"{image['image']}@{image['digest']}"
+
+
+def _write_workloads(folder: Path, *images: str) -> None:
+    """A Deployment for each image, named after it."""
+    folder.mkdir(exist_ok=True)
+    for image in images:
+        name = image.rpartition("/")[2].partition(":")[0]
+        document = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": "demo"},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": name}},
+                "template": {
+                    "metadata": {"labels": {"app": name}},
+                    "spec": {"containers": [{"name": name, "image": image}]},
+                },
+            },
+        }
+        write_file(folder / f"{name}.yaml", json.dumps(document, indent=2).encode())
 
 
 def _keep_public_key(folder: Path, places: Places) -> None:

@@ -37,6 +37,7 @@ class Places:
     pattern: str
     manifests: str
     public_key: str
+    workloads: str
 
 
 def first_steps(places: Places) -> tuple[Step, ...]:
@@ -72,6 +73,7 @@ def first_steps(places: Places) -> tuple[Step, ...]:
 
 def later_steps(places: Places, clean: str, vulnerable: str) -> tuple[Step, ...]:
     """With the digests. clean, vulnerable: ``repository:tag@sha256:...``."""
+    admit = ("admit", "--policies", places.manifests, "--assume-pull-secrets")
     return (
         Step(
             "gate-vulnerable",
@@ -127,5 +129,21 @@ def later_steps(places: Places, clean: str, vulnerable: str) -> tuple[Step, ...]
             ("verify-image", "--key", KEY, vulnerable),
             outcome="refused",
             reason="signature-missing",
+        ),
+        Step(
+            "admit-signed",
+            "Ask beforehand what a cluster with these manifests would decide",
+            "In the words of Portieris itself; no cluster is needed.",
+            (*admit, f"{places.workloads}/app.yaml"),
+            expects=("would be admitted by Portieris",),
+        ),
+        Step(
+            "admit-unsigned",
+            "",
+            "",
+            (*admit, f"{places.workloads}/vulnerable.yaml"),
+            outcome="refused",
+            reason="admission-denied",
+            expects=("A signature was required, but no signature exists",),
         ),
     )

@@ -176,13 +176,43 @@ def admission_verdict(
 ) -> Verdict:
     """Denied if the engine says anything, else open if anything is, else admitted."""
     if messages:
-        listed = "; ".join(messages)
-        return because(ADMISSION_DENIED(f"{shown_workload(workload)}: {engine} denies: {listed}"))
+        text = f"{shown_workload(workload)}: {engine} denies: {'; '.join(messages)}"
+        return because(ADMISSION_DENIED(text, hint=_hint_for(containers)))
     reasons = tuple(dict.fromkeys(why for one in containers for why in one.open_reasons))
     if reasons:
         text = f"{shown_workload(workload)}: what {engine} decides is not known"
         return because(ADMISSION_OPEN(text), *reasons)
     return passed()
+
+
+_HINTS = {
+    Layer.RESOLUTION: "Let a rule name the image as the workload writes it, or write it as a rule"
+    " does: the near misses show which rules almost named it.",
+    Layer.ADVISOR: "See what was found with `imgsec scan-gate`, and mend or exempt it.",
+    Layer.SIMPLE: "Sign the digest under the name that is deployed: `imgsec sign-image`; who signed"
+    " it says `imgsec verify-image`.",
+    Layer.TRUST: "Sign the tag with Docker Content Trust, by every signer that the rule names.",
+}
+# Parts of what the engine says -> what helps then, whatever layer it is.
+_TELLING = {
+    "no valid ImagePullSecret": "The engine could not read the image: give the pod a pull Secret"
+    " whose key is the registry's bare host, and see whether the image is there.",
+    "secrets ": "Create the Secret that the rule names, in the namespace where it looks for it.",
+    "unauthorized": "The pull Secret's credential may not read the image.",
+    "manifest unknown": "The image is not in its registry.",
+    "Notary signs conflicting": "Ask for either signatures or trust in a rule: together they deny"
+    " everything.",
+}
+
+
+def _hint_for(containers: Iterable[ContainerTrace]) -> str | None:
+    """What to do about the first container that is denied; None for the usual advice."""
+    for trace in containers:
+        for layer in trace.layers:
+            if layer.is_bad and not trace.is_forgotten:
+                known = (hint for part, hint in _TELLING.items() if part in layer.message)
+                return next(known, _HINTS[layer.layer])
+    return None
 
 
 def with_child(verdict: Verdict, workload: Workload, child: Admission | None) -> Verdict:

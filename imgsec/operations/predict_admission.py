@@ -336,10 +336,8 @@ class Predictor:
         for image, what in workload.pod.unseen:
             yield Note("image-unseen", f"no engine looks at the {what} {shown(image)}")
         if workload.replicas is not None:
-            text = "scaling is never sent; the pods it makes are" + (
-                " not checked either" if self._engine.skips_owned else ""
-            )
-            yield Note("scale", text)
+            made = "checked" if not self._engine.skips_owned else "not checked either"
+            yield Note("scale", f"scaling is never sent; the pods that it makes are {made}")
         yield _LATER
 
 

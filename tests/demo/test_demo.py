@@ -35,7 +35,9 @@ def hostile_environment() -> dict[str, str]:
 
 
 def steps() -> list[Step]:
-    places = Places(clean="c", vulnerable="v", pattern="p", manifests="m", public_key="k")
+    places = Places(
+        clean="c", vulnerable="v", pattern="p", manifests="m", public_key="k", workloads="w"
+    )
     return [*first_steps(places), *later_steps(places, "c@d", "v@d")]
 
 
