@@ -40,9 +40,12 @@ class ReviewRequest:
     @classmethod
     def parse(cls, document: Any) -> Self:
         """Raises `BadReview`."""
-        if not isinstance(document, dict) or document.get("apiVersion") not in _VERSIONS:
-            kind = document.get("apiVersion") if isinstance(document, dict) else document
-            raise BadReview(texts.undecodable(f"{shown(str(kind))} is no AdmissionReview"))
+        if not isinstance(document, dict):
+            raise BadReview(texts.undecodable(f"{shown(str(document))} is no AdmissionReview"))
+        api, kind = document.get("apiVersion"), document.get("kind")
+        if api not in _VERSIONS or kind != "AdmissionReview":
+            said = shown(f"{api}, {kind}")
+            raise BadReview(texts.undecodable(f"{said} is no AdmissionReview"))
         request = document.get("request")
         if request is None:
             raise BadReview(texts.NO_REQUEST)

@@ -56,7 +56,7 @@ class AdmissionTest:
                 raise unknown_field(str(name), _TEST_FIELDS)
         name = _text(entry, "name", where) or where
         expect = entry.get("expect")
-        if expect not in EXPECTATIONS:
+        if not isinstance(expect, str) or expect not in EXPECTATIONS:
             known = ", ".join(EXPECTATIONS)
             raise ValueError(f"{shown(name)}: expect is {shown(str(expect))}, and takes {known}")
         workload, image = _text(entry, "workload", name), _text(entry, "image", name)
@@ -160,7 +160,7 @@ def _assumed(value: Any, name: str) -> list[tuple[Layer, bool]]:
     for layer, answer in _mapping(value, f"{shown(name)}: assume").items():
         if layer not in _LAYERS:
             raise unknown_field(str(layer), map(str, _LAYERS))
-        if answer not in _ANSWERS:
+        if not isinstance(answer, str) or answer not in _ANSWERS:
             raise ValueError(f"{shown(name)}: {layer} takes {', '.join(_ANSWERS)}")
         found.append((Layer(layer), _ANSWERS[answer]))
     return found

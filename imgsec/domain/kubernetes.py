@@ -92,7 +92,10 @@ def secret_value(document: Document, name: str) -> bytes | None:
         if isinstance(value, str):
             try:
                 plain = member == "stringData"
-                return value.encode() if plain else base64.b64decode(value, validate=True)
+                if plain:
+                    return value.encode()
+                joined = value.replace("\n", "").replace("\r", "")  # as Go's decoder reads it
+                return base64.b64decode(joined, validate=True)
             except ValueError:  # binascii's error is one
                 return None
     return None

@@ -60,11 +60,11 @@ def _by_other_spelling(
             yield rule, why
     if is_decided and "@" not in image and not pool.has_open_hosts:
         return  # engines differ in nothing else
-    for other_engine in ENGINES:
-        if (other_engine.splits_hosts, other_engine.covers_digests) != (
-            engine.splits_hosts,
-            engine.covers_digests,
-        ):
+    compared = {(engine.splits_hosts, engine.covers_digests)}
+    for other_engine in reversed(ENGINES):
+        way = (other_engine.splits_hosts, other_engine.covers_digests)
+        if way not in compared:
+            compared.add(way)
             for rule in _all_met(pool.compared_as(other_engine).resolve(image)):
                 yield rule, f"{other_engine} would find it met; {engine} does not"
 

@@ -26,7 +26,6 @@ from imgsec.domain.policy_rules import Requirement, SimpleDemand
 from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.signature import OpenPGPMessage, SimpleSigningPayload
-from imgsec.domain.verdict import Note
 from imgsec.domain.verifiers import PublishedKeys, Verifier, key_flaws, message_flaws
 from imgsec.errors import ImgsecError, UnrecognisedSignature
 from imgsec.operations.image_evidence import (
@@ -150,6 +149,9 @@ class SimpleLayer:
                     text = texts.denied(_NAME, rejection.text)
                     return LayerTrace(Layer.SIMPLE, LayerOutcome.DENIED, text)
                 return _failed(texts.failed(_NAME, rejection.text))
+        if not found.is_seen and not any(isinstance(one, _SignedBy) for one in requirements):
+            text = f"whether {found.image} is there is not known: only its name was looked at"
+            return LayerTrace(Layer.SIMPLE, LayerOutcome.OPEN, why=ADMISSION_OPEN(text))
         return LayerTrace(Layer.SIMPLE, LayerOutcome.PASSED, digest=found.digest.hex)
 
     def _reject(
@@ -303,12 +305,15 @@ class SimpleLayer:
 
 @dataclass(frozen=True, slots=True)
 class ReadManifest:
-    """A manifest's digest, and the credential that it was read with."""
+    """A manifest's digest, and the credential that it was read with.
+
+    is_seen: whether there is a manifest, and not a name alone that says so.
+    """
 
     image: ImageReference
     digest: Digest
     credential: PullCredential | None
-    notes: tuple[Note, ...] = ()
+    is_seen: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,7 +344,7 @@ def read_manifest(
         except ImgsecError as error:
             reasons.append(error.reason)
             continue
-        return ReadManifest(image, manifest.digest, credential)
+        return ReadManifest(image, manifest.digest, credential, bool(manifest.content))
     why = next((one for one in reasons if not _is_definite(one)), deployed.closed)
     if not deployed.credentials:
         return Unread(texts.no_pull_secret(name.text, 0), why, reasons[-1])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -92,16 +93,28 @@ def test_allowed_in_the_version_that_was_asked_in(webhook: Webhook, version: str
 def test_patch_is_the_webhooks(webhook: Webhook, tmp_path: Path) -> None:
     accepts = {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}
     webhook.rules({"name": "icr.io/*", "policy": accepts})
-    done = webhook.answers(review(f"icr.io/team/app@sha256:{HEX}"), "--signatures", str(tmp_path))
+    copy = tmp_path / "images" / IMAGE
+    copy.mkdir(parents=True)
+    manifest = b'{"schemaVersion":2}'
+    (copy / "manifest.json").write_bytes(manifest)
+    (copy / "version").write_text("Directory Transport Version: 1.1\n")
+    done = webhook.answers(review(IMAGE), "--signatures", str(tmp_path / "images"))
     found = response(done, 0)
     assert found["patchType"] == "JSONPatch"
     assert json.loads(base64.b64decode(found["patch"])) == [
         {
             "op": "replace",
             "path": "/spec/containers/0/image",
-            "value": f"icr.io/team/app@sha256:{HEX}",
+            "value": f"icr.io/team/app@sha256:{hashlib.sha256(manifest).hexdigest()}",
         }
     ]
+
+
+def test_name_alone_proves_no_image(webhook: Webhook, tmp_path: Path) -> None:
+    accepts = {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}
+    webhook.rules({"name": "icr.io/*", "policy": accepts})
+    done = webhook.answers(review(f"icr.io/team/app@sha256:{HEX}"), "--signatures", str(tmp_path))
+    assert "only its name was looked at" in response(done, 3)["status"]["message"]
 
 
 def test_denied_with_the_message_alone(webhook: Webhook) -> None:
@@ -163,13 +176,18 @@ def test_other_operations_need_an_object(webhook: Webhook, operation: str | None
         ("kind: AdmissionReview", "bad request, unable to decode admission review body: "),
         ("[]", "bad request, unable to decode admission review body: "),
         ('{"apiVersion":"v1","kind":"Pod"}', "bad request, unable to decode admission review"),
-        ('{"apiVersion":"admission.k8s.io/v1"}', "bad request, no admission request present"),
+        ('{"apiVersion":"admission.k8s.io/v1"}', "bad request, unable to decode admission review"),
         (
-            '{"apiVersion":"admission.k8s.io/v1","request":{"uid":"a"},"request":{}}',
+            '{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}',
+            "bad request, no admission request present",
+        ),
+        (
+            '{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"a"},'
+            '"request":{}}',
             "bad request, unable to decode admission review body: ",
         ),
         (
-            '{"apiVersion":"admission.k8s.io/v1","request":5}',
+            '{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":5}',
             "bad request, unable to decode admission review body: ",
         ),
         ("[" * 100_000, "bad request, unable to decode admission review body: "),
