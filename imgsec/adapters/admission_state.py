@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from imgsec.adapters.manifest_files import ManifestDocument
 from imgsec.domain.policy_rules import POLICY_KINDS, Policy, PolicyId
 from imgsec.domain.reference import shown
+from imgsec.domain.webhook import is_registration
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED
 
@@ -89,7 +90,7 @@ class FileState:
     def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
         """See `imgsec.ports.AdmissionState`."""
         found = tuple(one for (kind, _, _), one in self._objects.items() if kind == _WEBHOOKS)
-        return found or None
+        return found if any(map(is_registration, found)) else None
 
 
 class LiveState:
@@ -104,7 +105,7 @@ class LiveState:
         self._without = without
         self._cluster = cluster
         self._over = over
-        self._known: dict[_Key, dict[str, Any] | None] = {}
+        self._known: dict[_Key, dict[str, Any] | ImgsecError | None] = {}
         self._policies: tuple[Policy, ...] | None = None
 
     def list_policies(self) -> tuple[Policy, ...]:
@@ -140,8 +141,14 @@ class LiveState:
     def _fetch(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         key = (kind, namespace, name)
         if key not in self._known:
-            self._known[key] = self._cluster.fetch(kind, name, namespace or None)
-        return self._known[key]
+            try:
+                self._known[key] = self._cluster.fetch(kind, name, namespace or None)
+            except ImgsecError as error:
+                self._known[key] = error
+        found = self._known[key]
+        if isinstance(found, ImgsecError):
+            raise found
+        return found
 
 
 def _id_of(document: Mapping[str, Any]) -> PolicyId:

@@ -140,6 +140,8 @@ def admit(
         raise ImgsecError(INVALID_OPTION("say what decides: --policies PATH, --context or --live"))
     if [bool(workloads), review is not None, suite is not None].count(True) != 1:
         raise ImgsecError(INVALID_OPTION("give either WORKLOADs, --review FILE or --suite FILE"))
+    if [*(workloads or ()), *(policies or ()), review].count("-") > 1:
+        raise ImgsecError(INVALID_OPTION("standard input can be read once: name files"))
     with wire(settings) as world:
 
         def predictor() -> Predictor:
@@ -148,7 +150,7 @@ def admit(
             return make_predictor(prediction, world, state, engine, webhook)
 
         if review is not None:
-            return _answer_review(lambda: world.read_review(review), predictor)
+            return _answer_review(lambda: world.read_review(review), predictor, settings.timeout)
         if suite is not None:
             return _run_suite(world, suite, policies or (), namespace, prediction, live=live)
         judge = predictor()
@@ -196,7 +198,7 @@ def _run_suite(
             state,
             test.engine or engine,
             webhook,
-            lambda trace: assumed(trace, test),
+            lambda trace, deployed: assumed(trace, deployed, test),
         ),
         workloads,
     )
@@ -204,14 +206,17 @@ def _run_suite(
     return Answer(Report(_COMMAND, verdict, tests=results))
 
 
-def _answer_review(read: Callable[[], Any], make_predictor: Callable[[], Predictor]) -> Answer:
+def _answer_review(
+    read: Callable[[], Any], make_predictor: Callable[[], Predictor], seconds: int
+) -> Answer:
     """Whatever goes wrong behind the request, the answer is a review that denies."""
+    from imgsec.cli.lifetime import DeadlineReached
     from imgsec.domain import engine_texts as texts
     from imgsec.domain.admission_review import BadReview, ReviewAnswer, ReviewRequest
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import because
     from imgsec.errors import ImgsecError
-    from imgsec.reasons import INPUT_MALFORMED
+    from imgsec.reasons import INPUT_MALFORMED, TIMEOUT
 
     request = None
     try:
@@ -227,6 +232,9 @@ def _answer_review(read: Callable[[], Any], make_predictor: Callable[[], Predict
         verdict, said = because(INPUT_MALFORMED(str(error))), [str(error)]
     except ImgsecError as error:
         verdict, said = because(error.reason), [error.reason.text]
+    except DeadlineReached:
+        reason = TIMEOUT(f"the command did not end within {seconds} s")
+        verdict, said = because(reason), [reason.text]
     answer = ReviewAnswer.denied(request, said)
     return Answer(Report(_COMMAND, verdict, review=answer), prints="review")
 

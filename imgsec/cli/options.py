@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,6 +27,9 @@ from imgsec.config import (
     DEFAULT_TIMEOUT_SECONDS,
     Settings,
 )
+
+if TYPE_CHECKING:
+    from imgsec.domain.verdict import Note
 
 _CONNECTION = "Connection"
 _KEY = "Key"
@@ -564,6 +567,13 @@ def _loosened(values: dict[str, Any]) -> tuple[tuple[str, str], ...]:
         for word in value.split()
     ]
     return (*named, *(note for name, note in _LOOSENED_FLAGS.items() if values.get(name)))
+
+
+def loosened_notes(**values: Any) -> tuple[Note, ...]:
+    """What verdicts record of options by their names and values."""
+    from imgsec.domain.verdict import Note
+
+    return tuple(Note(code, text) for code, text in _loosened(values))
 
 
 _LISTS = ("trust_hosts", "auth_realms", "reports", "reserved_namespace")

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from imgsec.cli.options import Option, OptionGroup, loosening, shared
+from imgsec.cli.options import Option, OptionGroup, loosened_notes, loosening, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from imgsec.domain.workload import Workload
     from imgsec.operations.change_policies import Foresee
     from imgsec.operations.foresee_lockout import Foresight
+    from imgsec.operations.image_evidence import Deployed
     from imgsec.operations.predict_admission import Layers, Predictor
     from imgsec.ports import AdmissionState, TrustReader
     from imgsec.wiring import World
@@ -128,7 +129,7 @@ def make_predictor(
     state: AdmissionState,
     engine: Engine,
     webhook: Webhook | None,
-    settle: Callable[[LayerTrace], LayerTrace] | None = None,
+    settle: Callable[[LayerTrace, Deployed], LayerTrace] | None = None,
 ) -> Predictor:
     """settle: what is assumed of a layer that is open.
 
@@ -172,6 +173,9 @@ def _layers(
         TrustLayer(engine, state, trust, now),
         AdvisorLayer(engine, world.advisor_scanner() if asks else None, images),
         ADMISSION_OPEN("nothing was asked of registries or advisors, as was wanted"),
+        loosened_notes(
+            signatures=options.signatures, assume_pull_secrets=options.assume_pull_secrets
+        ),
     )
 
 

@@ -92,6 +92,10 @@ class ContainerTrace:
         return tuple(one.message for one in self.layers if one.message)
 
     @property
+    def is_bad(self) -> bool:
+        return any(one.is_bad for one in self.layers)
+
+    @property
     def open_reasons(self) -> tuple[Reason, ...]:
         return tuple(one.why for one in self.layers if one.why is not None)
 
@@ -205,6 +209,16 @@ _TELLING = {
 }
 
 
+_HINT_FOR_DIGESTS = (
+    "The engine writes digests into the object, which no rule names then: let a rule name the image"
+    " without its tag, or set mutateImage: false."
+)
+
+
+def _layers(admission: Admission) -> Iterable[LayerTrace]:
+    return (layer for one in admission.containers for layer in one.layers)
+
+
 def _hint_for(containers: Iterable[ContainerTrace]) -> str | None:
     """What to do about the first container that is denied; None for the usual advice."""
     for trace in containers:
@@ -223,7 +237,8 @@ def with_child(verdict: Verdict, workload: Workload, child: Admission | None) ->
         return child.verdict
     listed = "; ".join(child.messages)
     text = f"{shown_workload(workload)}: its pods are denied: {listed}"
-    return because(CHILD_DENIED(text))
+    nobody = any(layer.layer is Layer.RESOLUTION and layer.is_bad for layer in _layers(child))
+    return because(CHILD_DENIED(text, hint=_HINT_FOR_DIGESTS if nobody else None))
 
 
 def webhook_failure(workload: Workload, why: str, *, is_ignored: bool = False) -> Verdict:

@@ -183,4 +183,6 @@ def _text(value: Mapping[str, Any], name: str, where: str) -> str | None:
     found = value.get(name)
     if found is not None and not isinstance(found, str):
         raise ValueError(f"{where}: {name} is no text")
+    if found is not None and not found.strip() and name != "rule":  # no rule is an expectation
+        raise ValueError(f"{where}: {name} is empty")
     return found

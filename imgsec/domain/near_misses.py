@@ -13,7 +13,7 @@ from imgsec.domain.admission import NearMiss
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import ENGINES, Engine
 from imgsec.domain.policy_rules import PolicyRule
-from imgsec.domain.resolution import Pools, Resolution, RulePool
+from imgsec.domain.resolution import Pools, Resolution, RulePool, repository_of
 from imgsec.domain.wildcard import weight_of
 
 NEAR_MAX = 5  # ours; a trace is read by people
@@ -24,20 +24,30 @@ def near_misses(
 ) -> tuple[NearMiss, ...]:
     """The rules that are met and weigh less, and those that another spelling would meet."""
     found: dict[PolicyRule, str] = {}
+    for rule, why in _all_near(image, namespace, pools, resolution, engine):
+        found.setdefault(rule, why)
+        if len(found) == NEAR_MAX:
+            break
+    return tuple(NearMiss(rule, why) for rule, why in found.items())
+
+
+def _all_near(
+    image: str, namespace: str, pools: Pools, resolution: Resolution, engine: Engine
+) -> Iterator[tuple[PolicyRule, str]]:
+    """The likeliest first; some of them more than once."""
+    winner, pool = resolution.rule, pools.of_namespace(namespace)
     for rule in resolution.others:
-        found[rule] = _why_lighter(rule, resolution.rule, image)
-    pool = pools.of_namespace(namespace)
-    for rule, why in _by_other_spelling(
-        image, pool, engine, is_decided=resolution.rule is not None
-    ):
-        if rule is not resolution.rule:
-            found.setdefault(rule, why)
+        yield rule, _why_lighter(rule, winner, image)
+    for rule, why in _by_other_spelling(image, pool, engine, is_decided=winner is not None):
+        if rule is not winner:
+            yield rule, why
     if namespace in pools.own:
+        why = f"cluster-wide rules do not count in {namespace}: it has an ImagePolicy"
         for rule in _all_met(pools.cluster.resolve(image)):
-            found.setdefault(
-                rule, f"cluster-wide rules do not count in {namespace}: it has an ImagePolicy"
-            )
-    return tuple(NearMiss(rule, why) for rule, why in list(found.items())[:NEAR_MAX])
+            yield rule, why
+    if winner is None:
+        for rule in pool.of_repository(repository_of(image)):
+            yield rule, "it names the same repository, by another tag or digest"
 
 
 def _why_lighter(rule: PolicyRule, winner: PolicyRule | None, image: str) -> str:

@@ -44,9 +44,10 @@ class RulePool:
     def resolve(self, image: str) -> Resolution:
         """The rule that decides about this text."""
         met = [
-            (place, rule)
-            for place, rule in self._candidates(image)
-            if is_met(rule.repository, image, self._engine)
+            one
+            for pattern, rules in self._candidates(image)
+            if is_met(pattern, image, self._engine)
+            for one in rules
         ]
         if not met:
             return Resolution(None)
@@ -55,6 +56,10 @@ class RulePool:
         first = min(equal, default=ranked[0])
         return Resolution(first[1], tuple(one[1] for one in ranked if one[0] != first[0]))
 
+    def of_repository(self, name: str) -> Sequence[PolicyRule]:
+        """Those that are written for one repository, whatever their tag or digest."""
+        return self._by_repository.get(name, ())
+
     def compared_as(self, engine: Engine) -> RulePool:
         """The same rules, as another engine compares them."""
         pool = RulePool((), engine)
@@ -62,8 +67,8 @@ class RulePool:
         pool.__dict__["_by_gram"] = self._by_gram  # the pieces are the same
         return pool
 
-    def _candidates(self, image: str) -> Iterator[tuple[int, PolicyRule]]:
-        """Those that could be met, with their places."""
+    def _candidates(self, image: str) -> Iterator[tuple[str, list[tuple[int, PolicyRule]]]]:
+        """Names that could be met, each with the places of its rules."""
         by_gram = self._by_gram
         held = {"": by_gram[""]} if "" in by_gram else {}
         for size in self._sizes:
@@ -79,19 +84,40 @@ class RulePool:
         return any("*" in rule.repository.partition("/")[0] for rule in self.rules)
 
     @cached_property
-    def _by_gram(self) -> dict[str, list[tuple[int, PolicyRule]]]:
-        """The rules by the piece that few others have; under "" those without one."""
-        grams = [set(_grams(rule.repository)) for rule in self.rules]
+    def _by_gram(self) -> dict[str, list[tuple[str, list[tuple[int, PolicyRule]]]]]:
+        """Names and their rules by the piece that few others have; under "" those without one."""
+        named: dict[str, list[tuple[int, PolicyRule]]] = {}
+        for place, rule in enumerate(self.rules):
+            named.setdefault(rule.repository, []).append((place, rule))
+        grams = [set(_grams(pattern)) for pattern in named]
         common = Counter(gram for each in grams for gram in each)
-        found: dict[str, list[tuple[int, PolicyRule]]] = {}
-        for place, (rule, each) in enumerate(zip(self.rules, grams, strict=True)):
+        found: dict[str, list[tuple[str, list[tuple[int, PolicyRule]]]]] = {}
+        for one, each in zip(named.items(), grams, strict=True):
             rarest = min(each, key=lambda gram: (common[gram], -len(gram), gram), default="")
-            found.setdefault(rarest, []).append((place, rule))
+            found.setdefault(rarest, []).append(one)
+        return found
+
+    @cached_property
+    def _by_repository(self) -> dict[str, list[PolicyRule]]:
+        found: dict[str, list[PolicyRule]] = {}
+        for rule in self.rules:
+            found.setdefault(repository_of(rule.repository), []).append(rule)
         return found
 
     @cached_property
     def _sizes(self) -> tuple[int, ...]:
         return tuple({len(gram) for gram in self._by_gram if gram})
+
+
+def repository_of(name: str) -> str:
+    """A name without its tag or digest.
+
+    >>> repository_of("localhost:5000/app:1"), repository_of("icr.io/ns/app@sha256:0")
+    ('localhost:5000/app', 'icr.io/ns/app')
+    """
+    name = name.partition("@")[0]
+    path, colon, tag = name.rpartition(":")
+    return path if colon and "/" not in tag else name
 
 
 def _grams(pattern: str) -> Iterator[str]:

@@ -91,7 +91,7 @@ class Webhook:
 
         Raises `ValueError` for a registration that is not understood.
         """
-        for configuration in configurations:
+        for configuration in filter(is_registration, configurations):
             metadata = _mapping(configuration.get("metadata") or {})
             for one in _list(configuration.get("webhooks")):
                 webhook = _mapping(one)
@@ -166,6 +166,15 @@ class Webhook:
             yield Note("failure-policy-ignore", text)
         if not {"UPDATE", "*"} & self.operations:
             yield Note("updates-unseen", "the webhook is not sent changes of objects")
+
+
+def is_registration(configuration: Mapping[str, Any]) -> bool:
+    """Whether it is the engine's, among those of other products."""
+    metadata, webhooks = configuration.get("metadata"), configuration.get("webhooks")
+    if isinstance(metadata, dict) and metadata.get("name") == CONFIGURATION_NAME:
+        return True
+    each = webhooks if isinstance(webhooks, list) else []
+    return any(isinstance(one, dict) and one.get("name") == WEBHOOK_NAME for one in each)
 
 
 def _list(value: Any) -> list[Any]:

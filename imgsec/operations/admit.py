@@ -16,9 +16,17 @@ from imgsec.domain.webhook import Webhook
 from imgsec.domain.workload import Workload
 from imgsec.errors import ImgsecError
 from imgsec.ports import AdmissionState, DeploymentLister
-from imgsec.reasons import ENGINE_UNKNOWN, INPUT_MALFORMED, NOT_ENFORCED, NOTHING_CHECKED
+from imgsec.reasons import (
+    ENGINE_UNKNOWN,
+    INPUT_MALFORMED,
+    NOT_ENFORCED,
+    NOTHING_CHECKED,
+    PERMISSION_DENIED,
+)
 
-_VERSION = re.compile(r"(?:.*/)?portieris:v?([0-9]+\.[0-9]+\.[0-9]+)")
+_VERSION = re.compile(
+    r"(?:.*/)?portieris:v?([0-9]+\.[0-9]+\.[0-9]+)(?:-[a-z0-9]+)?(?:@sha256:[0-9a-f]{64})?"
+)
 
 
 class Predicts(Protocol):
@@ -51,12 +59,19 @@ def find_webhook(state: AdmissionState) -> Webhook | None:
 def installed_engine(webhook: Webhook | None, cluster: DeploymentLister) -> Engine:
     """The engine whose Deployment answers the webhook. Raises `ImgsecError` (engine-unknown)."""
     namespace = webhook.service[0] if webhook is not None and webhook.service else "portieris"
-    for deployment in cluster.list_deployments(namespace):
+    hint = "Name the version that runs there with --engine."
+    try:
+        deployments = cluster.list_deployments(namespace)
+    except ImgsecError as error:
+        if error.reason.code != PERMISSION_DENIED.code:
+            raise
+        text = f"which Portieris runs there is not known: {error.reason.text}"
+        raise ImgsecError(ENGINE_UNKNOWN(text, hint=hint)) from None
+    for deployment in deployments:
         template = (deployment.get("spec") or {}).get("template") or {}
         for container in (template.get("spec") or {}).get("containers") or []:
             if found := _VERSION.fullmatch(str(container.get("image", ""))):
                 return _known(found[1])
-    hint = "Name the version that runs there with --engine."
     text = f"no Portieris of a known version runs in the namespace {shown(namespace)}"
     raise ImgsecError(ENGINE_UNKNOWN(text, hint=hint))
 

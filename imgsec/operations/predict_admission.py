@@ -32,7 +32,7 @@ from imgsec.domain.near_misses import near_misses
 from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import shown
-from imgsec.domain.resolution import Pools
+from imgsec.domain.resolution import Pools, Resolution
 from imgsec.domain.verdict import Note, passed
 from imgsec.domain.webhook import Webhook
 from imgsec.domain.workload import CONTAINER_TYPES, MAKERS, OWNER_KINDS, Container, Workload
@@ -43,8 +43,10 @@ from imgsec.operations.pod_secrets import PodSecrets, pod_secrets
 from imgsec.operations.simple_layer import SimpleLayer
 from imgsec.operations.trust_layer import TrustLayer
 from imgsec.ports import AdmissionState
-from imgsec.reasons import INPUT_MALFORMED, Reason
+from imgsec.reasons import ADMISSION_OPEN, INPUT_MALFORMED, PERMISSION_DENIED, Reason
 
+_ASKED = (LayerOutcome.PASSED, LayerOutcome.DENIED, LayerOutcome.FAILED)
+_EVIDENCE = (Layer.SIMPLE, Layer.TRUST, Layer.ADVISOR)
 _LATER = Note(
     "added-later",
     "what is added to running pods is never sent: ephemeral containers (kubectl debug), exec",
@@ -53,12 +55,16 @@ _LATER = Note(
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The layers of one run, which remember what they were told. offline: why none is asked."""
+    """The layers of one run, which remember what they were told. offline: why none is asked.
+
+    limits: what is told of every image that a layer is asked about.
+    """
 
     simple: SimpleLayer
     trust: TrustLayer
     advisor: AdvisorLayer
     offline: Reason
+    limits: tuple[Note, ...] = ()
 
 
 class Predictor:
@@ -79,7 +85,7 @@ class Predictor:
         reserved: frozenset[str] = frozenset(),
         webhook: Webhook | None = None,
         assume: Callable[[EngineName], PullCredential | None] | None = None,
-        settle: Callable[[LayerTrace], LayerTrace] | None = None,
+        settle: Callable[[LayerTrace, Deployed], LayerTrace] | None = None,
     ) -> None:
         self._engine = engine
         self._pools = pools
@@ -123,7 +129,12 @@ class Predictor:
         return found is None
 
     def _labels(self, namespace: str) -> dict[str, str] | None:
-        document = self._state.find_namespace(namespace)
+        try:
+            document = self._state.find_namespace(namespace)
+        except ImgsecError as error:
+            if error.reason.code != PERMISSION_DENIED.code:
+                raise
+            return None
         if document is None:
             return None
         metadata = document.get("metadata")
@@ -195,7 +206,7 @@ class Predictor:
             with_child(verdict, workload, child),
             tuple(traces),
             tuple(messages),
-            tuple(self._not_looked_at(workload, traces)),
+            tuple(dict.fromkeys(self._not_looked_at(workload, traces))),
             tuple(hygiene_of(workload, secrets.found, is_verified=asked)),
             child,
         )
@@ -233,7 +244,10 @@ class Predictor:
             message = texts.invalid_image(container.image)
             denials.replace(INVALID_NAME_KEY, message)
             trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
-            return ContainerTrace(container, layers=(trace, *self._others())), None
+            near = near_misses(
+                container.image, workload.namespace, self._pools, Resolution(None), self._engine
+            )
+            return ContainerTrace(container, None, near, (trace, *self._others())), None
         key = name.denial_key
         denials.begin(key)
         resolution = self._pools.of_namespace(workload.namespace).resolve(container.image)
@@ -269,10 +283,10 @@ class Predictor:
         digest: str | None = None
         for layer in self._engine.layers:
             trace = self._ask(layer, deployed, rule.demand)
-            trace = self._settle(trace) if self._settle is not None else trace
+            if self._settle is not None:
+                trace = self._settle(trace, deployed)
             if layer is Layer.TRUST and not trace.is_bad and _asks_for_both(rule.demand):
-                message = texts.conflicting(trace.digest or "?", digest or "?")
-                trace = LayerTrace(layer, LayerOutcome.DENIED, message)
+                trace = _conflicting(trace, digest)
             done.append(trace)
             if trace.outcome is LayerOutcome.FAILED:
                 return [*done, *self._others(done, rule.demand)], None, trace.message
@@ -330,6 +344,10 @@ class Predictor:
             elif one.rule is not None and one.rule.demand.is_nothing:
                 text = f"{where}: {one.rule.owner} lets {shown(one.rule.repository)} through unseen"
                 yield Note("image-unchecked", text)
+            if any(layer.outcome in _ASKED for layer in one.layers if layer.layer in _EVIDENCE):
+                yield from self._layers.limits
+            for layer in one.layers:
+                yield from layer.notes
             if one.is_forgotten:
                 text = f"{where} is denied, which the engine forgets on its way"
                 yield Note("denial-forgotten", text)
@@ -344,6 +362,15 @@ class Predictor:
 def _asks_for_both(demand: Demand) -> bool:
     """Simple signing and trust together: whatever they find, it is denied."""
     return demand.simple is not None and demand.trust is not None
+
+
+def _conflicting(trust: LayerTrace, simple: str | None) -> LayerTrace:
+    """simple: the digest that is signed. Words that the engine says with digests need both."""
+    if trust.digest is not None and simple is not None:
+        message = texts.conflicting(trust.digest, simple)
+        return LayerTrace(trust.layer, LayerOutcome.DENIED, message)
+    text = "signatures and trust in one rule deny whatever they find; in which words is not known"
+    return replace(trust, outcome=LayerOutcome.OPEN, why=trust.why or ADMISSION_OPEN(text))
 
 
 def _may_yet_be_signed(layers: Sequence[LayerTrace]) -> bool:

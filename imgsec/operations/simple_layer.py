@@ -40,6 +40,7 @@ from imgsec.reasons import (
     KEY_MALFORMED,
     KEY_REVOKED,
     KEY_UNREADABLE,
+    PERMISSION_DENIED,
     Outcome,
     Reason,
 )
@@ -100,6 +101,10 @@ class SimpleLayer:
             requirements, store = self._set_up(demand, deployed.namespace)
         except SetUpError as error:
             return _failed(str(error))
+        except ImgsecError as error:
+            if error.reason.code != PERMISSION_DENIED.code:
+                raise
+            return LayerTrace(Layer.SIMPLE, LayerOutcome.OPEN, why=as_open(error.reason))
         try:
             _require_one_version(deployed)
         except SetUpError as error:

@@ -20,7 +20,7 @@ from imgsec.errors import ImgsecError
 from imgsec.operations.image_evidence import Deployed
 from imgsec.operations.simple_layer import as_open
 from imgsec.ports import AdmissionState, TrustReader
-from imgsec.reasons import ADMISSION_OPEN, Reason
+from imgsec.reasons import ADMISSION_OPEN, PERMISSION_DENIED, Reason
 
 if TYPE_CHECKING:  # few rules ask for trust
     from imgsec.domain.content_trust import Signer, TrustAnswer, TrustStop
@@ -52,7 +52,12 @@ class TrustLayer:
             return self._stopped(server, deployed)
         signers = []
         for name in demand.signer_secrets:
-            signer = self._signer(deployed.namespace, name)
+            try:
+                signer = self._signer(deployed.namespace, name)
+            except ImgsecError as error:
+                if error.reason.code != PERMISSION_DENIED.code:
+                    raise
+                return LayerTrace(Layer.TRUST, LayerOutcome.OPEN, why=as_open(error.reason))
             if isinstance(signer, TrustStop):
                 return self._stopped(signer, deployed)
             signers.append(signer)

@@ -10,7 +10,7 @@ from imgsec.domain.engines import Layer
 from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.workload import CONTAINER_TYPES
-from imgsec.reasons import Outcome
+from imgsec.reasons import WEBHOOK_FAILS, Outcome
 from imgsec.render.admission_document import subject
 
 _WORDS = {Outcome.PASS: "admitted", Outcome.REFUSED: "denied", Outcome.UNDECIDED: "open"}
@@ -40,19 +40,15 @@ def admission_lines(admissions: Sequence[Admission], *, verbose: bool) -> Iterat
 
 
 def _admission(admission: Admission, *, verbose: bool, indent: str) -> Iterator[str]:
-    outcome = admission.verdict.outcome
-    word = _WORDS.get(outcome, outcome.word)
-    line = f"{outcome.word}: {subject(admission)} would be {word} by {admission.engine}"
-    if outcome is Outcome.UNDECIDED:
-        line = f"{outcome.word}: {subject(admission)}: what {admission.engine} decides is open"
-    yield indent + line
+    yield indent + _headline(admission)
     hints: dict[str, None] = {}
     for one in admission.containers:
-        is_told = verbose or not admission.verdict.passed or one.is_forgotten
-        if is_told:
+        if verbose or one.is_forgotten or one.open_reasons or one.is_bad:
             yield from _container(one, indent, verbose=verbose, hints=hints)
+    told = {message for one in admission.containers if one.is_bad for message in one.messages}
     for message in admission.messages:
-        yield f"{indent}  the engine says: {message}"
+        if message not in told:
+            yield f"{indent}  the engine says: {message}"
     for reason in admission.verdict.reasons:
         if not admission.messages or reason.code != "admission-denied":
             yield f"{indent}  {reason.code}: {reason.text}"
@@ -61,7 +57,7 @@ def _admission(admission: Admission, *, verbose: bool, indent: str) -> Iterator[
         yield f"{indent}  hint: {hint}"
     for note in admission.unchecked:
         yield f"{indent}  not checked: {note.text}"
-    for note in admission.hygiene if verbose or not admission.verdict.passed else ():
+    for note in admission.hygiene:
         yield f"{indent}  advice: {note.text}"
     if verbose and admission.patches:
         for patch in admission.patches:
@@ -69,6 +65,16 @@ def _admission(admission: Admission, *, verbose: bool, indent: str) -> Iterator[
     if admission.child is not None and (verbose or not admission.child.verdict.passed):
         yield f"{indent}  the pods made from it:"
         yield from _admission(admission.child, verbose=verbose, indent=f"{indent}    ")
+
+
+def _headline(admission: Admission) -> str:
+    outcome = admission.verdict.outcome
+    line = f"{outcome.word}: {subject(admission)}"
+    if any(one.code == WEBHOOK_FAILS.code for one in admission.verdict.reasons):
+        return f"{line}: {admission.engine} breaks on it"
+    if outcome is Outcome.UNDECIDED:
+        return f"{line}: what {admission.engine} decides is open"
+    return f"{line} would be {_WORDS.get(outcome, outcome.word)} by {admission.engine}"
 
 
 def _container(
@@ -83,9 +89,12 @@ def _container(
     if trace.rule is not None:
         yield f"{indent}    decided by {_rule(trace.rule)}: {_demand(trace.rule.demand)}"
     for one in trace.layers:
-        if one.outcome is LayerOutcome.NOT_ASKED or one.layer is Layer.RESOLUTION:
-            continue
-        yield from _layer(one, indent)
+        is_told = one.outcome is not LayerOutcome.NOT_ASKED and trace.rule is not None
+        if is_told and one.layer is not Layer.RESOLUTION:
+            yield from _layer(one, indent)
+        if one.message:
+            says = "says" if one.is_bad else "would say, if it is told the same"
+            yield f"{indent}      the engine {says}: {one.message}"
         if one.why is not None:
             hints[one.why.hint] = None
     if trace.is_forgotten:

@@ -41,11 +41,22 @@ def test_objects_of_the_whole_cluster_have_no_namespace() -> None:
     found = state(
         thing("Namespace", metadata={"namespace": "odd"}),
         thing("ClusterImagePolicy", api=API, metadata={"namespace": "odd"}),
-        thing("MutatingWebhookConfiguration", api="admissionregistration.k8s.io/v1"),
+        registration("image-admission-config"),
     )
     assert found.find_namespace("it") is not None
     assert found.list_policies()[0].id.namespace == ""
     assert len(found.list_webhooks() or ()) == 1
+
+
+def registration(name: str) -> dict[str, Any]:
+    api = "admissionregistration.k8s.io/v1"
+    return thing("MutatingWebhookConfiguration", api=api, metadata={"name": name})
+
+
+def test_webhooks_of_other_products_say_nothing_about_the_engines() -> None:
+    assert state(registration("istio")).list_webhooks() is None
+    both = state(registration("istio"), registration("image-admission-config"))
+    assert len(both.list_webhooks() or ()) == 2
 
 
 def test_kinds_of_the_same_name_are_other_products() -> None:

@@ -85,7 +85,8 @@ def test_without_a_webhook_nothing_is_enforced() -> None:
         with refused("not-enforced"):
             find_webhook(town(webhooks=webhooks))
     with refused("input-malformed"):
-        find_webhook(town(webhooks=[{"metadata": {"name": "x"}, "webhooks": "x"}]))
+        named = {"name": "image-admission-config"}
+        find_webhook(town(webhooks=[{"metadata": named, "webhooks": "x"}]))
     assert find_webhook(town(webhooks=[other, hook()])) is not None
 
 

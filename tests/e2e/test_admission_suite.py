@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Suites of expected admissions: what a test may assume, what it names, and how it fails."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from tests.support import CommandLine, Ended, Gpg, short_folder
+
+pytestmark = pytest.mark.once
+API = "portieris.cloud.ibm.com/v1"
+IMAGE = "icr.io/team/app:1"
+
+
+@pytest.fixture(scope="module")
+def key() -> str:
+    with short_folder() as folder:
+        home = folder / "h"
+        home.mkdir(mode=0o700)
+        gpg = Gpg(home)
+        gpg.make_key("suite")
+        return gpg.public("suite", armour=True).decode()
+
+
+class Suites:
+    """A folder of policies, and suites held against it."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder = folder
+        self._imgsec = CommandLine(folder)
+        self._key = key
+
+    def rules(self, *rules: dict[str, Any]) -> None:
+        documents = [
+            {
+                **{"apiVersion": API, "kind": "ClusterImagePolicy", "metadata": {"name": "p"}},
+                "spec": {"repositories": list(rules)},
+            },
+            {
+                **{"apiVersion": "v1", "kind": "Secret", "stringData": {"key": self._key}},
+                "metadata": {"name": "key", "namespace": "default"},
+            },
+        ]
+        (self.folder / "policies.yaml").write_text(yaml.safe_dump_all(documents))
+
+    def run(self, *tests: dict[str, Any], words: tuple[str, ...] = ("--offline",)) -> Ended:
+        suite = {"version": 1, "policies": ["policies.yaml"], "tests": list(tests)}
+        (self.folder / "tests.yaml").write_text(yaml.safe_dump(suite))
+        return self._imgsec("admit", "--suite", "tests.yaml", *words)
+
+
+@pytest.fixture
+def suites(tmp_path: Path, key: str) -> Suites:
+    return Suites(tmp_path, key)
+
+
+def signed(**requirement: Any) -> dict[str, Any]:
+    wanted = {"type": "signedBy", "keySecret": "key", **requirement}
+    return {"simple": {"requirements": [wanted]}}
+
+
+EXACT = signed(signedIdentity={"type": "matchExact"})
+PASSES = {"image": IMAGE, "assume": {"simple": "passes"}}
+
+
+def workload(kind: str = "Deployment", image: str = IMAGE) -> dict[str, Any]:
+    pod = {"containers": [{"name": "c", "image": image}]}
+    return {
+        **{"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "web"}},
+        "spec": {"template": {"spec": pod}},
+    }
+
+
+def test_what_passes_is_judged_again_by_its_digest(suites: Suites) -> None:
+    """A rule that names a tag: the pods of the Deployment have a digest, which none names."""
+    suites.rules({"name": IMAGE, "policy": signed()})
+    (suites.folder / "web.yaml").write_text(yaml.safe_dump(workload()))
+    test = {"workload": "web.yaml", "assume": {"simple": "passes"}}
+    suites.run({**test, "expect": "denied", "message": "no matching repositories"})
+    done = suites.run({**test, "expect": "admitted"}).expect(1, "expectation-missed")
+    assert "its pods are denied" in done.json["tests"][0]["reasons"][0]["text"]
+    suites.rules({"name": "icr.io/team/app", "policy": signed()})
+    suites.run({**test, "expect": "admitted"}).expect(0)
+
+
+def test_layer_that_is_open_is_assumed_and_no_other(suites: Suites) -> None:
+    suites.rules({"name": "icr.io/*", "policy": signed()})
+    suites.run({**PASSES, "expect": "admitted"}).expect(0)
+    suites.run({"image": IMAGE, "expect": "open"}).expect(0)
+    said = {"image": IMAGE, "assume": {"simple": "denies"}, "expect": "denied"}
+    suites.run({**said, "message": "no signature exists"}).expect(0)
+    suites.run({**said, "message": "something else"}).expect(1, "expectation-missed")
+    suites.rules({"name": "icr.io/*", "policy": signed(keySecret="missing")})
+    suites.run({**PASSES, "expect": "denied", "message": '"missing" not found'}).expect(0)
+
+
+def test_image_alone_has_no_pull_secrets_for_the_advisor(suites: Suites) -> None:
+    suites.rules({"name": "icr.io/*", "policy": {"vulnerability": {"ICCRVA": {"enabled": True}}}})
+    suites.run({"image": IMAGE, "expect": "open"}).expect(0)
+    for answer, expected in (("passes", "admitted"), ("denies", "denied")):
+        assume = {"advisor": answer}
+        suites.run({"image": IMAGE, "assume": assume, "expect": expected}).expect(0)
+    (suites.folder / "web.yaml").write_text(yaml.safe_dump(workload()))
+    test = {"workload": "web.yaml", "namespace": "default", "assume": {"advisor": "passes"}}
+    suites.run({**test, "expect": "open"}).expect(
+        1, "expectation-missed"
+    )  # a pod has those that it has
+
+
+def test_rule_that_decides_is_expected_by_its_name(suites: Suites) -> None:
+    suites.rules({"name": "icr.io/*"})
+    suites.run({"image": IMAGE, "expect": "admitted", "rule": "icr.io/*"}).expect(0)
+    done = suites.run({"image": IMAGE, "expect": "admitted", "rule": "quay.io/*"})
+    done.expect(1, "expectation-missed")
+    assert "is decided by" in done.json["tests"][0]["reasons"][0]["text"]
+    suites.run({"image": "quay.io/a/b", "expect": "denied", "rule": ""}).expect(0)
+
+
+@pytest.mark.parametrize(
+    ("test", "says"),
+    [
+        ({"image": "", "expect": "admitted"}, "image is empty"),
+        ({"image": " ", "expect": "admitted"}, "image is empty"),
+        ({"workload": "", "expect": "admitted"}, "workload is empty"),
+        ({"image": IMAGE, "message": "", "expect": "denied"}, "message is empty"),
+        ({"image": IMAGE, "expect": ["admitted"]}, "takes admitted, denied, open"),
+        ({"image": IMAGE, "expect": True}, "takes admitted, denied, open"),
+        ({"image": IMAGE, "expect": "denied", "assume": {"simple": ["passes"]}}, "takes passes"),
+        ({"image": IMAGE, "expect": "denied", "assume": {"resolution": "passes"}}, "resolution"),
+        ({"image": IMAGE, "expect": "denied", "messsage": "x"}, "messsage"),
+        ({"image": IMAGE, "workload": "x", "expect": "denied"}, "either a workload or an image"),
+        ({"expect": "denied"}, "either a workload or an image"),
+        ({"image": IMAGE, "expect": "denied", "engine": "1.0"}, "1.0"),
+    ],
+)
+def test_odd_test_is_refused_with_a_sentence(
+    suites: Suites, test: dict[str, Any], says: str
+) -> None:
+    suites.rules({"name": "icr.io/*"})
+    done = suites.run(test).expect(2, "input-malformed")
+    assert says in done.json["reasons"][0]["text"]
+
+
+def test_test_that_cannot_be_judged_fails_and_the_others_are_run(suites: Suites) -> None:
+    suites.rules({"name": "icr.io/*"})
+    lost = {"name": "lost", "workload": "missing.yaml", "expect": "admitted"}
+    well = {"name": "well", "image": IMAGE, "expect": "admitted"}
+    report = suites.folder / "junit.xml"
+    done = suites.run(lost, well, words=("--offline", "--output", f"junit={report}"))
+    assert done.code not in (0, None)
+    assert [one["outcome"] for one in done.json["tests"]] == ["usage", "pass"]
+    cases = ElementTree.parse(report).getroot().iter("testcase")
+    ended = {one.get("name"): [child.tag for child in one] for one in cases}
+    assert ended["well"] == []
+    assert ended["lost"]
