@@ -169,7 +169,9 @@ def _require_plain(content: bytes) -> None:
         if depth > DEPTH_MAX:
             raise _flaw(event, "it is nested too deeply")
         if getattr(event, "anchor", None) is not None:
-            raise _flaw(event, "an anchor or alias is not accepted")
+            raise _flaw(
+                event, "an anchor or alias is not accepted: write it out, as kustomize does"
+            )
         if getattr(event, "tag", None) is not None:
             raise _flaw(event, "a tag is not accepted")
 

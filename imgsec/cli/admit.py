@@ -28,16 +28,18 @@ from imgsec.cli.predicting import (
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from imgsec.domain.admission_review import ReviewRequest
     from imgsec.domain.admission_suite import AdmissionTest
+    from imgsec.domain.verdict import Note
     from imgsec.domain.workload import Workload
     from imgsec.operations.predict_admission import Predictor
     from imgsec.wiring import World
 
 _COMMAND = "admit"
 _CLUSTER_PANEL = "The cluster"
+_NAMED_MAX = 5  # of many objects, in a sentence
 
 WorkloadsArg = Annotated[
     list[str] | None,
@@ -129,7 +131,7 @@ def admit(
     Example: helm template chart/ | imgsec admit - --policies policies/ --offline
     """
     from imgsec.domain.report import Report
-    from imgsec.domain.verdict import all_of
+    from imgsec.domain.verdict import all_of, passed
     from imgsec.errors import ImgsecError
     from imgsec.operations.admit import admit_all
     from imgsec.reasons import INVALID_OPTION
@@ -153,10 +155,21 @@ def admit(
             return _answer_review(lambda: world.read_review(review), predictor, settings.timeout)
         if suite is not None:
             return _run_suite(world, suite, policies or (), namespace, prediction, live=live)
-        judge = predictor()
-        admissions = admit_all(read_workloads(world, workloads or (), namespace), judge)
-        verdict = all_of(one.verdict for one in admissions)
+        judge, passed_over = predictor(), list[str]()
+        given = read_workloads(world, workloads or (), namespace, passed_over)
+        admissions = admit_all(given, judge)
+        verdict = all_of((*(one.verdict for one in admissions), passed(*_notes(passed_over))))
     return Answer(Report(_COMMAND, verdict, admissions=admissions))
+
+
+def _notes(passed_over: Sequence[str]) -> Iterator[Note]:
+    from imgsec.domain.verdict import Note
+
+    if passed_over:
+        named = ", ".join(passed_over[:_NAMED_MAX])
+        more = f" and {len(passed_over) - _NAMED_MAX} more" if passed_over[_NAMED_MAX:] else ""
+        text = f"no workload, and names images: {named}{more}; what is made of it is judged then"
+        yield Note("objects-passed-over", text)
 
 
 def _run_suite(

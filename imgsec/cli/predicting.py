@@ -134,6 +134,7 @@ def make_predictor(
     """settle: what is assumed of a layer that is open.
 
     Raises `ImgsecError` (policy-malformed, policy-foreign) and as reading what decides does."""
+    from imgsec.domain.policy import Namespace
     from imgsec.operations.admit import read_pools
     from imgsec.operations.predict_admission import Predictor
 
@@ -142,7 +143,7 @@ def make_predictor(
         read_pools(state, engine),
         state,
         _layers(options, world, state, engine),
-        reserved=frozenset(options.reserved_namespace),
+        reserved=frozenset(Namespace.parse(one).text for one in options.reserved_namespace),
         webhook=webhook,
         assume=_assumed(world) if options.assume_pull_secrets else None,
         settle=settle,
@@ -244,9 +245,15 @@ def _engine_to_come(
         return NEWEST, (Note("engine-assumed", f"judged as {NEWEST} would: {error.reason.text}"),)
 
 
-def read_workloads(world: World, paths: Sequence[str], namespace: str) -> Iterator[Workload]:
-    """The objects that run something, of manifests; namespace: of those that name none."""
-    from imgsec.domain.workload import read_workload
+def read_workloads(
+    world: World, paths: Sequence[str], namespace: str, passed_over: list[str] | None = None
+) -> Iterator[Workload]:
+    """The objects that run something, of manifests; namespace: of those that name none.
+
+    passed_over: takes the names of those that do not, and name images all the same.
+    """
+    from imgsec.domain.reference import shown
+    from imgsec.domain.workload import names_images, read_workload
 
     for one in world.manifests(paths):
         workload = read_workload(
@@ -254,3 +261,7 @@ def read_workloads(world: World, paths: Sequence[str], namespace: str) -> Iterat
         )
         if workload is not None:
             yield workload
+        elif passed_over is not None and names_images(one.content):
+            metadata = one.content.get("metadata")
+            name = metadata.get("name") if isinstance(metadata, dict) else None
+            passed_over.append(f"{one.content['kind']} {shown(str(name))}")

@@ -215,8 +215,12 @@ _HINT_FOR_DIGESTS = (
 )
 
 
-def _layers(admission: Admission) -> Iterable[LayerTrace]:
-    return (layer for one in admission.containers for layer in one.layers)
+def _child_hint(workload: Workload, child: Admission) -> str | None:
+    if workload.pod == child.workload.pod:  # nothing was written into it
+        return child.verdict.reasons[0].hint
+    layers = (layer for one in child.containers for layer in one.layers)
+    nobody = any(layer.layer is Layer.RESOLUTION and layer.is_bad for layer in layers)
+    return _HINT_FOR_DIGESTS if nobody else None
 
 
 def _hint_for(containers: Iterable[ContainerTrace]) -> str | None:
@@ -237,8 +241,7 @@ def with_child(verdict: Verdict, workload: Workload, child: Admission | None) ->
         return child.verdict
     listed = "; ".join(child.messages)
     text = f"{shown_workload(workload)}: its pods are denied: {listed}"
-    nobody = any(layer.layer is Layer.RESOLUTION and layer.is_bad for layer in _layers(child))
-    return because(CHILD_DENIED(text, hint=_HINT_FOR_DIGESTS if nobody else None))
+    return because(CHILD_DENIED(text, hint=_child_hint(workload, child)))
 
 
 def webhook_failure(workload: Workload, why: str, *, is_ignored: bool = False) -> Verdict:

@@ -201,6 +201,21 @@ def _labels(metadata: Mapping[str, Any], of: str) -> dict[str, str]:
     return {str(key): str(value) for key, value in labels.items()}
 
 
+def names_images(document: Mapping[str, Any]) -> bool:
+    """Whether an object that is no workload names images, somewhere: others make pods of it."""
+    waiting: list[Any] = [document]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            image = one.get("image")
+            if isinstance(image, str) and image:
+                return True
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return False
+
+
 def is_read_by_engines(api: str, resource: str) -> bool:
     """Whether engines read this resource in this group and version."""
     return resource in _READ and api in _READ[resource][0]

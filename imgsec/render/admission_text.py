@@ -94,7 +94,7 @@ def _container(
             yield from _layer(one, indent)
         if one.message:
             says = "says" if one.is_bad else "would say, if it is told the same"
-            yield f"{indent}      the engine {says}: {one.message}"
+            yield f"{indent}    the engine {says}: {one.message}"
         if one.why is not None:
             hints[one.why.hint] = None
     if trace.is_forgotten:

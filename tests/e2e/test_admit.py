@@ -499,6 +499,23 @@ def test_slow_registry_ends_with_the_time_limit(
     admit(name, words=("--timeout", "3")).expect(3, "timeout")
 
 
+def test_request_is_denied_in_time(bench: Bench, key: SigningKey, admit: Admit) -> None:
+    """The API server waits for an answer; one that says no is better than none."""
+    name, _ = signed(bench, key)
+    bench.fault("registry", "hang", path="/manifests/")
+    request = {
+        **{"uid": "1", "operation": "CREATE", "namespace": "shop", "object": deployment(name)},
+        "resource": {"group": "apps", "version": "v1", "resource": "deployments"},
+    }
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    words = ("--review", "-", "--policies", admit.cluster.folder, "--timeout", "3")
+    done = bench.imgsec.plain("admit", *words, stdin=json.dumps(review))
+    assert done.code == 3
+    response = done.json["response"]
+    assert (response["uid"], response["allowed"]) == ("1", False)
+    assert "did not end within 3 s" in response["status"]["message"]
+
+
 def test_forty_containers_of_five_images_cost_five_look_ups(
     bench: Bench, key: SigningKey, admit: Admit
 ) -> None:

@@ -23,6 +23,7 @@ from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import Digest, ImageReference
 from imgsec.domain.resolution import Pools
 from imgsec.domain.signature import stored_signature
+from imgsec.domain.verdict import Note
 from imgsec.domain.vulnerability import ADVISOR, ScanReport, ScanStatus, ScanSubject
 from imgsec.domain.webhook import Webhook
 from imgsec.domain.workload import read_workload
@@ -194,6 +195,7 @@ class Town:
     objects: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     webhooks: list[dict[str, Any]] | None = None
     trust: Any = None  # what stands in for Docker Content Trust
+    limits: tuple[Note, ...] = ()
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def secret(self, name: str, namespace: str = NAMESPACE, **data: bytes | str) -> None:
@@ -239,6 +241,7 @@ class Town:
             self.trust or TrustLayer(engine, self, None, self.now),
             AdvisorLayer(engine, None if offline else self.advisor, images),
             OFFLINE,
+            self.limits,
         )
         webhook = Webhook.find(self.webhooks) if self.webhooks is not None else None
         pools = Pools.of(self.list_policies(), engine)

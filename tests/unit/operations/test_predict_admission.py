@@ -12,10 +12,17 @@ import pytest
 from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import ContainerTrace, LayerOutcome, LayerTrace
 from imgsec.domain.engines import CISE, ENGINES, NEWEST, Engine, Layer
+from imgsec.domain.verdict import Note
 from imgsec.domain.workload import OWNER_KINDS, read_workload
 from imgsec.errors import ImgsecError
 from imgsec.operations.image_evidence import Deployed
-from imgsec.reasons import CHILD_DENIED, SERVICE_UNREACHABLE, WEBHOOK_FAILS, Outcome
+from imgsec.reasons import (
+    CHILD_DENIED,
+    PERMISSION_DENIED,
+    SERVICE_UNREACHABLE,
+    WEBHOOK_FAILS,
+    Outcome,
+)
 from tests.support import Gpg, short_folder
 from tests.unit.operations.admission_town import (
     ACCEPTS,
@@ -73,6 +80,68 @@ def town(signer: Signer) -> Iterator[Town]:
 
 def outcomes(trace: ContainerTrace) -> dict[Layer, LayerOutcome]:
     return {one.layer: one.outcome for one in trace.layers}
+
+
+# --- What may not be read from here -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        rule("*", simple=signed()),
+        rule("*", simple=signed({"type": "insecureAcceptAnything"}, SIGNED_BY)),
+        rule("*", simple=signed(storeURL="https://store.example", storeSecret="store")),
+        rule("*", trust={"enabled": True, "signerSecrets": [{"name": "bob"}]}),
+    ],
+)
+@pytest.mark.parametrize("offline", [False, True])
+def test_secret_that_may_not_be_read_leaves_the_layer_open(
+    town: Town, asked: dict[str, Any], offline: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: str) -> None:
+        raise ImgsecError(PERMISSION_DENIED("secrets is forbidden"))
+
+    monkeypatch.setattr(town, "find_secret", closed)
+    town.policies = [policy(asked)]
+    town.images.push(IMAGE)
+    admission = town.predict(pod(IMAGE), offline=offline)
+    assert admission.verdict.outcome is Outcome.UNDECIDED
+    assert "forbidden" in admission.verdict.reasons[-1].text
+
+
+def test_other_trouble_with_a_secret_ends_the_run(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: str) -> None:
+        raise ImgsecError(SERVICE_UNREACHABLE("no cluster"))
+
+    monkeypatch.setattr(town, "find_secret", lost)
+    town.policies = [policy(rule("*", simple=signed()))]
+    with pytest.raises(ImgsecError):
+        town.predict(pod(IMAGE))
+
+
+def test_namespace_that_may_not_be_read_is_taken_for_sent(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*_: str) -> None:
+        raise ImgsecError(PERMISSION_DENIED("namespaces is forbidden"))
+
+    monkeypatch.setattr(town, "find_namespace", closed)
+    skips = {"matchExpressions": [{"key": "skip", "operator": "DoesNotExist"}]}
+    rules = [{"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}]
+    hook = {"name": "it", "namespaceSelector": skips, "rules": rules}
+    town.webhooks = [{"metadata": {"name": "image-admission-config"}, "webhooks": [hook]}]
+    assert is_denied(town.predict(pod("quay.io/a/b:1")))
+
+
+def test_what_stood_in_is_told_of_images_that_were_asked_for(town: Town, signer: Signer) -> None:
+    town.policies = [policy(rule("icr.io/*", simple=signed()), rule("quay.io/*"))]
+    signer.push(town, IMAGE)
+    town.limits = (Note("no-registry-asked", "a folder"),)
+    assert "no-registry-asked" in notes(town.predict(pod(IMAGE)))
+    assert "no-registry-asked" not in notes(town.predict(pod("quay.io/a/b:1")))
+    assert "no-registry-asked" not in notes(town.predict(pod(IMAGE), offline=True))
 
 
 # --- How denials are filed ----------------------------------------------------------------------
