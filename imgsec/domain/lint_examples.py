@@ -17,6 +17,8 @@ from imgsec.domain.engines import Engine
 from imgsec.domain.wildcard import is_met
 
 EXAMPLE_DIGEST = "sha256:" + "0123456789abcdef" * 4
+_OTHER_DIGEST = "sha256:" + "5a" * 32
+_TAGS = ("1.0", "latest", "any", "7.31-rc5")
 FOREIGN_HOST = "evil.example"
 # Longer than any image's text: a host, a path and a tag or digest at their longest.
 PATTERN_MAX_CHARS = 1024
@@ -49,6 +51,41 @@ def example_of(pattern: str, engine: Engine) -> str | None:
     'reg.icr.io/ns/app:1.0'
     """
     return next((text for text in _candidates(pattern) if is_image(text, pattern, engine)), None)
+
+
+def examples_of(pattern: str, engine: Engine, ending: str = "*") -> tuple[str, ...]:
+    """Several, of which rules for single tags or digests hardly have all.
+
+    ending: what they have behind their name, such as ``:*``; by default any of them.
+
+    >>> from imgsec.domain.engines import NEWEST
+    >>> examples_of("icr.io/ns/app", NEWEST, ":*")[:2]
+    ('icr.io/ns/app:1.0', 'icr.io/ns/app:latest')
+    """
+    if len(pattern) > PATTERN_MAX_CHARS:
+        return ()
+    found = []
+    for filled in _filled(pattern):
+        bare, tag = _cut(filled)
+        tags = (tag,) if tag else _TAGS
+        for each in tags:
+            for digest in (EXAMPLE_DIGEST, _OTHER_DIGEST):
+                if ending in ("*", ":*"):
+                    found.append(f"{bare}:{each}")
+                if ending in ("*", "@sha256:*"):
+                    found.append(f"{bare}@{digest}")
+                if ending in ("*", ":*@sha256:*"):
+                    found.append(f"{bare}:{each}@{digest}")
+    return tuple(one for one in dict.fromkeys(found) if is_image(one, pattern, engine))
+
+
+def _cut(text: str) -> tuple[str, str]:
+    """The name and the tag, without a digest."""
+    name = text.partition("@")[0]
+    if ":" not in name.rpartition("/")[2]:
+        return name, ""
+    bare, _, tag = name.rpartition(":")
+    return bare, tag
 
 
 def has_tag(text: str) -> bool:

@@ -10,9 +10,10 @@ rule that does not decide about that text decides about none.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cached_property
 
+from imgsec.domain.engines import Engine
 from imgsec.domain.lint_catalogue import (
     DEAD_RULE,
     DUPLICATE_RULE,
@@ -22,11 +23,10 @@ from imgsec.domain.lint_catalogue import (
 )
 from imgsec.domain.lint_demands import Profile, lost_by, lost_to
 from imgsec.domain.lint_examples import (
-    EXAMPLE_DIGEST,
     Host,
     could_overlap,
     example_of,
-    has_tag,
+    examples_of,
     is_image,
     overlaid,
 )
@@ -34,8 +34,17 @@ from imgsec.domain.lint_pool import LintPool
 from imgsec.domain.lint_sources import LintRule
 from imgsec.domain.reference import shown
 from imgsec.domain.wildcard import is_met, weight_of
+from imgsec.errors import ImgsecError
 
 _WORK_MAX = 10_000_000  # steps of comparing names that could share images; ours, some 5 s
+_SEARCH_WORK = 10_000  # steps that a search letter by letter counts for
+_THIRDS_MAX = 4  # rules that have shared images by themselves; ours, few pairs have one
+# What an image may have behind its name, and how it is told.
+_FORMS = (
+    (":*", "any tag"),
+    ("@sha256:*", "any digest"),
+    (":*@sha256:*", "any tag and digest"),
+)
 _PRIVATE_USE = range(0xE000, 0xF8FF)  # no image's name has such a sign
 
 
@@ -48,12 +57,13 @@ def precedence_findings(pool: LintPool) -> Iterator[LintFinding]:
         yield _duplicate(rule, earlier, pool)
     strange = fresh_sign(rule.name for rule in pool.rules)
     losers = _can_lose(pool)
+    dead: set[int] = set()
     shadowed: set[int] = set()
     for rule in pool.rules:
         if not rule.name:
             continue
         if (winner := dead_by(rule, pool, strange)) is not None:
-            shadowed.add(id(rule))
+            dead.add(id(rule))
             yield _dead(rule, winner, pool)
         elif (
             rule.demand is not None
@@ -62,8 +72,8 @@ def precedence_findings(pool: LintPool) -> Iterator[LintFinding]:
         ):
             shadowed.add(id(rule))
             yield finding
-    rest = [rule for rule in pool.rules if id(rule) not in shadowed]
-    yield from _Overlaps(rest, pool, strange).findings()
+    living = [rule for rule in pool.rules if id(rule) not in dead]
+    yield from _Overlaps(living, shadowed, pool, strange).findings()
 
 
 def _can_lose(pool: LintPool) -> set[Profile]:
@@ -107,6 +117,11 @@ def _line(rule: LintRule) -> int:
 def _dead(rule: LintRule, winner: LintRule, pool: LintPool) -> LintFinding:
     image = pool.example(rule) or ""
     winner = (pool.decide(image) if image else None) or winner
+    for text in () if lost_to(winner, rule) else examples_of(rule.name, pool.engine):
+        decided = pool.decide(text)
+        if decided is not None and lost_to(decided, rule):
+            winner, image = decided, text
+            break
     is_lax = lost_to(winner, rule)
     more = f", which does not ask for {' and '.join(is_lax)}" if is_lax else ""
     text = f"{rule} never decides: {winner} {_advantage(winner, rule)}{more}"
@@ -120,17 +135,21 @@ def _advantage(winner: LintRule, rule: LintRule) -> str:
 
 
 def _loses_a_form(rule: LintRule, pool: LintPool, strange: str) -> LintFinding | None:
-    """Whether another rule has all of its tags, or all of its digests, and demands less."""
-    if rule.name.endswith("*") or has_tag(rule.name) or not (tagged := pool.example(rule)):
-        return None
-    digested = f"{tagged.removesuffix(':1.0')}@{EXAMPLE_DIGEST}"
-    for mark, image, what in ((":", tagged, "any tag"), ("@", digested, "any digest")):
-        winner = pool.decide(image)
+    """Whether another rule has all of its tags, or all of its digests, and demands less.
+
+    Tags that a third rule names by themselves make no difference.
+    """
+    whole = rule.name.replace("*", strange)
+    for ending, what in _FORMS:
+        every = f"{whole}{ending.replace('*', strange)}"
+        if not is_met(rule.name, every, pool.engine):
+            continue
+        winner = pool.decide(every)
         if winner is None or winner is rule or not (lost := lost_to(winner, rule)):
             continue
-        every = f"{rule.name.replace('*', strange)}{mark}{strange}"
-        if is_image(image, rule.name, pool.engine) and pool.decide(every) is winner:
-            return _shadowed(rule, winner, lost, image, f"its images with {what}")
+        for image in examples_of(rule.name, pool.engine, ending):
+            if pool.decide(image) is winner:
+                return _shadowed(rule, winner, lost, image, f"its images with {what}")
     return None
 
 
@@ -183,8 +202,11 @@ class _Overlaps:
     paths begin with, so that rules about different repositories are never compared.
     """
 
-    def __init__(self, rules: Iterable[LintRule], pool: LintPool, strange: str) -> None:
-        self._pool, self._strange = pool, strange
+    def __init__(
+        self, rules: Iterable[LintRule], told: Set[int], pool: LintPool, strange: str
+    ) -> None:
+        """told: the rules of which enough is said; they can still take images from others."""
+        self._pool, self._strange, self._told = pool, strange, told
         self._rules = [rule for rule in rules if rule.name.strip("*") and rule.demand is not None]
         profiles = {id(rule): Profile.of(rule.demand) for rule in self._rules if rule.demand}
         distinct = set(profiles.values())
@@ -202,19 +224,20 @@ class _Overlaps:
             host = Host.of(other.name)
             self._hosts.setdefault(host.text, _Group()).add(host.rest.partition("*")[0], other)
         for rule in self._rules if self._lax else ():
+            if id(rule) in self._told:
+                continue
             if (finding := self._overlap(rule)) is not None:
                 yield finding
 
     def _overlap(self, rule: LintRule) -> LintFinding | None:
         for other in self._near(rule):
             lost = lost_to(other, rule)
-            if lost and self._beats(other, rule) and not self._is_part(other, rule):
-                image = self._shared(rule, other)
-                winner = self._pool.decide(image) if image is not None else None
-                if image is not None and winner is not None and winner is not rule:
-                    lost = lost_to(winner, rule)
-                    if lost:
-                        return _shadowed(rule, winner, lost, image, f"images like {shown(image)}")
+            if not lost or not self._beats(other, rule) or self._is_part(other, rule):
+                continue
+            for image in self._shared(rule, other):
+                winner = self._pool.decide(image)
+                if winner is not None and (lost := lost_to(winner, rule)):
+                    return _shadowed(rule, winner, lost, image, f"images like {shown(image)}")
         return None
 
     def _near(self, rule: LintRule) -> Iterator[LintRule]:
@@ -230,6 +253,8 @@ class _Overlaps:
                     yield from group.rules
             elif text is None:
                 yield from (other for other in group.rules if "*" in other.name)
+            elif not self._pool.engine.splits_hosts and "*" in text + host.text:
+                yield from group.rules  # a host's star is met by slashes there
             elif could_overlap(text, host.text):
                 yield from group.alike(begin)
         if host.text is not None and "*" not in host.text and host.text in self._hosts:
@@ -248,22 +273,56 @@ class _Overlaps:
     def _is_part(self, other: LintRule, rule: LintRule) -> bool:
         return is_met(rule.name, other.name.replace("*", self._strange), self._pool.engine)
 
-    def _shared(self, rule: LintRule, other: LintRule) -> str | None:
-        """An image that both are met by."""
+    def _shared(self, rule: LintRule, other: LintRule) -> Iterator[str]:
+        """Images that both are met by; some of them, if there are any."""
         engine = self._pool.engine
         for first, second in _forms(rule.name, other.name):
-            self._work -= (len(first) + 1) * (len(second) + 1)
-            if self._work < 0:
-                raise TooManyPairs
-            laid = overlaid(first, second)
+            self._count((len(first) + 1) * (len(second) + 1))
+            laid = _laid(first, second, engine)
             image = example_of(laid, engine) if laid is not None else None
             if (
                 image is not None
                 and is_met(rule.name, image, engine)
                 and is_met(other.name, image, engine)
             ):
-                return image
-        return None
+                yield image
+        yield from self._searched(rule, other)
+
+    def _searched(self, rule: LintRule, other: LintRule) -> Iterator[str]:
+        """Images that both are met by, and no rule that has the one before."""
+        from imgsec.domain.pattern_sets import meeting  # few pools need it
+
+        engine = self._pool.engine
+        thirds: list[str] = []
+        while len(thirds) <= _THIRDS_MAX:
+            self._count(_SEARCH_WORK)
+            try:
+                image = meeting(rule.name, other.name, thirds, engine)
+            except ImgsecError:
+                return
+            if image is None:
+                return
+            if is_image(image, rule.name, engine):
+                yield image
+            third = self._pool.decide(image)
+            if third is None or third is rule or third is other:
+                return
+            thirds.append(third.name)
+
+    def _count(self, steps: int) -> None:
+        self._work -= steps
+        if self._work < 0:
+            raise TooManyPairs
+
+
+def _laid(one: str, other: str, engine: Engine) -> str | None:
+    """A pattern whose texts meet both, as the engine compares hosts."""
+    host, slash, rest = one.partition("/")
+    other_host, other_slash, other_rest = other.partition("/")
+    if not (slash and other_slash and engine.splits_hosts):
+        return overlaid(one, other)
+    hosts, rests = overlaid(host, other_host), overlaid(rest, other_rest)
+    return None if hosts is None or rests is None else f"{hosts}/{rests}"
 
 
 def _forms(one: str, other: str) -> Iterator[tuple[str, str]]:

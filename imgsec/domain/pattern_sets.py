@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which images the names of rules stand for: samples of them, and what two names have in common.
 
-Names are read as the newest engine does it (`imgsec.domain.wildcard`), whichever engine is meant.
+Names are read as the newest engine does it (`imgsec.domain.wildcard`), unless another is told.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from imgsec.domain.engines import NEWEST
+from imgsec.domain.engines import NEWEST, Engine
 from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.wildcard import compare, is_met
@@ -21,6 +21,8 @@ SAMPLE_DIGEST = Digest("sha256", "5a" * 32)
 _ENDS = ("", ":*", "@*")
 _HUB, _OFFICIAL = "docker.io/", "library/"
 _FILLERS = ("any", "any/deeper")
+_DIGEST_MARK, _HEX_DIGITS = "@sha256:", frozenset("0123456789abcdef")
+_JOINTS = (".", "-", "_")  # no part of a name begins or ends with one
 _INNER = ("/", ":", "@")  # no name ends in one, or has two of them together
 _WORK_MAX = 50_000  # ours, places looked at; names with a star or two take some hundreds
 Places = frozenset[tuple[int, int]]
@@ -41,8 +43,12 @@ def covers(wider: str, narrower: str) -> bool:
     return all(any(compare(rest + end, narrow_rest + own) for end in _ENDS) for own in _ENDS)
 
 
-def meeting(one: str, other: str, without: Sequence[str] = ()) -> str | None:
+def meeting(
+    one: str, other: str, without: Sequence[str] = (), engine: Engine = NEWEST
+) -> str | None:
     """An image's text that meets both names, and none of the others; None where there is none.
+
+    A digest in it is as long as real ones are.
 
     Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long.
 
@@ -51,10 +57,12 @@ def meeting(one: str, other: str, without: Sequence[str] = ()) -> str | None:
     >>> meeting("icr.io/*/app", "icr.io/team/*", ["icr.io/team/app"])
     'icr.io/team/a/app'
     """
-    if not _may_meet(one, other):
+    if engine.splits_hosts and not _may_meet(one, other):
         return None
-    readers = [_Reader(name) for name in (one, other, *without)]
-    letters = ["a", *sorted({letter for name in (one, other, *without) for letter in name} - {"*"})]
+    names = (one, other, *without)
+    readers = [_Reader(name, engine) for name in names]
+    used = {letter for name in names for letter in name} - {"*"}
+    letters = ["a", *sorted(used | (set(_DIGEST_MARK) if "@" in used else set()))]
     start = tuple(reader.start for reader in readers), _Form()
     seen = {start}
     queue = deque([(start, "")])
@@ -62,8 +70,11 @@ def meeting(one: str, other: str, without: Sequence[str] = ()) -> str | None:
     while queue:
         (places, form), text = queue.popleft()
         ends = [reader.is_at_end(place) for reader, place in zip(readers, places, strict=True)]
-        if ends[0] and ends[1] and not any(ends[2:]) and not form.is_open:
-            return text
+        if ends[0] and ends[1] and not any(ends[2:]) and not (form.is_open or form.is_loose):
+            whole = _with_whole_digest(text)
+            is_meant = is_met(one, whole, engine) and is_met(other, whole, engine)
+            if is_meant and not any(is_met(name, whole, engine) for name in without):
+                return whole
         for letter in letters:
             formed = form.read(letter)
             if formed is None:
@@ -83,33 +94,58 @@ def meeting(one: str, other: str, without: Sequence[str] = ()) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """How far a text is an image's name. is_open: more must come behind a separator."""
+    """How far a text is an image's name. is_open: a part begins here; is_loose: it cannot end here.
 
-    is_open: bool = False
+    digest_chars: how many there are of a digest.
+    """
+
+    is_open: bool = True
+    is_loose: bool = False
     has_host: bool = False
     has_tag: bool = False
+    digest_chars: int = 0
 
     def read(self, letter: str) -> _Form | None:
         """With one more letter; None for what is no name any more."""
+        if self.digest_chars or (letter == "@" and not (self.is_open or self.is_loose)):
+            return self._read_digest(letter)
+        if letter in _JOINTS:
+            return None if self.is_open else replace(self, is_loose=not self.has_tag)
         if letter not in _INNER:
-            return replace(self, is_open=False)
-        if self.is_open or (letter == "/" and self.has_tag):
+            return replace(self, is_open=False, is_loose=False)
+        if self.is_open or self.is_loose or (letter == "/" and self.has_tag):
             return None
-        is_tag = self.has_tag or letter == "@" or (letter == ":" and self.has_host)
+        is_tag = self.has_tag or (letter == ":" and self.has_host)
         return _Form(is_open=True, has_host=self.has_host or letter == "/", has_tag=is_tag)
+
+    def _read_digest(self, letter: str) -> _Form | None:
+        at = self.digest_chars
+        is_mark = at < len(_DIGEST_MARK)
+        if letter != _DIGEST_MARK[at] if is_mark else letter not in _HEX_DIGITS:
+            return None
+        if at == len(_DIGEST_MARK) + len(SAMPLE_DIGEST.hex):
+            return None
+        return replace(self, is_open=is_mark, digest_chars=at + 1)
+
+
+def _with_whole_digest(text: str) -> str:
+    """Where it has the beginning of a digest, with the rest of one."""
+    name, mark, digest = text.partition(_DIGEST_MARK)
+    return f"{name}{mark}{digest.ljust(len(SAMPLE_DIGEST.hex), 'a')}" if mark else text
 
 
 class _Reader:
     """Reads a text letter by letter, at all places of a name at once where it may be by then.
 
     The name stands for itself and for its tags and digests. A star in its host does not take a
-    slash, as the newest engine compares hosts by themselves.
+    slash where the engine compares hosts by themselves.
     """
 
-    def __init__(self, name: str) -> None:
-        self._forms = tuple(name + end for end in _ENDS)
-        self._host_chars = name.find("/")
-        self.start = self._settled((form, 0) for form in range(len(_ENDS)))
+    def __init__(self, name: str, engine: Engine) -> None:
+        ends = _ENDS if engine.covers_digests else _ENDS[:2]
+        self._forms = tuple(name + end for end in ends)
+        self._host_chars = name.find("/") if engine.splits_hosts else -1
+        self.start = self._settled((form, 0) for form in range(len(ends)))
 
     def read(self, places: Places, letter: str) -> Places:
         """Where it may be after one more letter; nowhere for a text that does not meet the name."""

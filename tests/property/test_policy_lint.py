@@ -24,6 +24,7 @@ from imgsec.domain.lint_catalogue import (
     SHADOWED_RULE,
     LintFinding,
 )
+from imgsec.domain.lint_demands import lost_to
 from imgsec.domain.lint_examples import EXAMPLE_DIGEST, engine_name, example_of, overlaid
 from imgsec.domain.lint_names import never_met
 from imgsec.domain.lint_pool import LintPool, pools_of
@@ -151,6 +152,44 @@ def test_what_is_said_of_precedence_is_proved_by_the_image(
     for finding in lint_inventory(inventory(rules, engine)).findings:
         if finding.image and finding.kind in (DEAD_RULE, DUPLICATE_RULE, SHADOWED_RULE):
             proven(finding, patterns, engine)
+
+
+# Images that rules of `crossing` share.
+SHARED = [
+    f"{host}/{path}{end}"
+    for host in ("icr.io", "us.icr.io", "r.example:5000", "q.example")
+    for path in ("ns/app", "ns/q", "team/app", "team/q/app", "ns/q/app", "a")
+    for end in ("", ":1.0", ":prod", ":q-dev", f"@{EXAMPLE_DIGEST}", f":q@{EXAMPLE_DIGEST}")
+]
+crossing = st.builds(
+    lambda host, path, end: f"{host}/{path}{end}",
+    st.sampled_from(("icr.io", "us.icr.io", "*.icr.io", "*", "*icr.io")),
+    st.sampled_from(("*", "ns/*", "ns/app", "ns/app*", "*/app", "*/*", "ns/*/app", "team/*")),
+    st.sampled_from(("", ":*", ":1.0", "@*", ":prod", ":*-dev", "@sha256:*", ":*@*")),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(crossing, demands), min_size=2, max_size=5), engines)
+def test_every_rule_that_loses_shared_images_to_a_laxer_one_is_told(
+    rules: list[tuple[str, dict[str, Any]]], engine: Engine
+) -> None:
+    patterns = [name for name, _ in rules]
+    told = {
+        one.line - 1
+        for one in lint_inventory(inventory(rules, engine)).findings
+        if one.kind in (DEAD_RULE, SHADOWED_RULE, DUPLICATE_RULE)
+    }
+    every = pool(rules, engine).rules
+    by_place = {rule.rule.place: rule for rule in every}
+    for place, rule in by_place.items():
+        for image in SHARED if place not in told else ():
+            winner = naive_winner(patterns, image, engine)
+            if winner in (None, place) or not naively_met(rule.name, image, engine):
+                continue
+            other = by_place[winner]
+            is_part = naively_met(rule.name, other.name.replace("*", "b"), engine)
+            assert is_part or not lost_to(other, rule), (rules, engine.name, rule.name, image)
 
 
 LETTERS = "aA/:.-@*"

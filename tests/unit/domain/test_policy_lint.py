@@ -221,6 +221,49 @@ def test_a_rule_that_loses_its_digests_is_told() -> None:
     assert found.level is Level.WARNING
 
 
+DENIED = {"simple": {"requirements": [{"type": "reject"}]}}
+
+
+def test_a_stricter_rule_for_one_tag_hides_no_lost_tags() -> None:
+    rules = policy(
+        ("icr.io/ns/app", SIGNED), ("icr.io/ns/app:*", {}), ("icr.io/ns/app:1.0", DENIED)
+    )
+    found = the("shadowed-rule", rules)
+    assert found.image == "icr.io/ns/app:latest"
+    assert "with any tag are decided by 'icr.io/ns/app:*'" in found.text
+
+
+@pytest.mark.parametrize("end", [":*", "@*", ":*@*"])
+def test_a_form_of_all_that_a_folder_holds_is_lost(end: str) -> None:
+    found = the("shadowed-rule", policy(("icr.io/ns/*", SIGNED), (f"icr.io/ns/*{end}", {})))
+    assert found.image.startswith("icr.io/ns/app")
+
+
+def test_a_stricter_rule_for_one_image_hides_no_overlap() -> None:
+    crossed = [("icr.io/*/app", SIGNED), ("icr.io/team/*", {})]
+    found = the("shadowed-rule", policy(*crossed, ("icr.io/team/app", DENIED)))
+    assert found.image.startswith("icr.io/team/")
+    assert not found.image.startswith("icr.io/team/app:")
+
+
+def test_a_dead_rule_is_an_error_though_a_stricter_one_has_its_usual_image() -> None:
+    dead = policy(("icr.io/*/*app", {}), ("icr.io/*/app", SIGNED), ("icr.io/app/app:1.0", DENIED))
+    found = the("dead-rule", dead)
+    assert found.level is Level.ERROR
+    assert found.image != "icr.io/app/app:1.0"
+
+
+def test_an_overlap_is_found_where_a_rule_loses_a_form_itself() -> None:
+    rules = policy(
+        ("icr.io/*/*:*", SIGNED), ("*icr.io/*@sha256:*", SIGNED), ("*icr.io/*/app:*", TRUSTED)
+    )
+    found = [one for one in lint(rules).findings if one.kind.code == "shadowed-rule"]
+    assert {one.text.partition(" of ")[0] for one in found} == {
+        "'*icr.io/*/app:*'",
+        "'icr.io/*/*:*'",
+    }
+
+
 # --- Engines --------------------------------------------------------------------------------------
 
 
