@@ -643,6 +643,19 @@ RUNNING_IMAGES_REFUSED = _kind(
     "The policy would refuse images that run in the cluster now, so it was not applied.",
     "Sign them, let them through with --allow-unchecked, or give --accept-lockout.",
 )
+LAXER_RULE = _kind(
+    "laxer-rule",
+    Outcome.REFUSED,
+    "Another rule of the cluster lets images in that the policy would check, so it was not"
+    " applied.",
+    "Narrow or remove the rule that the reason names, or give --accept-laxer if it is meant.",
+)
+KEY_SECRET_MISSING = _kind(
+    "key-secret-missing",
+    Outcome.REFUSED,
+    "The policy demands a signature by the key in a Secret that the cluster does not have.",
+    "Publish the key there first: imgsec setup-signing-keys --apply; or name another Secret.",
+)
 INTENT_INEXPRESSIBLE = _kind(
     "intent-inexpressible",
     Outcome.REFUSED,

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from imgsec.cli.options import loosening, own
 from imgsec.cli.output import Answer
+from imgsec.cli.publishing import Destination, publish
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_OPTION
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:  # imported where they are used: --help needs none of them
     from imgsec.domain.policy import ImagePolicy
     from imgsec.domain.policy_intent import PolicyIntent
     from imgsec.domain.verdict import Note
-    from imgsec.operations.change_policies import LookAhead
     from imgsec.wiring import World
 
 _COMMAND = "publish-policy"
@@ -145,51 +145,20 @@ def engine_of(version: str | None, target: Target) -> Engine:
     return engine
 
 
-def publish_intents(
-    asked: Asked,
-    world: World,
-    *,
-    render: Path | None,
-    dry_run: bool,
-    adopt: bool,
-    ahead: Callable[[Sequence[dict[str, Any]]], LookAhead],
-) -> Answer:
-    """Render all that was asked for, and publish it where nothing stands against it.
-
-    ahead: what applying these objects would do to the pods that run.
-    """
+def publish_intents(asked: Asked, world: World, destination: Destination) -> Answer:
+    """Render all that was asked for, and publish it where nothing stands against it."""
     from imgsec.domain.intent_rendering import Target, render_intents
-    from imgsec.domain.report import Report
-    from imgsec.domain.verdict import Note, because, passed
-    from imgsec.operations import publish_intent as operation
+    from imgsec.operations.publish_intent import key_reasons
 
-    if render is None and asked.target is not Target.PORTIERIS:
+    if destination.render is None and asked.target is not Target.PORTIERIS:
         text = f"--for {asked.target} gives files: say --render DIR, and take them there"
         raise ImgsecError(INVALID_OPTION(text))
     now = world.clock.now()
     intents, notes = _intents(asked, world)
     rendered = render_intents(intents, asked.target, now.date(), asked.engine)
-    folder = world.folder_sink(render) if render else None
-    objects = folder or world.cluster(dry_run=dry_run)
-    reasons = (
-        *rendered.reasons,
-        *operation.key_reasons(intents, asked.target, lambda: world.keyring, folder, now),
-    )
-    notes += rendered.notes
-    if reasons:
-        return Answer(Report(_COMMAND, because(*reasons, notes=notes)))
-    if render is None:
-        foreseen = ahead(rendered.documents)
-        if not foreseen.verdict.passed:
-            return Answer(Report(_COMMAND, foreseen.verdict, admissions=foreseen.locked_out))
-        notes += foreseen.verdict.notes
-    files = world.plain_folder(render) if render else None
-    changes, reason = operation.publish_rendered(rendered, objects, files, adopt=adopt)
-    if dry_run:
-        notes += (Note("dry-run", "the cluster checked the policy and kept nothing"),)
-    notes += world.notes()
-    verdict = because(reason, notes=notes) if reason else passed(*notes)
-    return Answer(Report(_COMMAND, verdict, changes=changes))
+    reasons = key_reasons(intents, asked.target, lambda: world.keyring, now)
+    destination = replace(destination, reads_secrets=asked.target is Target.PORTIERIS)
+    return publish(rendered, destination, world, reasons=reasons, notes=notes)
 
 
 def _intents(asked: Asked, world: World) -> tuple[tuple[PolicyIntent, ...], tuple[Note, ...]]:

@@ -551,6 +551,7 @@ _LOOSENED = {
 _LOOSENED_FLAGS = {
     "adopt": ("adopted", "what imgsec did not make may be taken over"),
     "accept_lockout": ("accepted-lockout", "images that run now may be refused"),
+    "accept_laxer": ("accepted-laxer", "other rules may let in what these policies check"),
     "no_advisor": ("advisor-off", "Vulnerability Advisor was not asked"),
     "assume_pull_secrets": ("pull-secrets-assumed", "own credentials stood in for pull Secrets"),
     "signatures": ("no-registry-asked", "images and signatures are those of the folder"),

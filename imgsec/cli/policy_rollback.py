@@ -19,7 +19,7 @@ from imgsec.cli.options import (
     with_options,
 )
 from imgsec.cli.output import Answer
-from imgsec.cli.predicting import PREDICTION, PredictionOptions, foreseer
+from imgsec.cli.predicting import PREDICTION, Ahead, PredictionOptions
 from imgsec.config import Settings
 
 _COMMAND = "policy-rollback"
@@ -88,7 +88,7 @@ def policy_rollback(
             str(ObjectName.parse(name)),
             str(Namespace.parse(namespace)) if namespace else None,
             world.cluster(dry_run=dry_run),
-            foreseer(prediction, world),
+            Ahead(prediction, world).foresee,
             accept_lockout=accept_lockout,
         )
     return Answer(

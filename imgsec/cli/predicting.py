@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from imgsec.domain.admission import LayerTrace
     from imgsec.domain.engine_name import EngineName
     from imgsec.domain.engines import Engine
+    from imgsec.domain.laxer_rules import LaxerRule
     from imgsec.domain.policy_rules import PolicyId
     from imgsec.domain.pull_secrets import PullCredential
     from imgsec.domain.verdict import Note
     from imgsec.domain.webhook import Webhook
     from imgsec.domain.workload import Workload
-    from imgsec.operations.change_policies import Foresee
     from imgsec.operations.foresee_lockout import Foresight
     from imgsec.operations.image_evidence import Deployed
     from imgsec.operations.predict_admission import Layers, Predictor
@@ -196,28 +196,42 @@ def _assumed(world: World) -> Callable[[EngineName], PullCredential | None]:
     return credential
 
 
-def foreseer(options: PredictionOptions, world: World) -> Foresee:
-    """What a change of policies does to the pods that run, as the engine there would judge it.
+class Ahead:
+    """What a change of policies does to a cluster, as the engine there would judge it; see
+    `imgsec.operations.apply_policies.Prospect`.
 
     Where no engine of a known version runs yet, it is judged as the newest would.
     """
-    from imgsec.operations.admit import read_pools
-    from imgsec.operations.foresee_lockout import foresee_lockout
 
-    before = world.state_with(())
-    engine, notes = _engine_to_come(options, world, before)
+    def __init__(self, options: PredictionOptions, world: World) -> None:
+        self._options, self._world = options, world
+        self._before = world.state_with(())
+        self._engine, self._notes = _engine_to_come(options, world, self._before)
 
-    def foresee(documents: Sequence[dict[str, Any]], without: frozenset[PolicyId]) -> Foresight:
-        after = world.state_with(documents, without)
+    def foresee(
+        self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
+    ) -> Foresight:
+        from imgsec.operations.admit import read_pools
+        from imgsec.operations.foresee_lockout import foresee_lockout
+
+        after = self._world.state_with(documents, removed)
         foresight = foresee_lockout(
-            world.cluster(dry_run=False).list_running_pods(),
-            read_pools(before, engine),
-            read_pools(after, engine),
-            make_predictor(options, world, after, engine, None),
+            self._world.cluster(dry_run=False).list_running_pods(),
+            read_pools(self._before, self._engine),
+            read_pools(after, self._engine),
+            make_predictor(self._options, self._world, after, self._engine, None),
         )
-        return replace(foresight, notes=notes)
+        return replace(foresight, notes=(*self._notes, *foresight.notes))
 
-    return foresee
+    def laxer_rules(
+        self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
+    ) -> tuple[LaxerRule, ...]:
+        from imgsec.domain.laxer_rules import laxer_rules
+        from imgsec.domain.policy_rules import Policy
+
+        new = [Policy.read(one).id for one in documents]
+        policies = self._world.state_with(documents, removed).list_policies()
+        return laxer_rules(policies, new, self._engine)
 
 
 def _engine_to_come(

@@ -46,7 +46,8 @@ from imgsec.cli.policies import (
     UncheckedOpt,
     policy_of,
 )
-from imgsec.cli.predicting import PREDICTION, PredictionOptions, foreseer
+from imgsec.cli.predicting import PREDICTION, PredictionOptions
+from imgsec.cli.publishing import Destination, publish
 from imgsec.config import Settings
 
 _COMMAND = "publish-policy"
@@ -70,6 +71,14 @@ DryRunOpt = Annotated[
 ]
 
 
+AcceptLaxerOpt = Annotated[
+    bool,
+    loosening(
+        "--accept-laxer",
+        panel="Policy",
+        help="With --apply: also if other rules of the cluster let in what these check. Recorded.",
+    ),
+]
 AcceptLockoutOpt = Annotated[
     bool,
     loosening(
@@ -103,6 +112,7 @@ def publish_policy(
     dry_run: DryRunOpt = False,
     adopt: AdoptOpt = False,
     accept_lockout: AcceptLockoutOpt = False,
+    accept_laxer: AcceptLaxerOpt = False,
     prediction: PredictionOptions,
     settings: Settings,
 ) -> Answer:
@@ -115,7 +125,8 @@ def publish_policy(
     repository has a tag, and what synchronises the two sees a difference for ever.
 
     Before anything is applied, the pods that run and whose rule changes are judged as the cluster's
-    engine will judge them; if one would be denied, nothing is applied.
+    engine will judge them; if one would be denied, nothing is applied. Nor is it where the engine
+    could not read the keys, or where another rule of the cluster lets in what these would check.
 
     Example: imgsec publish-policy --repository 'us.icr.io/team/*' --render policies/
 
@@ -123,13 +134,10 @@ def publish_policy(
 
     Example: imgsec publish-policy --policy cise.yaml --trust on --va off --render out/
     """
+    from imgsec.domain.intent_rendering.rendered import Rendered
     from imgsec.domain.kubernetes import policy_document
-    from imgsec.domain.report import Report
-    from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
-    from imgsec.operations import publish_policy as operation
-    from imgsec.operations.change_policies import look_ahead
-    from imgsec.ports import object_id
+    from imgsec.operations.apply_policies import Terms
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
@@ -175,42 +183,28 @@ def publish_policy(
             namespace=namespace,
         )
     wanted = target_of(target)
+    destination = Destination(
+        render,
+        dry_run,
+        Terms(lockout=accept_lockout, laxer=accept_laxer, adopt=adopt),
+        prediction,
+    )
     with wire(settings) as world:
-        if described_policy is None or any(asked.values()):
-            return publish_intents(
-                Asked(
-                    wanted,
-                    engine_of(prediction.engine, wanted),
-                    intent,
-                    described_policy,
-                    tuple(sets or ()),
-                    tuple(allow_platform or ()),
-                    cluster_domain,
-                ),
-                world,
-                render=render,
-                dry_run=dry_run,
-                adopt=adopt,
-                ahead=lambda documents: look_ahead(
-                    foreseer(prediction, world), documents, accept_lockout=accept_lockout
-                ),
-            )
-        sink = world.folder_sink(render) if render else world.cluster(dry_run=dry_run)
-        document = policy_document(described_policy)
-        notes: list[Note] = []
-        if not render:
-            sink.require_ready(object_id(document), adopt=adopt)
-            ahead = look_ahead(
-                foreseer(prediction, world), [document], accept_lockout=accept_lockout
-            )
-            if not ahead.verdict.passed:
-                return Answer(Report(_COMMAND, ahead.verdict, admissions=ahead.locked_out))
-            notes += ahead.verdict.notes
-        change = operation.publish_policy(described_policy, sink, adopt=adopt)
-        if dry_run:
-            notes.append(Note("dry-run", "the cluster checked the policy and kept nothing"))
-        verdict = passed(*notes, *world.notes())
-    return Answer(Report(_COMMAND, verdict, changes=(change,)))
+        if described_policy is not None and not any(asked.values()):
+            return publish(Rendered((policy_document(described_policy),)), destination, world)
+        return publish_intents(
+            Asked(
+                wanted,
+                engine_of(prediction.engine, wanted),
+                intent,
+                described_policy,
+                tuple(sets or ()),
+                tuple(allow_platform or ()),
+                cluster_domain,
+            ),
+            world,
+            destination,
+        )
 
 
 def _refuse_with(what: str, given: dict[str, bool]) -> None:

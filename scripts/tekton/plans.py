@@ -88,6 +88,7 @@ LEFT_OUT = {
     "trust-host": "loosens a check: said on a command line, not in a task",
     "auth-realm": "loosens a check: said on a command line, not in a task",
     "adopt": "loosens a check: said on a command line, not in a task",
+    "accept-laxer": "loosens a check: said on a command line, not in a task",
     "accept-lockout": "loosens a check: said on a command line, not in a task",
     "as": "loosens a check: said on a command line, not in a task",
     "adopt-key": "goes with adopt",

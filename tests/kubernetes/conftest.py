@@ -21,6 +21,8 @@ import pytest
 
 GROUP = "/apis/portieris.cloud.ibm.com/v1"
 POLICY = f"{GROUP}/clusterimagepolicies/imgsec-signed-images"
+KEY_SECRET = "portieris-image-signing-public-key"
+PUBLIC_KEY = Path(__file__).parents[1] / "corpus/cases/match-repository-bare/key.asc"
 VERBS = ["get", "list", "patch", "create", "delete"]
 DISCOVERY: dict[str, Any] = {
     "/version": {"major": "1", "minor": "32", "gitVersion": "v1.32.0"},
@@ -147,8 +149,9 @@ def openapi() -> bytes:
 
 @dataclass
 class Cluster:
-    """What the fake server holds, and how it behaves."""
+    """What the fake server holds, and how it behaves. standing: what was there already."""
 
+    standing: dict[str, Any] = field(default_factory=dict)
     objects: dict[str, Any] = field(default_factory=dict)
     applied: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
     lists: dict[str, list[Any]] = field(default_factory=dict)
@@ -165,6 +168,15 @@ class Cluster:
             return [one for name, one in self.objects.items() if f"/{plural}/" in name]
         empty = ("pods", "mutatingwebhookconfigurations", "deployments")
         return [] if plural in empty else None
+
+    def publishes(
+        self, armoured: str, name: str = KEY_SECRET, namespace: str = "portieris"
+    ) -> None:
+        """A Secret with public keys is there."""
+        self.standing[f"/api/v1/namespaces/{namespace}/secrets/{name}"] = {
+            **{"apiVersion": "v1", "kind": "Secret", "stringData": {"key": armoured}},
+            "metadata": {"name": name, "namespace": namespace},
+        }
 
     def secrets(self, label: str, value: str) -> list[Any]:
         """Those with this label, of all namespaces."""
@@ -217,8 +229,8 @@ def cluster() -> Iterator[Cluster]:
                 word = kind.get(path.rpartition("/")[2], "List")
                 version = path.split("/")[2] + "/" + path.split("/")[3] if "apis" in path else "v1"
                 self._answer(200, {"kind": word, "apiVersion": version, "items": items})
-            elif path in held.objects:
-                self._answer(200, held.objects[path])
+            elif path in held.objects or path in held.standing:
+                self._answer(200, held.objects.get(path) or held.standing[path])
             elif path == "/api/v1/secrets":
                 (selector,) = parse_qs(urlsplit(self.path).query)["labelSelector"]
                 found = held.secrets(*selector.split("="))

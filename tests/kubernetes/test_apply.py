@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.conftest import GROUP, POLICY, Cluster, write_kubeconfig
+from tests.kubernetes.conftest import GROUP, POLICY, PUBLIC_KEY, Cluster, write_kubeconfig
 
 
 def apply(
     cluster: Cluster, tmp_path: Path, *arguments: str
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     config = write_kubeconfig(cluster, tmp_path)
+    cluster.publishes(PUBLIC_KEY.read_text())
     done = subprocess.run(
         [
             *(sys.executable, "-m", "imgsec", "publish-policy", "--apply"),

@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from tests.kubernetes.conftest import APPS, GROUP, POLICY, WEBHOOKS, Cluster, write_kubeconfig
+from tests.kubernetes.conftest import (
+    APPS,
+    GROUP,
+    POLICY,
+    PUBLIC_KEY,
+    WEBHOOKS,
+    Cluster,
+    write_kubeconfig,
+)
 
 ANNOTATION = "imgsec/previous"
 
@@ -22,6 +30,7 @@ class Site:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         self.cluster = cluster
         self.config = str(write_kubeconfig(cluster, folder))
+        cluster.publishes(PUBLIC_KEY.read_text())
 
     def run(self, *words: str) -> tuple[int, dict[str, Any]]:
         done = subprocess.run(
@@ -116,14 +125,8 @@ def test_pod_that_is_decided_as_before_is_no_news(site: Site) -> None:
 
 def test_what_is_not_known_stops_the_policy_too(site: Site) -> None:
     """Without a registry, nobody knows whether the image is signed."""
-    site.cluster.objects["/api/v1/namespaces/portieris/secrets/public"] = {
-        **{"apiVersion": "v1", "kind": "Secret"},
-        "metadata": {"name": "public", "namespace": "portieris"},
-        "stringData": {"key": "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQ==\n=abcd\n"
-                       "-----END PGP PUBLIC KEY BLOCK-----\n"},
-    }  # fmt: skip
     site.runs("r.example/team/app:1")
-    words = ("--repository", "r.example/team/*", "--key-secret", "public")
+    words = ("--repository", "r.example/team/*")
     code, report = site.publish(*words)
     assert (code, codes(report)[0]) == (3, "admission-open")
     assert POLICY not in site.cluster.objects

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether new policies keep their word among the policies that a cluster has besides.
+
+All rules of a pool compete for an image, whoever wrote them, and where a namespace has an
+ImagePolicy no ClusterImagePolicy is looked at. For rules that share images one is made up, and the
+engine's own order of search tells which rule decides about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from imgsec.domain.engines import Engine
+from imgsec.domain.lint_demands import signing_strength
+from imgsec.domain.lint_examples import could_overlap, example_of, is_image, overlaid
+from imgsec.domain.pattern_sets import meeting
+from imgsec.domain.policy_diff import Meaning, demand_text
+from imgsec.domain.policy_rules import Demand, Policy, PolicyId, PolicyRule
+from imgsec.domain.reference import shown
+from imgsec.domain.resolution import Pools, RulePool
+from imgsec.domain.wildcard import weight_of
+
+_TRIES_MAX = 8  # ours: images that other rules decide about as is meant, before one that does not
+_ENDS = ("", ":*", "@*")
+
+
+@dataclass(frozen=True, slots=True)
+class LaxerRule:
+    """An image of which less is asked than one of the new rules says.
+
+    namespace: where that is so; empty for all that have no ImagePolicy. more: how many further
+    rules of the same object do so.
+    """
+
+    image: str
+    namespace: str
+    promised: PolicyRule
+    decides: PolicyRule
+    more: int = 0
+
+    def __str__(self) -> str:
+        """As a sentence for people."""
+        where = f" in the namespace {self.namespace}" if self.namespace else ""
+        more = f" (and {self.more} more of its rules)" if self.more else ""
+        rule = self.promised
+        return (
+            f"{shown(self.image)}{where} is {Meaning(self.decides)}{more}, but"
+            f" {rule.owner} {shown(rule.repository)} says that it {demand_text(rule.demand)}"
+        )
+
+
+def laxer_rules(
+    policies: Sequence[Policy], new: Collection[PolicyId], engine: Engine
+) -> tuple[LaxerRule, ...]:
+    """One for each object that lets images in which the new policies would not.
+
+    policies: all that the cluster will have. A namespace for which there is a new ImagePolicy is
+    not held against the new ClusterImagePolicies: that is how it was meant. Raises `ImgsecError`
+    (invalid-pattern) for names that nobody can compare.
+    """
+    pools = Pools.of(policies, engine)
+    meant = Pools.of([policy for policy in policies if policy.id in new], engine)
+    scopes = {"": pools.cluster} | pools.own
+    return tuple(
+        one
+        for namespace, pool in sorted(scopes.items(), key=lambda each: each[0])
+        for one in _Scope(pool, meant.of_namespace(namespace), namespace, engine).laxer()
+    )
+
+
+class _Scope:
+    """The rules that count in one place, and the new ones as they were meant by themselves."""
+
+    def __init__(self, pool: RulePool, meant: RulePool, namespace: str, engine: Engine) -> None:
+        self._pool, self._meant, self._namespace, self._engine = pool, meant, namespace, engine
+        self._new = {rule.owner for rule in meant.rules}
+
+    def laxer(self) -> list[LaxerRule]:
+        """The first of each object."""
+        promised = [rule for rule in self._meant.rules if not rule.demand.is_nothing]
+        found: dict[PolicyId, dict[PolicyRule, LaxerRule]] = {}
+        for other in self._pool.rules:
+            for rule in promised if other.owner not in self._new else ():
+                if (one := self._taken(rule, other)) is not None:
+                    found.setdefault(one.decides.owner, {}).setdefault(one.decides, one)
+                    break
+        firsts = [(next(iter(each.values())), len(each) - 1) for each in found.values()]
+        return [replace(one, more=more) for one, more in firsts]
+
+    def _taken(self, rule: PolicyRule, other: PolicyRule) -> LaxerRule | None:
+        """An image that the other takes from the rule and asks less of."""
+        is_rival = rule.owner.namespace == self._namespace
+        if is_rival and weight_of(other.repository) < weight_of(rule.repository):
+            return None  # it decides about nothing that the rule is met by
+        if not could_overlap(f"{rule.repository}*", f"{other.repository}*"):
+            return None
+        if not _asks_less(other.demand, rule.demand, self._namespace):
+            return None
+        for image in self._likely(rule.repository, other.repository):
+            if (found := self._broken(image)) is not None:
+                return found
+        return self._searched(rule.repository, other.repository)
+
+    def _broken(self, image: str) -> LaxerRule | None:
+        """Whether less is asked of the image than is meant."""
+        decides, meant = self._pool.resolve(image).rule, self._meant.resolve(image).rule
+        if decides is None or meant is None or decides.owner in self._new:
+            return None
+        if not _asks_less(decides.demand, meant.demand, self._namespace):
+            return None
+        return LaxerRule(image, self._namespace, meant, decides)
+
+    def _likely(self, one: str, other: str) -> Iterator[str]:
+        """Images such as people name, that meet both."""
+        for first, second in ((one + mine, other + its) for mine in _ENDS for its in _ENDS):
+            laid = overlaid(first, second)
+            image = example_of(laid, self._engine) if laid is not None else None
+            if image is not None and self._is_met(image, one, other):
+                yield image
+
+    def _searched(self, one: str, other: str) -> LaxerRule | None:
+        """The shortest, passing by what further rules decide as it is meant."""
+        passed_by: list[str] = []
+        for _ in range(_TRIES_MAX):
+            image = meeting(one, other, passed_by)
+            if image is None:
+                return None
+            if self._is_met(image, one, other) and (found := self._broken(image)) is not None:
+                return found
+            deciding = (self._pool.resolve(image).rule, self._meant.resolve(image).rule)
+            further = {rule.repository for rule in deciding if rule is not None} - {one, other}
+            if not further:
+                return None
+            passed_by += sorted(further)
+        return None
+
+    def _is_met(self, image: str, one: str, other: str) -> bool:
+        return all(is_image(image, name, self._engine) for name in (one, other))
+
+
+def _asks_less(decided: Demand, meant: Demand, namespace: str) -> bool:
+    """Whether something that is meant is not asked for; what denies everything asks enough."""
+    if signing_strength(decided) > 1:
+        return False
+    asked = decided.simple.requirements if decided.simple is not None else ()
+    wanted = meant.simple.requirements if meant.simple is not None else ()
+    beside = [replace(one, key_namespace=one.key_namespace or namespace) for one in asked]
+    return (
+        any(
+            replace(one, key_namespace=one.key_namespace or namespace) not in beside
+            for one in wanted
+            if one.kind != "insecureAcceptAnything"
+        )
+        or (meant.trust is not None and decided.trust != meant.trust)
+        or (meant.advisor is not None and decided.advisor is None)
+    )

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apply policies to a cluster, once nothing that is known of it stands against them.
+
+Everything that does is told together: keys that the engine could not read, rules of others that
+let in what these would check, pods that would be denied. Until then nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from imgsec.domain.laxer_rules import LaxerRule
+from imgsec.domain.policy_rules import PolicyId
+from imgsec.domain.report import Change
+from imgsec.domain.verdict import Note, because, passed
+from imgsec.errors import ImgsecError
+from imgsec.operations.change_policies import PolicyChange, look_ahead
+from imgsec.operations.foresee_lockout import Foresight
+from imgsec.ports import PolicyKeeper, object_id
+from imgsec.reasons import LAXER_RULE, Reason
+
+Documents = Sequence[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is accepted. lockout: pods that run may be denied, and keys be missing; laxer: others
+    may let in what is to be checked; adopt: what imgsec did not make may be taken over.
+    """
+
+    lockout: bool = False
+    laxer: bool = False
+    adopt: bool = False
+
+
+class Prospect(Protocol):
+    """What a cluster is like once it has these objects, and has those no more."""
+
+    def foresee(self, documents: Documents, removed: frozenset[PolicyId]) -> Foresight:
+        """What becomes of the pods that run."""
+
+    def laxer_rules(
+        self, documents: Documents, removed: frozenset[PolicyId]
+    ) -> tuple[LaxerRule, ...]:
+        """The rules of others that take images from the new ones."""
+
+
+def apply_policies(
+    documents: Documents,
+    cluster: PolicyKeeper,
+    look: Callable[[], Prospect],
+    terms: Terms,
+    *,
+    judge_keys: Callable[[], Sequence[Reason]],
+) -> PolicyChange:
+    """Apply all of them in their order, or none; what was applied before a failure is told.
+
+    look: asks the cluster. judge_keys: why the engine would not read the keys that they name.
+    Raises `ImgsecError` (foreign-object) and as reading the cluster does, before any change.
+    """
+    cluster.require_ready(*map(object_id, documents), adopt=terms.adopt)
+    keys, key_notes = _judged_keys(judge_keys, terms)
+    prospect = look()
+    laxer, laxer_notes = _held_against_others(prospect, documents, terms)
+    ahead = look_ahead(prospect.foresee, documents, accept_lockout=terms.lockout)
+    notes = (*key_notes, *laxer_notes, *ahead.verdict.notes)
+    if reasons := (*keys, *laxer, *ahead.verdict.reasons):
+        return PolicyChange(because(*reasons, notes=notes), ahead.locked_out)
+    changes: list[Change] = []
+    try:
+        for document in documents:
+            changes.append(cluster.publish(document, adopt=terms.adopt))
+    except ImgsecError as error:
+        verdict = because(error.reason, notes=notes)
+        return PolicyChange(verdict, ahead.locked_out, tuple(changes))
+    return PolicyChange(passed(*notes), ahead.locked_out, tuple(changes))
+
+
+def _judged_keys(
+    judge_keys: Callable[[], Sequence[Reason]], terms: Terms
+) -> tuple[tuple[Reason, ...], tuple[Note, ...]]:
+    """Raises `ImgsecError` as reading the Secrets does, unless a lock-out is accepted."""
+    try:
+        reasons = tuple(judge_keys())
+    except ImgsecError as error:
+        if not terms.lockout:
+            raise
+        return (), (Note("keys-not-judged", error.reason.text),)
+    if not terms.lockout:
+        return reasons, ()
+    return (), tuple(Note(one.code, one.text) for one in reasons)
+
+
+def _held_against_others(
+    prospect: Prospect, documents: Documents, terms: Terms
+) -> tuple[tuple[Reason, ...], tuple[Note, ...]]:
+    """Raises `ImgsecError` as comparing the rules does, unless laxer ones are accepted."""
+    try:
+        found = prospect.laxer_rules(documents, frozenset())
+    except ImgsecError as error:
+        if not terms.laxer:
+            raise
+        return (), (Note("laxer-rules-not-judged", error.reason.text),)
+    if terms.laxer:
+        return (), tuple(Note(LAXER_RULE.code, str(one)) for one in found)
+    return tuple(LAXER_RULE(str(one)) for one in found), ()

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""New policies among others: what they mean is compared with what the whole pool decides."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from typing import Any
+
+import pytest
+
+from imgsec.domain.engines import ENGINES, NEWEST, Engine
+from imgsec.domain.laxer_rules import LaxerRule, laxer_rules
+from imgsec.domain.policy_rules import Policy, PolicyRule
+from imgsec.domain.resolution import Pools
+
+NAMES = (
+    *(
+        "*",
+        "a.io/*",
+        "*.io/*",
+        "a.io/t/*",
+        "a.io/t*",
+        "a.io/*/x",
+        "*/t/x",
+        "a.io/t/x",
+        "a.io/t/x:*",
+    ),
+    *("a.io/t/x:1", "b.a.io/t/*", "*a.io/t/x*", "a.io/t/x@*", "*:1", "a.io/t/xy*"),
+)
+IMAGES = tuple(
+    f"{host}/{path}{end}"
+    for host, path, end in itertools.product(
+        ("a.io", "b.a.io", "c.io", "e.com/a.io"),
+        ("t/x", "t/y", "x", "t/u/x", "t/xy", "tt/x"),
+        ("", ":1", ":2", f"@sha256:{'5a' * 32}"),
+    )
+)
+
+
+def rule(name: str, key: str = "") -> dict[str, Any]:
+    signed = {"type": "signedBy", "keySecret": key, "keySecretNamespace": "p"}
+    return {"name": name, "policy": {"simple": {"requirements": [signed]}} if key else {}}
+
+
+def policy(name: str, *rules: dict[str, Any], namespace: str = "") -> Policy:
+    kind = "ImagePolicy" if namespace else "ClusterImagePolicy"
+    metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+    api = "portieris.cloud.ibm.com/v1"
+    spec = {"repositories": list(rules)}
+    return Policy.read({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec})
+
+
+def found(new: Policy, *others: Policy, engine: Engine = NEWEST) -> tuple[LaxerRule, ...]:
+    return laxer_rules([new, *others], [new.id], engine)
+
+
+def key_of(one: PolicyRule | None) -> str:
+    """The key that is asked for; nothing for an image that is let in, a bar for one denied."""
+    if one is None:
+        return "-"
+    return one.demand.simple.requirements[0].key_secret if one.demand.simple else ""
+
+
+@pytest.mark.parametrize("engine", ENGINES[1:], ids=str)
+def test_whatever_is_let_in_of_these_images_is_found(engine: Engine) -> None:
+    chance = random.Random(6)
+    told = 0
+    for _ in range(400):
+        new = policy("m", *(rule(name, chance.choice(("k", "k", ""))) for name in some(chance)))
+        where = chance.choice(("", "", "n"))
+        other = policy(
+            chance.choice("az"),
+            *(rule(name, chance.choice(("", "", "k", "z"))) for name in some(chance)),
+            namespace=where,
+        )
+        after, meant = (
+            Pools.of(each, engine).of_namespace(where) for each in ([new, other], [new])
+        )
+        broken = {
+            image
+            for image in IMAGES
+            if key_of(meant.resolve(image).rule) == "k"
+            and (decides := after.resolve(image).rule) is not None
+            and key_of(decides) != "k"
+            and decides.owner == other.id
+        }
+        claims = found(new, other, engine=engine)
+        assert bool(claims) >= bool(broken), (new, other, sorted(broken)[:3])
+        for one in claims:
+            told += 1
+            assert after.resolve(one.image).rule == one.decides
+            assert meant.resolve(one.image).rule == one.promised
+            assert key_of(one.promised) == "k" != key_of(one.decides)
+    assert told > 20
+
+
+def some(chance: random.Random) -> list[str]:
+    return chance.sample(NAMES, chance.randint(1, 4))
+
+
+def test_what_is_let_through_on_purpose_is_no_news() -> None:
+    new = policy("m", rule("a.io/*", "k"), rule("a.io/base/*"))
+    assert not found(new, policy("z", rule("a.io/base/x*")))
+
+
+def test_each_object_is_told_once_with_how_many_of_its_rules() -> None:
+    others = [
+        policy("y", rule("a.io/t/x"), rule("a.io/t/y"), rule("b.io/*")),
+        policy("z", rule("a.io/t/z")),
+    ]
+    first, second = found(policy("m", rule("a.io/t/*", "k")), *others)
+    assert (first.decides.owner.name, first.more) == ("y", 1)
+    assert (second.decides.owner.name, second.more) == ("z", 0)
+    assert "(and 1 more of its rules)" in str(first)
+
+
+def test_a_key_without_a_namespace_is_that_of_the_place() -> None:
+    beside = {"type": "signedBy", "keySecret": "k"}
+    named = beside | {"keySecretNamespace": "n"}
+    mine = {"name": "a.io/*", "policy": {"simple": {"requirements": [named]}}}
+    its = {"name": "a.io/t/*", "policy": {"simple": {"requirements": [beside]}}}
+    new = policy("m", mine, namespace="n")
+    assert not found(new, policy("z", its, namespace="n"))
+    assert found(policy("m", mine), policy("z", its))
+
+
+def test_trust_and_the_advisor_are_asked_for_likewise() -> None:
+    asks = {"trust": {"enabled": True}, "vulnerability": {"ICCRVA": {"enabled": True}}}
+    new = policy("m", {"name": "icr.io/*", "policy": asks})
+    for layer, count in (({}, 1), ({"trust": asks["trust"]}, 1), (asks, 0)):
+        assert len(found(new, policy("z", {"name": "icr.io/t/*", "policy": layer}))) == count
+
+
+def test_hundreds_of_rules_are_compared_in_a_moment() -> None:
+    mine = policy("m", *(rule(f"r{one}.io/t/*", "k") for one in range(300)))
+    its = policy("z", *(rule(f"r{one}.io/t/x*") for one in range(300)))
+    (one,) = found(mine, its)
+    assert one.more == 299
