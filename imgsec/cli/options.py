@@ -553,8 +553,8 @@ _LOOSENED_FLAGS = {
     "accept_lockout": ("accepted-lockout", "images that run now may be refused"),
     "accept_laxer": ("accepted-laxer", "other rules may let in what these policies check"),
     "no_advisor": ("advisor-off", "Vulnerability Advisor was not asked"),
-    "assume_pull_secrets": ("pull-secrets-assumed", "own credentials stood in for pull Secrets"),
-    "signatures": ("no-registry-asked", "images and signatures are those of the folder"),
+    "assume_pull_secrets": ("pull-secrets-assumed", "pull Secrets: own credentials stood in"),
+    "signatures": ("no-registry-asked", "registries: a folder stood in for them"),
     "prune": ("pruned", "what the ledger does not have may be removed from the advisor"),
     "allow_past_effective_time": ("past-effective-time", "it may be judged for a day in the past"),
 }

@@ -516,6 +516,25 @@ def test_request_is_denied_in_time(bench: Bench, key: SigningKey, admit: Admit) 
     assert "did not end within 3 s" in response["status"]["message"]
 
 
+def test_objects_that_name_images_and_run_nothing_themselves_are_told(admit: Admit) -> None:
+    def made(kind: str, **content: Any) -> dict[str, Any]:
+        return {"apiVersion": "x.example/v1", "kind": kind, "metadata": {"name": "a"}, **content}
+
+    admit.cluster.policy("icr.io/*")
+    path = admit.bench.folder / "objects.yaml"
+    objects = [
+        deployment("icr.io/a/b:1"),
+        made("Silent", spec={"image": ""}),
+        made("Engine", spec={"parts": [{"image": "x"}]}),
+        *(made("Part", image="x") for _ in range(6)),
+    ]
+    path.write_text(yaml.safe_dump_all(objects))
+    done = admit.bench.imgsec("admit", path, "--policies", admit.cluster.folder).expect(0)
+    (text,) = (one["text"] for one in done.json["notes"] if one["code"] == "objects-passed-over")
+    assert text.startswith("no workload, and names images: Engine 'a', Part 'a', ")
+    assert "and 2 more" in text
+
+
 def test_forty_containers_of_five_images_cost_five_look_ups(
     bench: Bench, key: SigningKey, admit: Admit
 ) -> None:

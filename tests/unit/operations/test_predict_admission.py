@@ -78,6 +78,9 @@ def town(signer: Signer) -> Iterator[Town]:
         yield opened
 
 
+TRUST = {"enabled": True, "trustServer": "https://trust.example"}
+
+
 def outcomes(trace: ContainerTrace) -> dict[Layer, LayerOutcome]:
     return {one.layer: one.outcome for one in trace.layers}
 
@@ -91,7 +94,7 @@ def outcomes(trace: ContainerTrace) -> dict[Layer, LayerOutcome]:
         rule("*", simple=signed()),
         rule("*", simple=signed({"type": "insecureAcceptAnything"}, SIGNED_BY)),
         rule("*", simple=signed(storeURL="https://store.example", storeSecret="store")),
-        rule("*", trust={"enabled": True, "signerSecrets": [{"name": "bob"}]}),
+        rule("*", trust={**TRUST, "signerSecrets": [{"name": "bob"}]}),
     ],
 )
 @pytest.mark.parametrize("offline", [False, True])
@@ -104,7 +107,7 @@ def test_secret_that_may_not_be_read_leaves_the_layer_open(
     monkeypatch.setattr(town, "find_secret", closed)
     town.policies = [policy(asked)]
     town.images.push(IMAGE)
-    admission = town.predict(pod(IMAGE), offline=offline)
+    admission = town.predict(pod(IMAGE, imagePullSecrets=[{"name": "reg"}]), offline=offline)
     assert admission.verdict.outcome is Outcome.UNDECIDED
     assert "forbidden" in admission.verdict.reasons[-1].text
 
@@ -136,7 +139,7 @@ def test_namespace_that_may_not_be_read_is_taken_for_sent(
 
 
 def test_what_stood_in_is_told_of_images_that_were_asked_for(town: Town, signer: Signer) -> None:
-    town.policies = [policy(rule("icr.io/*", simple=signed()), rule("quay.io/*"))]
+    town.policies = [policy(rule("us.icr.io/*", simple=signed()), rule("quay.io/*"))]
     signer.push(town, IMAGE)
     town.limits = (Note("no-registry-asked", "a folder"),)
     assert "no-registry-asked" in notes(town.predict(pod(IMAGE)))
