@@ -11,6 +11,7 @@ from imgsec.domain.engines import CISE, ENGINES, NEWEST
 from imgsec.domain.webhook import Webhook
 from imgsec.errors import ImgsecError
 from imgsec.operations.admit import admit_all, find_webhook, installed_engine, read_pools
+from imgsec.reasons import CLUSTER_UNREACHABLE, PERMISSION_DENIED
 from tests.unit.operations.admission_town import CISE_API, Town, policy, rule
 from tests.unit.refusals import refused
 
@@ -48,6 +49,27 @@ def hook(**service: str) -> dict[str, Any]:
 def test_engine_is_the_one_that_runs(engine: Any, before: str) -> None:
     cluster = Deployments(portieris=["nginx:1", f"{before}portieris:v{engine.name}"])
     assert installed_engine(None, cluster) is engine
+
+
+def test_engine_is_known_by_its_tag_beside_a_digest() -> None:
+    cluster = Deployments(portieris=[f"icr.io/portieris/portieris:v0.14.1@sha256:{'0' * 64}"])
+    assert installed_engine(None, cluster).name == "0.14.1"
+    with refused("engine-unknown"):
+        installed_engine(None, Deployments(portieris=[f"portieris@sha256:{'0' * 64}"]))
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [(PERMISSION_DENIED, "engine-unknown"), (CLUSTER_UNREACHABLE, "cluster-unreachable")],
+)
+def test_deployments_that_may_not_be_listed_tell_no_engine(trouble: Any, code: str) -> None:
+    class Closed:
+        def list_deployments(self, namespace: str) -> tuple[dict[str, Any], ...]:
+            raise ImgsecError(trouble(f"no list in {namespace}"))
+
+    with refused(code) as why:
+        installed_engine(None, Closed())
+    assert "no list in portieris" in why[0].text
 
 
 def test_engine_runs_where_the_webhook_leads() -> None:
