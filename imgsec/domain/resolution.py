@@ -49,8 +49,8 @@ class RulePool:
             if is_met(pattern, image, self._engine)
             for one in rules
         ]
-        if not met:
-            return Resolution(None)
+        if len(met) <= 1:
+            return Resolution(met[0][1] if met else None)
         equal = [one for one in met if one[1].repository == image and "*" not in image]
         ranked = sorted(met, key=lambda one: (-weight_of(one[1].repository), one[0]))
         first = min(equal, default=ranked[0])

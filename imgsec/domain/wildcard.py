@@ -10,6 +10,9 @@ from __future__ import annotations
 
 from imgsec.domain.engines import Engine
 
+_ENDS, _ENDS_WITHOUT_DIGESTS = ("", ":*", "@*"), ("", ":*")
+_ANY_END = ("",)  # of a name that ends with a star, which is met by the others as well
+
 
 def is_met(pattern: str, image: str, engine: Engine) -> bool:
     """Whether the image text meets the rule's name.
@@ -20,7 +23,9 @@ def is_met(pattern: str, image: str, engine: Engine) -> bool:
     >>> is_met("*.icr.io/ns/*", "evil.example/x.icr.io/ns/y", NEWEST)
     False
     """
-    ends = ("", ":*", "@*") if engine.covers_digests else ("", ":*")
+    ends = _ENDS if engine.covers_digests else _ENDS_WITHOUT_DIGESTS
+    if pattern.endswith("*"):
+        ends = _ANY_END
     host, slash, rest = pattern.partition("/")
     if not slash or not engine.splits_hosts:
         return any(compare(pattern + end, image) for end in ends)
