@@ -32,6 +32,7 @@ from imgsec.domain.wildcard import compare, is_met
 
 _HUB, _OFFICIAL = "docker.io", "library/"
 _LISTED_MAX = 5  # names in one sentence
+_STARRED_MAX = 50  # hosts with a star; of more it is quicker to ask for the rule that decides
 _FAMILY_MAX = 40  # hosts; IBM has a dozen, each with a private twin
 
 
@@ -76,7 +77,9 @@ class Reach:
         return frozenset(every - starred), tuple(sorted(starred))
 
     def _could_meet(self, domain: str) -> bool:
-        """Whether some rule's host could be met by this one."""
+        """Whether some rule's host could be met by this one, as far as that is quickly told."""
+        if len(self._hosts[1]) > _STARRED_MAX:
+            return True
         if domain not in self._met:
             exact, starred = self._hosts
             reaches_over = not self.pool.engine.splits_hosts
