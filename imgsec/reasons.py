@@ -447,6 +447,12 @@ LINT_INCOMPLETE = _kind(
     "The lint ended before it had compared all rules, so what it did not find may be there.",
     "Lint the policies of each cluster by themselves, and give rules fewer stars.",
 )
+DIFF_INCOMPLETE = _kind(
+    "diff-incomplete",
+    Outcome.UNDECIDED,
+    "Not all rules that could share images were compared, so what did not show may be there.",
+    "Name the images that count with --image, or compare fewer policies at once.",
+)
 NOT_ENFORCED = _kind(
     "not-enforced",
     Outcome.UNDECIDED,

@@ -29,6 +29,7 @@ from imgsec.config import Settings
 
 if TYPE_CHECKING:
     from imgsec.domain.admission import AdmissionChange
+    from imgsec.domain.verdict import Verdict
     from imgsec.ports import AdmissionState
     from imgsec.wiring import World
 
@@ -117,10 +118,8 @@ def policy_diff(
     from dataclasses import replace
 
     from imgsec.domain.report import Report
-    from imgsec.domain.verdict import Note, because, passed
     from imgsec.operations.admit import read_pools
     from imgsec.operations.diff_policies import diff_images, diff_workloads
-    from imgsec.reasons import POLICY_DIFFERS
     from imgsec.wiring import wire
 
     place = (namespace or ["default"])[0]
@@ -140,12 +139,28 @@ def policy_diff(
                 make_predictor(wanted, world, new, other, webhook),
                 read_workloads(world, workload, place),
             )
-    count = len(images) + len(workloads)
-    verdict = passed(Note("policies-compared", f"{count} images and workloads change"))
-    if count and exit_code:
-        verdict = because(POLICY_DIFFERS(f"{count} images and workloads are decided otherwise"))
-    report = Report("policy diff", verdict, meaning_changes=images, admission_changes=workloads)
+    verdict = _verdict(len(images.changes) + len(workloads), images.left_out, asked=exit_code)
+    report = Report(
+        "policy diff", verdict, meaning_changes=images.changes, admission_changes=workloads
+    )
     return Answer(report)
+
+
+def _verdict(count: int, left_out: bool, *, asked: bool) -> Verdict:
+    """asked: whether a change is a refusal."""
+    from imgsec.domain.verdict import Note, because, passed
+    from imgsec.reasons import DIFF_INCOMPLETE, POLICY_DIFFERS
+
+    notes = [Note("policies-compared", f"{count} images and workloads change")]
+    what = "more rules could share images than were compared with each other"
+    if left_out:
+        notes.append(Note("diff-incomplete", what))
+    if asked and count:
+        text = f"{count} images and workloads are decided otherwise"
+        return because(POLICY_DIFFERS(text), notes=notes[1:])
+    if asked and left_out:
+        return because(DIFF_INCOMPLETE(what))
+    return passed(*notes)
 
 
 def _state(world: World, told: str, namespace: str) -> AdmissionState:

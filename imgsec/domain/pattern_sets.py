@@ -6,6 +6,7 @@ Names are read as the newest engine does it (`imgsec.domain.wildcard`), unless a
 
 from __future__ import annotations
 
+import string
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ _FILLERS = ("any", "any/deeper")
 _DIGEST_MARK, _HEX_DIGITS = "@sha256:", frozenset("0123456789abcdef")
 _JOINTS = (".", "-", "_")  # no part of a name begins or ends with one
 _INNER = ("/", ":", "@")  # no name ends in one, or has two of them together
+_PLAIN = string.ascii_lowercase + string.digits
+_SIGNS = f"{_PLAIN}{string.ascii_uppercase}._-/:@[]"  # no others are in an image's name
 _WORK_MAX = 50_000  # ours, places looked at; names with a star or two take some hundreds
 Places = frozenset[tuple[int, int]]
 
@@ -43,6 +46,25 @@ def covers(wider: str, narrower: str) -> bool:
     return all(any(compare(rest + end, narrow_rest + own) for end in _ENDS) for own in _ENDS)
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A rule's name as one engine reads it. is_bare: it stands for its own text alone."""
+
+    name: str
+    engine: Engine = NEWEST
+    is_bare: bool = False
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Itself, and with what may follow it."""
+        if self.is_bare:
+            return (self.name,)
+        return tuple(f"{self.name}{end}" for end in _ENDS[: 3 if self.engine.covers_digests else 2])
+
+    def is_met(self, image: str) -> bool:
+        return image == self.name if self.is_bare else is_met(self.name, image, self.engine)
+
+
 def meeting(
     one: str, other: str, without: Sequence[str] = (), engine: Engine = NEWEST
 ) -> str | None:
@@ -59,10 +81,47 @@ def meeting(
     """
     if engine.splits_hosts and not _may_meet(one, other):
         return None
-    names = (one, other, *without)
-    readers = [_Reader(name, engine) for name in names]
-    used = {letter for name in names for letter in name} - {"*"}
+    used = {letter for name in (one, other, *without) for letter in name} - {"*"}
     letters = ["a", *sorted(used | (set(_DIGEST_MARK) if "@" in used else set()))]
+    wanted = (Read(one, engine), Read(other, engine))
+    return _first_text(wanted, [Read(name, engine) for name in without], letters)
+
+
+def image_of(wanted: Sequence[Read], unwanted: Sequence[Read] = ()) -> str | None:
+    """An image's text that meets all of these names and none of those, each read by its engine.
+
+    Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long.
+
+    >>> from imgsec.domain.engines import Engine
+    >>> older = Engine.parse("0.14.1")
+    >>> image_of([Read("*.icr.io/ns/*", older)], [Read("*.icr.io/ns/*")])
+    'a/a.icr.io/ns/a'
+    """
+    if len(wanted) > 1 and not may_share(wanted[0], wanted[1]):
+        return None
+    used = {letter for one in (*wanted, *unwanted) for form in one.forms for letter in form}
+    if "@" in used:
+        used |= set(_DIGEST_MARK)
+    strange = next((letter for letter in _PLAIN if letter not in used), "a")
+    letters = [one for one in _SIGNS if one in used or one == strange]
+    return _first_text(wanted, unwanted, letters)
+
+
+def may_share(one: Read, other: Read) -> bool:
+    """Whether two names could be met by one image; cheap, and never wrongly False."""
+    host, slash, rest = one.name.partition("/")
+    other_host, other_slash, other_rest = other.name.partition("/")
+    if not (slash and other_slash and one.engine.splits_hosts and other.engine.splits_hosts):
+        return _may_begin_alike(one.name, other.name)
+    return _may_begin_alike(rest, other_rest) and _may_begin_alike(host, other_host)
+
+
+def _first_text(
+    wanted: Sequence[Read], unwanted: Sequence[Read], letters: Sequence[str]
+) -> str | None:
+    """The shortest text of these letters."""
+    readers = [_Reader(one) for one in (*wanted, *unwanted)]
+    count = len(wanted)
     start = tuple(reader.start for reader in readers), _Form()
     seen = {start}
     queue = deque([(start, "")])
@@ -70,10 +129,10 @@ def meeting(
     while queue:
         (places, form), text = queue.popleft()
         ends = [reader.is_at_end(place) for reader, place in zip(readers, places, strict=True)]
-        if ends[0] and ends[1] and not any(ends[2:]) and not (form.is_open or form.is_loose):
+        if all(ends[:count]) and not any(ends[count:]) and not (form.is_open or form.is_loose):
             whole = _with_whole_digest(text)
-            is_meant = is_met(one, whole, engine) and is_met(other, whole, engine)
-            if is_meant and not any(is_met(name, whole, engine) for name in without):
+            is_meant = all(one.is_met(whole) for one in wanted)
+            if is_meant and not any(one.is_met(whole) for one in unwanted):
                 return whole
         for letter in letters:
             formed = form.read(letter)
@@ -82,13 +141,14 @@ def meeting(
             after = tuple(
                 reader.read(place, letter) for reader, place in zip(readers, places, strict=True)
             )
-            if after[0] and after[1] and (after, formed) not in seen:
+            if all(after[:count]) and (after, formed) not in seen:
                 seen.add((after, formed))
                 queue.append(((after, formed), text + letter))
         work += sum(map(len, places))
         if work > _WORK_MAX:
-            text = f"{shown(one)} and {shown(other)} have too many stars to be compared"
-            raise ImgsecError(INVALID_PATTERN(text))
+            names = " and ".join(shown(one.name) for one in wanted)
+            has = "have" if count > 1 else "has"
+            raise ImgsecError(INVALID_PATTERN(f"{names} {has} too many stars to be compared"))
     return None
 
 
@@ -112,6 +172,8 @@ class _Form:
         if letter in _JOINTS:
             return None if self.is_open else replace(self, is_loose=not self.has_tag)
         if letter not in _INNER:
+            if letter.isupper() and self.has_host and not self.has_tag:
+                return None
             return replace(self, is_open=False, is_loose=False)
         if self.is_open or self.is_loose or (letter == "/" and self.has_tag):
             return None
@@ -141,11 +203,10 @@ class _Reader:
     slash where the engine compares hosts by themselves.
     """
 
-    def __init__(self, name: str, engine: Engine) -> None:
-        ends = _ENDS if engine.covers_digests else _ENDS[:2]
-        self._forms = tuple(name + end for end in ends)
-        self._host_chars = name.find("/") if engine.splits_hosts else -1
-        self.start = self._settled((form, 0) for form in range(len(ends)))
+    def __init__(self, named: Read) -> None:
+        self._forms = named.forms
+        self._host_chars = named.name.find("/") if named.engine.splits_hosts else -1
+        self.start = self._settled((form, 0) for form in range(len(self._forms)))
 
     def read(self, places: Places, letter: str) -> Places:
         """Where it may be after one more letter; nowhere for a text that does not meet the name."""

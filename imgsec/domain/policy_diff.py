@@ -2,23 +2,27 @@
 """Two sets of policies compared in meaning: which images are decided otherwise, and how.
 
 An image's meaning is what happens to its text: denied for want of a rule, let through unseen, or
-held against a demand. Where no images are given, the rules themselves tell which to try.
+held against a demand. Where no images are given, the rules themselves tell which to try
+(`imgsec.domain.diff_samples`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
-from imgsec.domain.policy_rules import Demand, PolicyRule, Requirement
+from imgsec.domain.policy_rules import (
+    Demand,
+    PolicyRule,
+    Requirement,
+    SignedIdentity,
+    SimpleDemand,
+    TrustDemand,
+)
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools
-
-_DIGEST = f"@sha256:{'0' * 64}"
-_STAR_STANDS_FOR = "any"
 
 
 class Direction(StrEnum):
@@ -39,6 +43,19 @@ class Meaning:
     def demand(self) -> Demand | None:
         """None for an image that is denied in any case."""
         return self.rule.demand if self.rule is not None else None
+
+    @property
+    def effect(self) -> Demand | None:
+        """The demand without what changes nothing: the image of an unchecked rule is never
+        rewritten, and only a signature has a key and an identity.
+        """
+        demand = self.demand
+        if demand is None or demand.is_nothing:
+            return demand and Demand()
+        if demand.simple is None:
+            return demand
+        requirements = tuple(_effective(one) for one in demand.simple.requirements)
+        return replace(demand, simple=replace(demand.simple, requirements=requirements))
 
     def __str__(self) -> str:
         """As a sentence can name it."""
@@ -76,7 +93,7 @@ def compare_meanings(
         for namespace in places:
             old = Meaning(before.of_namespace(namespace).resolve(image).rule)
             new = Meaning(after.of_namespace(namespace).resolve(image).rule)
-            if old.demand != new.demand:
+            if old.effect != new.effect:
                 found.append(MeaningChange(image, namespace, old, new))
     return tuple(found)
 
@@ -86,34 +103,6 @@ def places_of(*sides: Pools) -> tuple[str, ...]:
     return ("", *sorted({name for pools in sides for name in pools.own}))
 
 
-def witnesses(*sides: Pools) -> tuple[str, ...]:
-    """Images that the rules of all sides name: by a tag, by a digest, and as they are written."""
-    rules = [
-        rule
-        for pools in sides
-        for pool in (pools.cluster, *pools.own.values())
-        for rule in pool.rules
-    ]
-    return tuple(dict.fromkeys(image for rule in rules for image in _named_by(rule.repository)))
-
-
-def _named_by(pattern: str) -> Iterator[str]:
-    """Some images that meet a rule's name, if any real one can."""
-    for stands_for in (_STAR_STANDS_FOR, ""):
-        text = pattern.replace("*", stands_for)
-        for image in (text, f"{text}:1", f"{text}{_DIGEST}"):
-            if _is_name(image):
-                yield image
-
-
-def _is_name(text: str) -> bool:
-    try:
-        EngineName.parse(text)
-    except (ValueError, Panic):
-        return False
-    return True
-
-
 def _strength(demand: Demand | None) -> int:
     """How much is asked for: nothing at all up to what nothing meets."""
     if demand is None:
@@ -121,6 +110,14 @@ def _strength(demand: Demand | None) -> int:
     layers = sum(one is not None for one in (demand.simple, demand.trust, demand.advisor))
     requirements = len(demand.simple.requirements) if demand.simple is not None else 0
     return layers + max(requirements - 1, 0)
+
+
+def _effective(requirement: Requirement) -> Requirement:
+    if requirement.kind != "signedBy":
+        return Requirement(requirement.kind)
+    identity = requirement.identity
+    is_said = identity is not None and identity.kind
+    return requirement if is_said else replace(requirement, identity=None)
 
 
 def demand_text(demand: Demand) -> str:
@@ -134,21 +131,46 @@ def demand_text(demand: Demand) -> str:
     wanted = []
     if demand.simple is not None:
         wanted += [_requirement_text(one) for one in demand.simple.requirements]
+        if store := _store_text(demand.simple):
+            wanted[-1] += f" ({store})"
     if demand.trust is not None:
-        wanted.append("Docker Content Trust")
+        wanted.append(_trust_text(demand.trust))
     if demand.advisor is not None:
-        wanted.append("a clean report of Vulnerability Advisor")
+        account = demand.advisor.account
+        whose = f" for the account {shown(account)}" if account else ""
+        wanted.append(f"a clean report of Vulnerability Advisor{whose}")
     kept = "" if demand.mutates else ", and stays as it is written"
     return f"needs {' and '.join(wanted)}{kept}"
+
+
+def _store_text(simple: SimpleDemand) -> str:
+    told = [f"signatures from {shown(simple.store_url)}"] if simple.store_url else []
+    if simple.store_secret:
+        told.append(f"with the Secret {shown(simple.store_secret)}")
+    return " ".join(told)
+
+
+def _trust_text(trust: TrustDemand) -> str:
+    server = f" at {shown(trust.server)}" if trust.server else ""
+    names = ", ".join(shown(name) for name in trust.signer_secrets)
+    signers = f" by the signers in {names}" if names else ""
+    return f"Docker Content Trust{server}{signers}"
 
 
 def _requirement_text(requirement: Requirement) -> str:
     if requirement.kind != "signedBy":
         return {"reject": "to be rejected"}.get(requirement.kind, "to be there, unsigned or not")
     where = "/".join(filter(None, (requirement.key_namespace, requirement.key_secret)))
-    identity = requirement.identity
-    rule = f" for {identity.kind}" if identity is not None and identity.kind else ""
-    return f"a signature by the key in {shown(where)}{rule}"
+    return f"a signature by the key in {shown(where)}{_identity_text(requirement.identity)}"
+
+
+def _identity_text(identity: SignedIdentity | None) -> str:
+    if identity is None or not identity.kind:
+        return ""
+    named = "".join(f" {shown(one)}" for one in (identity.reference, identity.repository) if one)
+    if identity.prefix or identity.signed_prefix:
+        named += f" {shown(identity.prefix)} as {shown(identity.signed_prefix)}"
+    return f" for {identity.kind}{named}"
 
 
 def engines_differ(before: Engine, after: Engine) -> Sequence[str]:

@@ -39,14 +39,14 @@ class RulePool:
 
     def __init__(self, rules: Iterable[PolicyRule], engine: Engine) -> None:
         self.rules = tuple(rules)
-        self._engine = engine
+        self.engine = engine
 
     def resolve(self, image: str) -> Resolution:
         """The rule that decides about this text."""
         met = [
             one
             for pattern, rules in self._candidates(image)
-            if is_met(pattern, image, self._engine)
+            if is_met(pattern, image, self.engine)
             for one in rules
         ]
         if len(met) <= 1:

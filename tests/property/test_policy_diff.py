@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No change of meaning hides between two rules: held against every text of a small alphabet.
+
+What each engine does is written down here once more, as naively as can be.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engines import CISE, ENGINES, NEWEST, Engine
+from imgsec.domain.policy_rules import Policy
+from imgsec.domain.resolution import Pools
+from imgsec.operations.diff_policies import diff_images
+
+Rules = Sequence[tuple[str, str]]
+DEMANDS: dict[str, dict[str, Any]] = {
+    "": {},
+    "trust": {"trust": {"enabled": True}},
+    "x": {"trust": {"enabled": True, "trustServer": "https://x.example"}},
+}
+DIGEST = f"@sha256:{'a' * 64}"
+names = st.text("aab*/:@", min_size=1, max_size=5)
+rules = st.lists(st.tuples(names, st.sampled_from(sorted(DEMANDS))), max_size=4)
+engines = st.sampled_from([one for one in ENGINES if one is not CISE])
+
+
+def is_name(text: str) -> bool:
+    try:
+        EngineName.parse(text)
+    except (ValueError, Panic):
+        return False
+    return True
+
+
+# c stands in no name: it is what a star is met by.
+TEXTS = [
+    text + end
+    for length in range(1, 6)
+    for letters in itertools.product("abc/:", repeat=length)
+    for end in ("", DIGEST)
+    if is_name((text := "".join(letters)) + end)
+]
+
+
+@cache
+def glob(pattern: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+
+
+@cache
+def naively_met(pattern: str, text: str, engine: Engine) -> bool:
+    ends = ["", ":*", "@*"][: 3 if engine.covers_digests else 2]
+    if engine.splits_hosts and "/" in pattern:
+        host, rest = pattern.split("/", 1)
+        if "/" not in text:
+            return False
+        text_host, text_rest = text.split("/", 1)
+        return bool(glob(host).fullmatch(text_host)) and any(
+            glob(rest + end).fullmatch(text_rest) for end in ends
+        )
+    return any(glob(pattern + end).fullmatch(text) for end in ends)
+
+
+def naive_demand(wanted: Rules, text: str, engine: Engine) -> str | None:
+    best, best_score = None, -1
+    for pattern, demand in wanted:
+        if "*" not in pattern and pattern == text:
+            return demand
+        score = len(pattern.encode()) - pattern.count("*")
+        if score > best_score and naively_met(pattern, text, engine):
+            best, best_score = demand, score
+    return best
+
+
+def pools(wanted: Rules, engine: Engine) -> Pools:
+    document = {
+        **{"apiVersion": engine.api, "kind": "ClusterImagePolicy", "metadata": {"name": "p"}},
+        "spec": {
+            "repositories": [{"name": name, "policy": DEMANDS[demand]} for name, demand in wanted]
+        },
+    }
+    return Pools.of([Policy.read(document)], engine)
+
+
+@settings(max_examples=400, deadline=None)
+@given(rules, rules, rules, engines, st.one_of(st.none(), engines))
+@example([("*/a/b", "")], [("*/a/b", "trust")], [("b/*", "x")], NEWEST, None)
+def test_a_change_that_some_image_shows_is_told(
+    kept: list[tuple[str, str]],
+    before: list[tuple[str, str]],
+    after: list[tuple[str, str]],
+    engine: Engine,
+    upgraded: Engine | None,
+) -> None:
+    old, new = [*before, *kept], [*kept, *after]
+    other = upgraded or engine
+    told = diff_images(pools(old, engine), pools(new, other), (), ())
+
+    def change(image: str) -> tuple[str | None, str | None]:
+        return naive_demand(old, image, engine), naive_demand(new, image, other)
+
+    shown = {change(one.image) for one in told.changes}
+    assert all(was != becomes for was, becomes in shown)
+    assert all(is_name(one.image) for one in told.changes)
+    true = {(was, becomes) for was, becomes in map(change, TEXTS) if was != becomes}
+    assert true <= shown or told.left_out
+
+
+@settings(max_examples=100, deadline=None)
+@given(rules, rules)
+def test_few_rules_are_compared_to_the_end(
+    before: list[tuple[str, str]], after: list[tuple[str, str]]
+) -> None:
+    assert not diff_images(pools(before, NEWEST), pools(after, NEWEST), (), ()).left_out

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What other policies change: which images are tried, and how the change is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgsec.domain import diff_samples
+from imgsec.domain.engines import CISE, NEWEST, Engine
+from imgsec.domain.policy_diff import Meaning
+from imgsec.domain.policy_rules import (
+    AdvisorDemand,
+    Demand,
+    Policy,
+    PolicyId,
+    PolicyRule,
+    Requirement,
+    SignedIdentity,
+    SimpleDemand,
+    TrustDemand,
+)
+from imgsec.domain.resolution import Pools
+from imgsec.operations.diff_policies import ImageDiff, diff_images
+
+OLDER = Engine.parse("0.14.1")
+UNCHECKED: dict[str, Any] = {}
+TRUSTED: dict[str, Any] = {"trust": {"enabled": True}}
+Rule = tuple[str, dict[str, Any]]
+
+
+def pools(*rules: Rule, engine: Engine = NEWEST, namespace: str = "") -> Pools:
+    kind = "ImagePolicy" if namespace else "ClusterImagePolicy"
+    document = {
+        **{"apiVersion": engine.api, "kind": kind, "metadata": {"name": "p"}},
+        "spec": {"repositories": [{"name": name, "policy": policy} for name, policy in rules]},
+    }
+    return Pools.of([Policy.read(document, namespace=namespace)], engine)
+
+
+def diff(before: Pools, after: Pools) -> ImageDiff:
+    return diff_images(before, after, (), ())
+
+
+def images(found: ImageDiff) -> list[str]:
+    return [one.image for one in found.changes]
+
+
+# --- Which images are tried -------------------------------------------------------------------
+
+
+def test_a_change_where_two_rules_meet_is_found() -> None:
+    """Both names weigh alike; the first of them decides."""
+    one, other = ("icr.io/team/*", TRUSTED), ("icr.io/*/apps", UNCHECKED)
+    found = diff(pools(one, other), pools(other, one))
+    assert images(found) == ["icr.io/team/apps"]
+    assert str(found.changes[0].direction) == "looser"
+    assert not found.left_out
+
+
+def test_a_change_that_only_the_tag_of_one_makes_is_found() -> None:
+    """The tag ends as the other name does."""
+    one, other = ("icr.io/ns/*a", TRUSTED), ("icr.io/ns/*b", UNCHECKED)
+    (image,) = images(diff(pools(one, other), pools(other, one)))
+    assert ":" in image
+
+
+def test_rules_that_both_sides_have_are_not_compared_with_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(diff_samples, "_SEARCHES_MAX", 0)
+    kept: list[Rule] = [(f"icr.io/*/{letter}*", TRUSTED) for letter in "abcdefgh"]
+    same = diff(pools(("icr.io/*", UNCHECKED), *kept), pools(("icr.io/*", UNCHECKED), *kept))
+    assert same == ImageDiff(())
+
+
+@pytest.mark.parametrize("bound", ["_SEARCHES_MAX", "_PAIRS_MAX", "_TRIES_MAX"])
+def test_what_is_not_compared_to_the_end_says_so(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diff_samples, bound, 0)
+    one, other = ("icr.io/team/*", TRUSTED), ("icr.io/*/apps", UNCHECKED)
+    assert diff(pools(one, other), pools(other, one)).left_out
+
+
+def test_names_of_too_many_stars_say_so() -> None:
+    one, other = (f"icr.io/{'*a' * 60}*", TRUSTED), (f"icr.io/{'*b' * 60}*", UNCHECKED)
+    assert diff(pools(one, other), pools(other, one)).left_out
+
+
+def test_namespaces_are_compared_by_their_own_rules() -> None:
+    one, other = ("icr.io/team/*", TRUSTED), ("icr.io/*/apps", UNCHECKED)
+    before, after = (pools(*rules, namespace="dev") for rules in ((one, other), (other, one)))
+    assert [(one.image, one.namespace) for one in diff(before, after).changes] == [
+        ("icr.io/team/apps", "dev")
+    ]
+
+
+# --- Another engine ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "foreign"),
+    [
+        ("*.icr.io/ns/*", "evil.example/any.icr.io/ns/any:1"),
+        ("registry*.bluemix.net/ns/*", "registryevil.example/any.bluemix.net/ns/any:1"),
+    ],
+)
+def test_foreign_hosts_that_only_one_engine_takes_are_told(name: str, foreign: str) -> None:
+    found = diff(pools((name, UNCHECKED), engine=OLDER), pools((name, UNCHECKED)))
+    assert foreign in images(found)
+    back = diff(pools((name, UNCHECKED)), pools((name, UNCHECKED), engine=OLDER))
+    assert {str(one.direction) for one in back.changes} == {"looser"}
+
+
+def test_a_foreign_host_whose_images_another_rule_has_is_told() -> None:
+    rules: list[Rule] = [("*.icr.io/ns/*", UNCHECKED), ("quay.io/*", TRUSTED)]
+    changes = diff(pools(*rules, engine=OLDER), pools(*rules)).changes
+    assert any(one.image.startswith("quay.io/") and ".icr.io/ns/" in one.image for one in changes)
+
+
+def test_digests_that_only_one_engine_covers_are_told() -> None:
+    rules: list[Rule] = [("icr.io/ns/app", UNCHECKED), ("icr.io/ns/*", TRUSTED)]
+    middle = Engine.parse("0.14.2")
+    (change,) = diff(pools(*rules, engine=middle), pools(*rules)).changes
+    assert change.image.startswith("icr.io/ns/app@sha256:")
+
+
+def test_an_upgrade_that_changes_nothing_here_says_nothing() -> None:
+    rules: list[Rule] = [("icr.io/ns/*", UNCHECKED), ("quay.io/ns/app:*", TRUSTED)]
+    assert diff(pools(*rules, engine=OLDER), pools(*rules)) == ImageDiff(())
+
+
+# --- How it is told ---------------------------------------------------------------------------
+
+SIGNED = {"type": "signedBy", "keySecret": "k"}
+
+
+def said(**policy: Any) -> str:
+    rule = pools(("icr.io/ns/app", policy)).cluster.rules[0]
+    return str(Meaning(rule))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        (
+            {"simple": {"requirements": [SIGNED]}},
+            {"simple": {"requirements": [SIGNED], "storeURL": "https://s.example"}},
+            "signatures from 'https://s.example'",
+        ),
+        (
+            {"simple": {"requirements": [SIGNED], "storeURL": "https://s.example"}},
+            {
+                "simple": {
+                    "requirements": [SIGNED],
+                    "storeURL": "https://s.example",
+                    "storeSecret": "sign-in",
+                }
+            },
+            "with the Secret 'sign-in'",
+        ),
+        (
+            TRUSTED,
+            {"trust": {"enabled": True, "trustServer": "https://n.example"}},
+            "Docker Content Trust at 'https://n.example'",
+        ),
+        (
+            TRUSTED,
+            {"trust": {"enabled": True, "signerSecrets": [{"name": "a"}, {"name": "b"}]}},
+            "by the signers in 'a', 'b'",
+        ),
+        (
+            {"vulnerability": {"ICCRVA": {"enabled": True}}},
+            {"vulnerability": {"ICCRVA": {"enabled": True, "account": "abc"}}},
+            "for the account 'abc'",
+        ),
+        (
+            {"simple": {"requirements": [SIGNED]}},
+            {
+                "simple": {
+                    "requirements": [
+                        {
+                            **SIGNED,
+                            "signedIdentity": {
+                                "type": "remapIdentity",
+                                "prefix": "a.io",
+                                "signedPrefix": "b.io",
+                            },
+                        }
+                    ]
+                }
+            },
+            "for remapIdentity 'a.io' as 'b.io'",
+        ),
+    ],
+)
+def test_what_changes_is_in_the_text(
+    before: dict[str, Any], after: dict[str, Any], told: str
+) -> None:
+    name = "icr.io/ns/app"
+    change = diff(pools((name, before)), pools((name, after))).changes[0]
+    assert told in str(change.after)
+    assert told not in str(change.before)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"mutateImage": False}),
+        ({}, {"simple": {"storeURL": "https://s.example"}}),
+        (
+            {"simple": {"requirements": [{"type": "reject"}]}},
+            {"simple": {"requirements": [{"type": "reject", "keySecret": "k"}]}},
+        ),
+        (
+            {"simple": {"requirements": [SIGNED]}},
+            {"simple": {"requirements": [{**SIGNED, "signedIdentity": {"type": ""}}]}},
+        ),
+    ],
+)
+def test_what_changes_nothing_is_no_change(one: dict[str, Any], other: dict[str, Any]) -> None:
+    name = "icr.io/ns/app"
+    assert diff(pools((name, one)), pools((name, other))) == ImageDiff(())
+    assert said(**one) == said(**other)
+
+
+words = st.sampled_from(("", "a", "b"))
+identities = st.one_of(
+    st.none(), st.builds(SignedIdentity, st.sampled_from(("", "t", "u")), words, words)
+)
+demands = st.builds(
+    Demand,
+    st.one_of(
+        st.none(),
+        st.builds(
+            SimpleDemand,
+            st.lists(
+                st.builds(
+                    Requirement,
+                    st.sampled_from(("signedBy", "reject", "insecureAcceptAnything")),
+                    st.sampled_from(("a", "b")),
+                    words,
+                    identities,
+                ),
+                min_size=1,
+                max_size=2,
+            ).map(tuple),
+            words,
+            words,
+        ),
+    ),
+    st.one_of(st.none(), st.builds(TrustDemand, words, st.lists(words, max_size=2).map(tuple))),
+    st.one_of(st.none(), st.builds(AdvisorDemand, words)),
+    st.booleans(),
+)
+
+
+@given(demands, demands)
+def test_two_demands_read_alike_only_if_they_mean_the_same(one: Demand, other: Demand) -> None:
+    owner = PolicyId("ClusterImagePolicy", "p")
+    first, second = (Meaning(PolicyRule("a/b", demand, owner, 0)) for demand in (one, other))
+    assert (str(first) == str(second)) == (first.effect == second.effect)
+
+
+def test_cise_is_compared_as_its_older_portieris() -> None:
+    found = diff(
+        pools(("*.icr.io/ns/*", UNCHECKED), engine=CISE),
+        pools(("*.icr.io/ns/*", TRUSTED), engine=CISE),
+    )
+    assert {str(one.direction) for one in found.changes} == {"stricter"}
