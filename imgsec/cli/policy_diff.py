@@ -29,7 +29,9 @@ from imgsec.config import Settings
 
 if TYPE_CHECKING:
     from imgsec.domain.admission import AdmissionChange
-    from imgsec.domain.verdict import Verdict
+    from imgsec.domain.engines import Engine
+    from imgsec.domain.verdict import Note, Verdict
+    from imgsec.domain.webhook import Webhook
     from imgsec.ports import AdmissionState
     from imgsec.wiring import World
 
@@ -115,8 +117,7 @@ def policy_diff(
 
     Example: imgsec policy diff live policies/ --image us.icr.io/team/app:1.0
     """
-    from dataclasses import replace
-
+    from imgsec.domain.engines import Engine
     from imgsec.domain.report import Report
     from imgsec.operations.admit import read_pools
     from imgsec.operations.diff_policies import diff_images, diff_workloads
@@ -126,9 +127,11 @@ def policy_diff(
     with wire(settings) as world:
         old = _state(world, before, place)
         new = _state(world, after, place)
-        engine, webhook = choose_engine(prediction, world, old, live=before == _LIVE)
-        wanted = replace(prediction, engine=engine_after or engine.name)
-        other, _ = choose_engine(wanted, world, new, live=False)
+        _require_policies(old, new)
+        is_live = _LIVE in (before, after)
+        ruled = new if is_live and before != _LIVE else old
+        engine, webhook, notes = _engine_of(prediction, world, ruled, live=is_live)
+        other = Engine.parse(engine_after) if engine_after is not None else engine
         images = diff_images(
             read_pools(old, engine), read_pools(new, other), image or (), namespace or ()
         )
@@ -136,31 +139,64 @@ def policy_diff(
         if workload:
             workloads = diff_workloads(
                 make_predictor(prediction, world, old, engine, webhook),
-                make_predictor(wanted, world, new, other, webhook),
+                make_predictor(prediction, world, new, other, webhook),
                 read_workloads(world, workload, place),
             )
-    verdict = _verdict(len(images.changes) + len(workloads), images.left_out, asked=exit_code)
+    verdict = _verdict(
+        len(images.changes) + len(workloads), images.left_out, notes, asked=exit_code
+    )
     report = Report(
         "policy diff", verdict, meaning_changes=images.changes, admission_changes=workloads
     )
     return Answer(report)
 
 
-def _verdict(count: int, left_out: bool, *, asked: bool) -> Verdict:
+def _require_policies(*sides: AdmissionState) -> None:
+    """Raises `ImgsecError` (no-policy)."""
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import NO_POLICY
+
+    if not any(state.list_policies() for state in sides):
+        raise ImgsecError(NO_POLICY("neither BEFORE nor AFTER has a policy to compare"))
+
+
+def _engine_of(
+    prediction: PredictionOptions, world: World, state: AdmissionState, *, live: bool
+) -> tuple[Engine, Webhook | None, tuple[Note, ...]]:
+    """The engine, and how it is registered; a cluster has policies to compare without one, too.
+
+    Raises `ImgsecError` (engine-unknown) and what reading the cluster does.
+    """
+    from imgsec.domain.engines import NEWEST, Engine
+    from imgsec.domain.verdict import Note
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import NOT_ENFORCED, PERMISSION_DENIED
+
+    told = Engine.parse(prediction.engine) if prediction.engine is not None else None
+    try:
+        return *choose_engine(prediction, world, state, live=live), ()
+    except ImgsecError as error:
+        is_not_needed = told is not None and error.reason.code == PERMISSION_DENIED.code
+        if error.reason.code != NOT_ENFORCED.code and not is_not_needed:
+            raise
+        engine = told or NEWEST
+        text = f"judged as {engine} would: {error.reason.text}"
+        return engine, None, (Note("engine-assumed", text),)
+
+
+def _verdict(count: int, left_out: bool, assumed: tuple[Note, ...], *, asked: bool) -> Verdict:
     """asked: whether a change is a refusal."""
     from imgsec.domain.verdict import Note, because, passed
     from imgsec.reasons import DIFF_INCOMPLETE, POLICY_DIFFERS
 
-    notes = [Note("policies-compared", f"{count} images and workloads change")]
     what = "more rules could share images than were compared with each other"
-    if left_out:
-        notes.append(Note("diff-incomplete", what))
+    notes = (*assumed, Note("diff-incomplete", what)) if left_out else assumed
     if asked and count:
         text = f"{count} images and workloads are decided otherwise"
-        return because(POLICY_DIFFERS(text), notes=notes[1:])
+        return because(POLICY_DIFFERS(text), notes=notes)
     if asked and left_out:
-        return because(DIFF_INCOMPLETE(what))
-    return passed(*notes)
+        return because(DIFF_INCOMPLETE(what), notes=assumed)
+    return passed(Note("policies-compared", f"{count} images and workloads change"), *notes)
 
 
 def _state(world: World, told: str, namespace: str) -> AdmissionState:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from imgsec.domain.admission import Admission
@@ -91,12 +91,19 @@ def _known(version: str) -> Engine:
 
 def admit_all(workloads: Iterable[Workload], predictor: Predicts) -> tuple[Admission, ...]:
     """The answer for each. Raises `ImgsecError` (nothing-checked) for none at all."""
-    found = tuple(predictor.predict(workload) for workload in workloads)
-    if not found:
+    return tuple(predictor.predict(workload) for workload in require_workloads(workloads))
+
+
+def require_workloads(workloads: Iterable[Workload]) -> Iterator[Workload]:
+    """All of them. Raises `ImgsecError` (nothing-checked) for none at all."""
+    is_empty = True
+    for workload in workloads:
+        is_empty = False
+        yield workload
+    if is_empty:
         raise ImgsecError(
             NOTHING_CHECKED(
                 "no workload was given: what was read runs nothing",
                 hint="Give manifests of Pods, Deployments and the like; render charts first.",
             )
         )
-    return found

@@ -11,7 +11,7 @@ from imgsec.domain.diff_samples import samples_of_change
 from imgsec.domain.policy_diff import MeaningChange, compare_meanings, places_of
 from imgsec.domain.resolution import Pools
 from imgsec.domain.workload import Workload
-from imgsec.operations.admit import Predicts
+from imgsec.operations.admit import Predicts, require_workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,12 @@ def diff_images(
 def diff_workloads(
     before: Predicts, after: Predicts, workloads: Iterable[Workload]
 ) -> tuple[AdmissionChange, ...]:
-    """The workloads whose verdict or messages change."""
+    """The workloads whose verdict or messages change.
+
+    Raises `ImgsecError` (nothing-checked) for none at all.
+    """
     found = []
-    for workload in workloads:
+    for workload in require_workloads(workloads):
         old, new = before.predict(workload), after.predict(workload)
         if (old.verdict.outcome, old.messages) != (new.verdict.outcome, new.messages):
             found.append(AdmissionChange(old, new))

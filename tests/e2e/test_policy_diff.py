@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`imgsec policy diff` of files, as a policy repository's pipeline runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import CommandLine, Ended
+
+pytestmark = pytest.mark.once
+POLICY = """\
+apiVersion: portieris.cloud.ibm.com/v1
+kind: ClusterImagePolicy
+metadata: {{name: {}}}
+spec: {{repositories: [{}]}}
+"""
+CHECKED = "{{name: '{}', policy: {{trust: {{enabled: true}}}}}}"
+
+
+class Desk:
+    """Two folders with policies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._imgsec = CommandLine(folder)
+        for side in ("before", "after"):
+            (folder / side).mkdir()
+
+    def write(self, side: str, *rules: str) -> None:
+        (self.folder / side / "policy.yaml").write_text(POLICY.format("p", ", ".join(rules)))
+
+    def __call__(self, *words: str | Path) -> Ended:
+        sides = (self.folder / "before", self.folder / "after")
+        return self._imgsec("policy", "diff", *sides, *words)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk(tmp_path)
+
+
+def test_two_sides_without_a_policy_are_a_mistake(desk: Desk) -> None:
+    done = desk().expect(2, "no-policy")
+    assert "Name files or folders" in done.json["reasons"][0]["hint"]
+
+
+def test_a_side_without_a_policy_is_compared(desk: Desk) -> None:
+    desk.write("after", "{name: icr.io/ns/app}")
+    changes = desk().expect(0).json["imageChanges"]
+    assert {one["before"]["rule"] for one in changes} == {None}
+    assert {one["direction"] for one in changes} == {"looser"}
+
+
+def test_manifests_that_run_nothing_are_a_mistake(desk: Desk) -> None:
+    desk.write("before", "{name: icr.io/ns/app}")
+    desk.write("after", "{name: icr.io/ns/app}")
+    path = desk.folder / "manifests"
+    path.mkdir()
+    desk("--workload", path, "--offline").expect(3, "nothing-checked")
+
+
+def test_what_another_engine_takes_for_its_host_is_told(desk: Desk) -> None:
+    for side in ("before", "after"):
+        desk.write(side, "{name: '*.icr.io/ns/*'}")
+    words = ("--engine", "0.14.1", "--engine-after", "0.14.3", "--exit-code")
+    done = desk(*words).expect(1, "policy-differs")
+    assert "evil.example/any.icr.io/ns/any:1" in [one["image"] for one in done.json["imageChanges"]]
+
+
+def test_what_nobody_could_compare_is_no_pass(desk: Desk) -> None:
+    one = CHECKED.format(f"icr.io/{'*q' * 60}*")
+    other = f"{{name: 'icr.io/{'*w' * 60}*'}}"
+    desk.write("before", one, other)
+    desk.write("after", other, one)
+    desk("--exit-code").expect(3, "diff-incomplete")
+    assert "diff-incomplete" in [one["code"] for one in desk().expect(0).json["notes"]]
