@@ -189,6 +189,14 @@ def has_tag_and_digest(name: ImageNames) -> bool:
     return image.tag is not None and image.digest is not None
 
 
+def is_digest_alone(name: ImageNames) -> bool:
+    """Whether it is one image by its digest, without a tag."""
+    if name.form is not NameForm.EXACT:
+        return False
+    image = ImageReference.parse(name.text)
+    return image.tag is None and image.digest is not None
+
+
 def form_of(name: str) -> NameForm:
     """The form of a pattern that was written elsewhere.
 

@@ -15,6 +15,7 @@ from imgsec.domain.hosts import is_icr_host
 from imgsec.domain.intent_rendering.coherence import scopes_of
 from imgsec.domain.intent_rendering.documents import cise_policy, policy_objects, repositories
 from imgsec.domain.intent_rendering.holding import hold
+from imgsec.domain.intent_rendering.portieris import check_trusted_names
 from imgsec.domain.intent_rendering.rendered import Findings, PlainFile
 from imgsec.domain.kubernetes import Document
 from imgsec.domain.pattern_sets import samples_of
@@ -69,6 +70,7 @@ def _check_rule(rule: IntentRule, findings: Findings) -> None:
     }
     for text in (text for text, is_so in missing.items() if is_so):
         findings.blame(rule, INTENT_INEXPRESSIBLE, f"{named}: {text} (CISE)")
+    check_trusted_names(rule, findings)
     if not (rule.trust or rule.advisor):
         return
     for name in rule.names:

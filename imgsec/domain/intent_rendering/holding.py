@@ -97,7 +97,10 @@ class _Court:
             if self._demand(replaced) == self._shape(rule.demand):
                 continue
             text = f"{sample} becomes {replaced}, and {self._said(replaced)}"
-            if self._engine.skips_owned:
+            if self._engine.is_cise:
+                text += "; it looks at pods alone, and again only at one that is changed itself"
+                self._findings.note("digest-undecided", text)
+            elif self._engine.skips_owned:
                 text += "; only objects without an owner are looked at again, until 0.14.3"
                 self._findings.note("digest-undecided", text)
             else:

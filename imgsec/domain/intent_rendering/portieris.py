@@ -13,10 +13,18 @@ from imgsec.domain.intent_rendering.holding import hold
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import PORTIERIS_API, Document
 from imgsec.domain.pattern_sets import samples_of
-from imgsec.domain.policy_intent import IntentRule, PolicyIntent, has_tag_and_digest
+from imgsec.domain.policy_intent import (
+    IntentRule,
+    PolicyIntent,
+    has_tag_and_digest,
+    is_digest_alone,
+)
 from imgsec.reasons import INTENT_INEXPRESSIBLE
 
 _KEEPS_TAGS = "Say mutateImage: false, which keeps the tag and checks all the same."
+_FOR_CISE_ONLY = (
+    "Render it with --for cise; for Portieris begin with --set portieris-iks, and say signedBy."
+)
 _TAGS_ONLY = "matchExact"
 
 
@@ -56,8 +64,9 @@ def _check_rule(rule: IntentRule, engine: Engine, findings: Findings) -> None:
                 f"signatures of {name.text} are looked for by nobody, as it has tag and digest",
                 "Leave the tag out: the digest says which image it is.",
             )
+    check_trusted_names(rule, findings)
     _check_digests(rule, engine, named, findings)
-    check_switches(rule, findings)
+    _check_switches(rule, findings)
 
 
 def _check_digests(rule: IntentRule, engine: Engine, named: str, findings: Findings) -> None:
@@ -79,8 +88,25 @@ def _check_digests(rule: IntentRule, engine: Engine, named: str, findings: Findi
             findings.blame(rule, INTENT_INEXPRESSIBLE, whole, _KEEPS_TAGS)
 
 
-def check_switches(rule: IntentRule, findings: Findings) -> None:
+def check_trusted_names(rule: IntentRule, findings: Findings) -> None:
+    """Content trust is found by a tag, for which it takes latest where there is none."""
+    for name in rule.names if rule.trust else ():
+        if is_digest_alone(name):
+            text = f"{name.text}: content trust looks for its tag latest, and not for this digest"
+            hint = "Name the tag that was signed; it may stand before the digest."
+            findings.blame(rule, INTENT_INEXPRESSIBLE, text, hint)
+
+
+def _check_switches(rule: IntentRule, findings: Findings) -> None:
     """Whether there is anybody to ask about trust and vulnerabilities, for these images."""
+    if rule.origin and rule.advisor and rule.trust and not rule.trust.server:
+        named = ", ".join(one.text for one in rule.names)
+        text = (
+            f"{rule.origin}: {named}: Portieris would deny every image: the advisor knows IBM's"
+            " registries only, and no trust server is known for them"
+        )
+        findings.refuse(INTENT_INEXPRESSIBLE(text, hint=_FOR_CISE_ONLY))
+        return
     for name in rule.names:
         read = [_read(one) for one in samples_of(name.text)[:1]]
         for image in (one for one in read if one is not None):

@@ -229,6 +229,26 @@ def test_cise_cannot_say_the_rest(rule: Any) -> None:
         assert codes(rendered(an_intent(rule), target=target)) == {"intent-inexpressible"}
 
 
+@pytest.mark.parametrize("end", ["", f"@{DIGEST}"])
+@pytest.mark.parametrize("target", [Target.CISE, Target.CONFIG])
+def test_cise_checks_one_image_by_its_tag(end: str, target: Target) -> None:
+    """It looks at pods alone, so at no tag that it has replaced before."""
+    one = {"exactly": [f"us.icr.io/team/app:1.0{end}"], "trust": True}
+    found = rendered(an_intent(one), target=target)
+    assert codes(found) == set()
+    assert "digest-undecided" in note_codes(found)
+
+
+@pytest.mark.parametrize("target", [Target.CISE, Target.PORTIERIS])
+def test_content_trust_is_no_matter_of_digests(target: Target) -> None:
+    keeps = {"mutateImage": False} if target is Target.PORTIERIS else {}
+    trust = {"server": "https://notary.example"} if target is Target.PORTIERIS else True
+    one = {"exactly": [f"us.icr.io/team/app@{DIGEST}"], "trust": trust, **keeps}
+    (reason,) = rendered(an_intent(one), target=target).reasons
+    assert reason.code == "intent-inexpressible"
+    assert "looks for its tag latest" in reason.text
+
+
 def test_config_is_the_cluster_wide_rules_in_a_list() -> None:
     found = rendered(an_intent(unchecked("icr.io/b/*")), target=Target.CONFIG)
     (file,) = found.files

@@ -21,9 +21,9 @@ from tests.unit.refusals import refused
 ARMADA = 9
 
 
-def names_of(name: str, **rest: str) -> dict[str, list[str]]:
+def names_of(name: str, target: Target = Target.PORTIERIS, **rest: str) -> dict[str, list[str]]:
     """The names of each object's rules."""
-    found = rendered(*set_named(name, **rest)[0])
+    found = rendered(*set_named(name, **rest)[0], target=target)
     return {
         f"{one['metadata'].get('namespace', '')}/{one['metadata']['name']}": [
             rule["name"] for rule in one["spec"]["repositories"]
@@ -32,10 +32,19 @@ def names_of(name: str, **rest: str) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [name for name in SETS if name != "cise-defaults"])
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_sets_can_be_rendered_for_every_version(name: str, engine: str) -> None:
     assert codes(rendered(*set_named(name)[0], engine=engine)) == set()
+
+
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_what_only_cise_could_check_is_no_lock_out_of_portieris(engine: str) -> None:
+    found = rendered(*set_named("cise-defaults")[0], engine=engine)
+    (reason,) = found.reasons
+    assert reason.code == "intent-inexpressible"
+    assert "set cise-defaults: *: Portieris would deny every image" in reason.text
+    assert "--for cise" in reason.hint
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -44,7 +53,7 @@ def test_sets_can_be_rendered_for_cise(name: str) -> None:
 
 
 def test_cise_defaults_are_complete() -> None:
-    found = names_of("cise-defaults")
+    found = names_of("cise-defaults", Target.CISE)
     cluster = found["/ibmcloud-default-cluster-image-policy"]
     assert cluster[ARMADA:] == ["icr.io/ibm/*", "icr.io/ext/*", "icr.io/obs/*", "*"]
     assert "registry*.bluemix.net/armada-master/*" in cluster[:ARMADA]
