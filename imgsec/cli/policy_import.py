@@ -37,8 +37,9 @@ FromOpt = Annotated[
         "--from",
         metavar="VERSION",
         rich_help_panel="Policy",
-        help="The engine until now: cise, or a version of Portieris. By default cise for the older"
-        " API, and for the newer one the same as --engine.",
+        help="The engine until now: cise, or a version of Portieris (0.5 to 0.9 for the older API)."
+        " By default the older API's: cise, or 0.9 where a rule has what cise never read; for the"
+        " newer one the same as --engine.",
     ),
 ]
 NamespaceOpt = Annotated[
@@ -75,6 +76,7 @@ def policy_import(
     """
     from imgsec.domain.engines import NEWEST, Engine
     from imgsec.domain.policy import Namespace
+    from imgsec.domain.policy_import.earlier import EarlierEngine
     from imgsec.domain.reference import shown
     from imgsec.domain.report import Change, Report
     from imgsec.domain.verdict import Note, because, passed
@@ -92,7 +94,7 @@ def policy_import(
         raise ImgsecError(INVALID_OPTION("--engine is the version of Portieris from now on"))
     with wire(settings) as world:
         rules = ImportRules(
-            Engine.parse(before) if before else None,
+            EarlierEngine.parse(before) if before else None,
             after,
             str(Namespace.parse(namespace)) if namespace else "",
             "intent" in forms,

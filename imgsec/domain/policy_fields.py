@@ -139,6 +139,14 @@ OLDER_FIELDS = _policy(
 )
 
 
+def older_fields(*, simple: bool, vulnerability: bool) -> Fields:
+    """What an open-source Portieris up to 0.9 took of the older API."""
+    newer: dict[str, Schema] = {"simple": _SIMPLE} if simple else {}
+    if vulnerability:
+        newer["vulnerability"] = _VULNERABILITY
+    return _policy(trust=_TRUST, **newer)
+
+
 def flaws_of(value: Any, schema: Schema, path: Path = ()) -> Iterator[FieldFlaw]:
     """What is not as the schema has it, in the document's order. A null is an absent field.
 

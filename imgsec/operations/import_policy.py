@@ -12,6 +12,7 @@ from imgsec.domain.intent_rendering import Target, render_intents
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import Document
 from imgsec.domain.policy_import.as_intent import intents_of
+from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.meaning import tell_changes, tell_other_decisions
 from imgsec.domain.policy_import.source import Source, config_documents, read_source
 from imgsec.domain.policy_intent import PolicyIntent
@@ -22,6 +23,8 @@ from imgsec.errors import ImgsecError
 from imgsec.ports import FoundDocument
 from imgsec.reasons import INPUT_MALFORMED, POLICY_UNTRANSLATED, Reason
 
+_LAST_OLDER = "0.9"  # Portieris, the last that read the older API
+
 
 @dataclass(frozen=True, slots=True)
 class ImportRules:
@@ -31,7 +34,7 @@ class ImportRules:
     an intent is made of them.
     """
 
-    before: Engine | None
+    before: EarlierEngine | None
     after: Engine
     namespace: str
     as_intent: bool
@@ -54,13 +57,31 @@ def import_policies(found: Iterable[FoundDocument], rules: ImportRules) -> Impor
     sources = _sources(found, rules, findings)
     policies = [one.translated for one in sources]
     if sources and not findings.reasons:
-        before = rules.before or (CISE if any(one.is_older for one in sources) else rules.after)
-        tell_changes(sources, policies, before, rules.after, findings)
+        _tell_changes(sources, policies, rules, findings)
     intents = intents_of(sources, findings) if rules.as_intent else ()
     if rules.as_intent and not findings.reasons:
         _hold_intents(intents, policies, rules, findings)
     documents = tuple(one.document for one in sources)
     return ImportedPolicies(documents, intents, findings.reasons, findings.notes)
+
+
+def _tell_changes(
+    sources: Sequence[Source], policies: Sequence[Policy], rules: ImportRules, findings: Findings
+) -> None:
+    """Each by the engine of its API, where nobody said by which."""
+    if rules.before is not None:
+        tell_changes(sources, policies, rules.before, rules.after, findings)
+        return
+    older = [one for one in sources if one.is_older]
+    before = EarlierEngine.of(CISE)
+    if any(one.is_beyond_cise for one in older):
+        before = EarlierEngine.parse(_LAST_OLDER)
+        text = f"CISE never read all that stands there, so it is taken for {before}'s"
+        findings.note("engine-assumed", f"{text}: say --from cise if that is what ran")
+    newer = [one for one in sources if not one.is_older]
+    for some, engine in ((older, before), (newer, EarlierEngine.of(rules.after))):
+        if some:
+            tell_changes(some, policies, engine, rules.after, findings)
 
 
 def _sources(

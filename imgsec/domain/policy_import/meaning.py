@@ -10,6 +10,7 @@ from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.pattern_sets import foreign_twin, other_spellings, samples_of
+from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
 from imgsec.domain.resolution import Pools, RulePool
@@ -18,17 +19,24 @@ _EXACT = "matchExact"
 
 
 def tell_changes(
-    sources: Sequence[Source], new: Sequence[Policy], before: Engine, after: Engine, out: Findings
+    sources: Sequence[Source],
+    new: Sequence[Policy],
+    before: EarlierEngine,
+    after: Engine,
+    out: Findings,
 ) -> None:
-    """Everything that is different. new: what the sources became; out: gets the notes."""
-    old = [one.policy for one in sources]
-    pools = Pools.of(old, before), Pools.of(new, after)
+    """Everything that is different. new: all that there will be; out: gets the notes.
+
+    Raises `ImgsecError` (policy-foreign) for a source that the earlier engine did not read.
+    """
+    old = [one.read_by(before) for one in sources]
+    pools = Pools.of(old, before.compares), Pools.of(new, after)
     for source in sources:
         namespace = source.policy.id.namespace
         was, becomes = (one.of_namespace(namespace) for one in pools)
         _tell_matching(source.policy, was, becomes, after, out)
         for rule in source.policy.rules:
-            _tell_layers(rule, source, becomes, after, out)
+            _tell_layers(rule, source, becomes, before, after, out)
             _tell_short_names(rule, becomes, out)
     _tell_own_namespaces(pools[1], out)
 
@@ -63,14 +71,19 @@ def _strangers(name: str) -> Iterator[str]:
 
 
 def _tell_layers(
-    rule: PolicyRule, source: Source, pool: RulePool, after: Engine, out: Findings
+    rule: PolicyRule,
+    source: Source,
+    pool: RulePool,
+    before: EarlierEngine,
+    after: Engine,
+    out: Findings,
 ) -> None:
     demand, witness = rule.demand, _witness(rule, pool)
     if witness is None:
         out.note("never-decides", f"{rule.owner}, {rule.repository!r}: no image is decided by it")
         return
     if demand.advisor is not None:
-        _tell_advisor(witness, demand, source, out)
+        _tell_advisor(witness, demand, source, before, out)
     if demand.trust is not None:
         _tell_trust(witness, demand, after, out)
     if demand.simple is not None:
@@ -85,11 +98,13 @@ def _tell_layers(
         out.note("never-passes", f"{witness}: simple and trust in one rule are always denied")
 
 
-def _tell_advisor(witness: str, demand: Demand, source: Source, out: Findings) -> None:
+def _tell_advisor(
+    witness: str, demand: Demand, source: Source, before: EarlierEngine, out: Findings
+) -> None:
     if source.is_older:
         text = "va becomes vulnerability.ICCRVA; CISE asked, open-source Portieris never did"
         out.note("advisor-moved", f"{witness}: {text}, so there it is a new check")
-        if demand.trust is not None:
+        if demand.trust is not None and before.is_cise:
             text = "CISE asked for trust first and stopped there; Portieris asks the advisor first"
             out.note("layers-reordered", f"{witness}: {text}, and tells both")
     name = _read(witness)

@@ -18,17 +18,20 @@ from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import MANAGED_BY, Document
 from imgsec.domain.policy import Namespace, ObjectName
 from imgsec.domain.policy_fields import (
+    CISE_FIELDS,
     OLDER_FIELDS,
     PORTIERIS_FIELDS,
     FieldFlaw,
     FlawKind,
     flaws_of,
     path_text,
+    pruned,
 )
+from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_rules import CLUSTER_KIND, Policy, require_known_api
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED, POLICY_MALFORMED, POLICY_UNTRANSLATED
+from imgsec.reasons import INPUT_MALFORMED, POLICY_FOREIGN, POLICY_MALFORMED, POLICY_UNTRANSLATED
 
 CONFIG_NAME = CONFIG_CHART  # of the object that its list becomes
 _OURS = ("name", "namespace", "labels", "annotations")
@@ -38,14 +41,35 @@ _FIELDS = {PORTIERIS_API: PORTIERIS_FIELDS, CISE_API: OLDER_FIELDS}
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One policy, understood. policy: as it was read; document: the same as v1 says it."""
+    """One policy, understood. policy: all that stands there, whoever read it; document: the same as
+    v1 says it. original: the document that was given.
+    """
 
     policy: Policy
     document: Document
+    original: Document
 
     @property
     def is_older(self) -> bool:
         return self.policy.api == CISE_API
+
+    @property
+    def is_beyond_cise(self) -> bool:
+        """Whether it has what CISE never read."""
+        return self.is_older and any(
+            flaw.kind is FlawKind.UNKNOWN for flaw in flaws_of(self.original, CISE_FIELDS)
+        )
+
+    def read_by(self, engine: EarlierEngine) -> Policy:
+        """What an engine of its API took of it. Raises `ImgsecError` (policy-foreign)."""
+        policy = self.policy
+        if policy.api != engine.api:
+            text = f"{shown(policy.where)}: {policy.id} is of the API {policy.api}"
+            hint = f"{engine} reads {engine.api}: give --from another engine."
+            raise ImgsecError(POLICY_FOREIGN(f"{text}, which {engine} never read", hint=hint))
+        taken = pruned(self.original, engine.fields)
+        namespace = policy.id.namespace
+        return Policy.read(taken, namespace=namespace, where=policy.where, fields=engine.fields)
 
     @property
     def translated(self) -> Policy:
@@ -98,6 +122,7 @@ def read_source(
         findings.refuse(_untranslated(flaw, api, f"{shown(where)}: {title}"))
     if flaws:
         return None
+    original = copy.deepcopy(told)
     policy = Policy.read(told, namespace=namespace, where=where, fields=_FIELDS[api])
     ObjectName.parse(policy.id.name)
     if policy.id.kind != CLUSTER_KIND:
@@ -107,7 +132,7 @@ def read_source(
         Namespace.parse(policy.id.namespace)
     if api == CISE_API and not _move_advisor(told, title, findings):
         return None
-    return Source(policy, _as_ours(told, policy, title, findings))
+    return Source(policy, _as_ours(told, policy, title, findings), original)
 
 
 def _tell_lists(document: Document, title: str, findings: Findings) -> None:

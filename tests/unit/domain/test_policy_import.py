@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
+from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.operations.import_policy import ImportedPolicies, ImportRules, import_policies
 from imgsec.ports import FoundDocument
 from tests.unit.domain.intents import TODAY
@@ -38,7 +39,7 @@ def taken(
     as_intent: bool = False,
 ) -> ImportedPolicies:
     rules = ImportRules(
-        Engine.parse(before) if before else None,
+        EarlierEngine.parse(before) if before else None,
         Engine.parse(after),
         namespace,
         as_intent,
@@ -85,7 +86,7 @@ def test_nothing_is_an_empty_policy(rule: Any) -> None:
 def test_a_bare_list_of_requirements_gets_its_name() -> None:
     made = taken(a_policy(a_rule("a.io/b/*", simple=SIGNED["requirements"])))
     assert policies_of(made) == [{"simple": SIGNED}]
-    assert set(told(made)) == {"simple-was-a-list"}
+    assert set(told(made)) == {"simple-was-a-list", "engine-assumed"}
 
 
 def test_what_the_cluster_wrote_is_left_out_and_told() -> None:
@@ -274,3 +275,72 @@ def test_what_publishing_would_refuse_is_told() -> None:
     crossed = (a_rule("a.io/*/app", simple=SIGNED), a_rule("a.io/team/*"))
     made = taken(a_policy(*crossed, api=PORTIERIS_API), as_intent=True)
     assert told(made)["publish-would-refuse"].startswith("intent-contradicts")
+
+
+# --- What the engine until now never read -----------------------------------------------------
+
+ADVISED = {"ICCRVA": {"enabled": True}}
+
+
+def told_matching(made: ImportedPolicies) -> str:
+    return told(made).get("meaning-changed", "")
+
+
+def test_a_signature_that_cise_never_asked_for_is_a_new_check() -> None:
+    policy = a_policy(a_rule("us.icr.io/a/*", simple=SIGNED))
+    new = "us.icr.io/a/any:1.0: unchecked by us.icr.io/a/* until now; Portieris 0.14.3: checked"
+    assert told_matching(taken(policy, before="cise")).startswith(f"{new} (signature)")
+    assert told_matching(taken(policy, before="0.5")).startswith(f"{new} (signature)")
+    for version in ("0.6.0", "0.9", "0.9.5"):
+        assert told_matching(taken(policy, before=version)) == ""
+
+
+def test_the_advisor_is_a_new_check_for_whom_it_was_none() -> None:
+    va = a_policy(a_rule("us.icr.io/a/*", va={"enabled": True}))
+    newer = a_policy(a_rule("us.icr.io/a/*", vulnerability=ADVISED))
+    assert told_matching(taken(va, before="cise")) == ""
+    assert "checked (advisor)" in told_matching(taken(va, before="0.8"))
+    assert told_matching(taken(newer, before="0.9.1")) == ""
+    assert "checked (advisor)" in told_matching(taken(newer, before="0.8.3"))
+    assert "checked (advisor)" in told_matching(taken(newer, before="cise"))
+
+
+def test_only_cise_asked_for_trust_first() -> None:
+    switches = {"trust": {"enabled": True}, "va": {"enabled": True}}
+    policy = a_policy(a_rule("us.icr.io/a/*", **switches))
+    assert "layers-reordered" in told(taken(policy))
+    assert "layers-reordered" not in told(taken(policy, before="0.9"))
+
+
+def test_what_cise_never_read_is_taken_for_the_last_that_did() -> None:
+    signed = taken(a_policy(a_rule("us.icr.io/a/*", simple=SIGNED)))
+    assert "--from cise" in told(signed)["engine-assumed"]
+    assert told_matching(signed) == ""
+    assert "engine-assumed" not in told(taken(a_policy(a_rule("us.icr.io/a/*"))))
+
+
+@pytest.mark.parametrize(
+    ("api", "before"),
+    [(CISE_API, "0.14.1"), (CISE_API, "0.13.38"), (PORTIERIS_API, "cise"), (PORTIERIS_API, "0.9")],
+)
+def test_an_engine_that_never_read_the_policy_is_refused(api: str, before: str) -> None:
+    with refused("policy-foreign"):
+        taken(a_policy(a_rule("us.icr.io/a/*"), api=api), before=before)
+
+
+def test_both_apis_are_held_each_against_its_own_engine() -> None:
+    older = a_policy(a_rule("b.io/c/d"), namespace="one")
+    newer = a_policy(a_rule("b.io/c/d"), api=PORTIERIS_API, namespace="two")
+    notes = [one for one in taken(older, newer).notes if one.code == "meaning-loosened"]
+    assert len(notes) == 1
+
+
+def test_a_namespace_of_the_newer_api_is_held_against_a_cluster_of_the_older() -> None:
+    own = a_policy(a_rule("icr.io/a/*"), api=PORTIERIS_API, namespace="kube-system")
+    assert "own-policy" in told(taken(a_policy(a_rule("a.io/b/*")), own))
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.10.0", "0.12.6", "0.9.x", "v0.9", "1", ""])
+def test_versions_that_nobody_knows_are_refused(version: str) -> None:
+    with refused("engine-unknown"):
+        EarlierEngine.parse(version)
