@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import yaml
 
 from imgsec.sandbox.lifecycle import Sandbox, running_sandbox
 from tests.support import image_layout
@@ -26,12 +28,16 @@ IMAGES = ("team/app:1.0", "team/vulnerable-app:1.0", "team/strange-app:1.0")
 _IMGSEC = """#!/bin/sh
 exec {python} -m imgsec "$@"
 """
-# Knows nothing, and keeps what it is told to apply.
+# Has the key's Secret and nothing else, and keeps what it is told to apply.
 _KUBECTL = """#!/bin/sh
 case "$*" in
   *" apply "*) exec tee {api}/applied.json ;;
+  *"secrets/{secret} --ignore-not-found"*) exec cat {api}/{secret}.json ;;
+  *--ignore-not-found*) ;;
+  *" get "*--output=json*) echo '{{"items": []}}' ;;
 esac
 """
+_KEY_SECRET = "portieris-image-signing-public-key"
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def release() -> Iterator[Release]:
             folder.mkdir()
         shutil.copy(sandbox.folder.auth_file, workspaces["dockerconfig"] / "config.json")
         shutil.copy(sandbox.folder.ca, workspaces["ca"] / "ca.crt")
-        _program(tools / "kubectl", _KUBECTL.format(api=api))
+        _program(tools / "kubectl", _KUBECTL.format(api=api, secret=_KEY_SECRET))
         _program(tools / "imgsec", _IMGSEC.format(python=shlex.quote(sys.executable)))
         environment = {
             "PATH": f"{tools}:/usr/local/bin:/usr/bin:/bin",
@@ -119,6 +125,8 @@ def release() -> Iterator[Release]:
             alias="release",
             repository=f"{ready.image('team/*')} {ready.image('other/*')}",
         )
+        written = workspaces["manifests"] / f"{_KEY_SECRET}.secret.yaml"
+        (api / f"{_KEY_SECRET}.json").write_text(json.dumps(yaml.safe_load(written.read_bytes())))
         yield replace(ready, setup=setup)
 
 
