@@ -542,10 +542,13 @@ class PodLister(Protocol):
 
 
 class PolicyKeeper(ManifestSink, Protocol):
-    """A cluster whose policies can be taken away, too."""
+    """A place whose policies can be taken away, too."""
 
     def remove(self, kind: str, name: str, namespace: str | None) -> Change:
         """Take an object of ours away; gone already is unchanged. Raises (foreign-object)."""
+
+    def list_made_policies(self) -> tuple[dict[str, Any], ...]:
+        """All policies that imgsec made."""
 
 
 class PublishedReader(Protocol):

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 from imgsec.adapters.manifest_files import ManifestDocument
+from imgsec.domain.left_behind import id_of
 from imgsec.domain.policy_rules import POLICY_KINDS, Policy, PolicyId
 from imgsec.domain.reference import shown
 from imgsec.domain.webhook import is_registration
@@ -116,7 +117,7 @@ class LiveState:
                 Policy.read(document, where="the cluster")
                 for kind in POLICY_KINDS
                 for document in self._cluster.list_policies(kind)
-                if _id_of(document) not in self._without | new.keys()
+                if id_of(document) not in self._without | new.keys()
             ]
             self._policies = (*held, *new.values())
         return self._policies
@@ -149,13 +150,6 @@ class LiveState:
         if isinstance(found, ImgsecError):
             raise found
         return found
-
-
-def _id_of(document: Mapping[str, Any]) -> PolicyId:
-    metadata = document.get("metadata") or {}
-    return PolicyId(
-        str(document.get("kind")), str(metadata.get("name")), str(metadata.get("namespace") or "")
-    )
 
 
 def _twice(what: str, one: str, other: str) -> ImgsecError:

@@ -160,6 +160,11 @@ class Kubectl:
                 raise
             return ()
 
+    def list_made_policies(self) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PolicyKeeper`."""
+        held = (one for kind in POLICY_KINDS for one in self.list_policies(kind))
+        return tuple(one for one in held if is_ours(one))
+
     def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PublishedReader`."""
         ours = f"--selector={MANAGED_BY[0]}={MANAGED_BY[1]}"

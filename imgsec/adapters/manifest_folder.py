@@ -18,6 +18,7 @@ from imgsec.adapters.files import (
     write_file,
 )
 from imgsec.domain.kubernetes import holds_public_key, is_ours
+from imgsec.domain.policy_rules import POLICY_KINDS
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
@@ -76,6 +77,28 @@ class FolderSink:
     def list_policies(self, kind: str) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PublishedReader`."""
         return tuple(held for _, held in self._documents() if held.get("kind") == kind)
+
+    def list_made_policies(self) -> tuple[dict[str, Any], ...]:
+        """See `imgsec.ports.PolicyKeeper`. Files that nobody can read hold none of ours."""
+        found: list[dict[str, Any]] = []
+        for path in self._files():
+            try:
+                found += [one for one in _objects(path) if one["kind"] in POLICY_KINDS]
+            except ImgsecError:
+                continue
+        return tuple(one for one in found if is_ours(one))
+
+    def remove(self, kind: str, name: str, namespace: str | None) -> Change:
+        """See `imgsec.ports.PolicyKeeper`. A file with other objects in it is foreign, too."""
+        wanted = {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
+        path = self._path_of(wanted)
+        if self._held(wanted, adopt=False) is None:
+            return Change(str(path), "unchanged")
+        try:
+            path.unlink()
+        except OSError as error:
+            raise ImgsecError(OUTPUT_UNWRITABLE(f"{shown(str(path))}: {error.strerror}")) from None
+        return Change(str(path), "removed")
 
     def _documents(self) -> list[tuple[Path, dict[str, Any]]]:
         """What the manifests of the folder hold. Raises (input-unreadable, input-malformed)."""

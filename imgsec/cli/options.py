@@ -544,6 +544,7 @@ _LOOSENED = {
         "what is in {} is taken as not sent to the engine",
     ),
     "allow_platform": ("allowed-platform", "what {} runs by itself may run unsigned"),
+    "pruned": ("pruned", "{} may be removed, if imgsec made it and this run does not"),
     "sets": ("built-in-set", "the rules of {} are in it, as they were published"),
 }
 

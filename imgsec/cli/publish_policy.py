@@ -71,6 +71,16 @@ DryRunOpt = Annotated[
 ]
 
 
+PruneOpt = Annotated[
+    list[str] | None,
+    loosening(
+        "--prune",
+        metavar="NAME",
+        panel="Policy",
+        help="Remove a policy of imgsec's that this run does not make: NAME, NAMESPACE/NAME, or '*'"
+        " for all that it made. Repeatable, recorded.",
+    ),
+]
 AcceptLaxerOpt = Annotated[
     bool,
     loosening(
@@ -113,6 +123,7 @@ def publish_policy(
     adopt: AdoptOpt = False,
     accept_lockout: AcceptLockoutOpt = False,
     accept_laxer: AcceptLaxerOpt = False,
+    pruned: PruneOpt = None,
     prediction: PredictionOptions,
     settings: Settings,
 ) -> Answer:
@@ -128,6 +139,8 @@ def publish_policy(
     engine will judge them; if one would be denied, nothing is applied. Nor is it where the engine
     could not read the keys, or where another rule of the cluster lets in what these would check.
 
+    A policy that left the intent stays where it is, enforced; that is told, and --prune removes it.
+
     Example: imgsec publish-policy --repository 'us.icr.io/team/*' --render policies/
 
     Example: imgsec publish-policy --intent imgsec-policy.yaml --allow-platform iks --render out/
@@ -136,6 +149,7 @@ def publish_policy(
     """
     from imgsec.domain.intent_rendering.rendered import Rendered
     from imgsec.domain.kubernetes import policy_document
+    from imgsec.domain.left_behind import Pruning
     from imgsec.errors import ImgsecError
     from imgsec.operations.apply_policies import Terms
     from imgsec.reasons import INVALID_OPTION
@@ -161,7 +175,7 @@ def publish_policy(
         "--cluster-domain": cluster_domain is not None,
     }
     if policy is not None:
-        _refuse_with("--policy", described | asked)
+        _refuse_with("--policy", described | asked | {"--prune": bool(pruned)})
         if render is None:
             raise ImgsecError(INVALID_OPTION("--policy gives a file: say --render DIR"))
         with wire(settings) as world:
@@ -186,7 +200,12 @@ def publish_policy(
     destination = Destination(
         render,
         dry_run,
-        Terms(lockout=accept_lockout, laxer=accept_laxer, adopt=adopt),
+        Terms(
+            lockout=accept_lockout,
+            laxer=accept_laxer,
+            adopt=adopt,
+            pruning=Pruning.parse(pruned or ()),
+        ),
         prediction,
     )
     with wire(settings) as world:

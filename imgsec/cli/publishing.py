@@ -74,8 +74,14 @@ def _to_folder(
         )
     if reasons:
         return Answer(Report(_COMMAND, because(*reasons, notes=notes)))
-    changes, reason = publish_rendered(rendered, folder, world.plain_folder(render), adopt=adopt)
-    notes += world.notes()
+    changes, reason, left = publish_rendered(
+        rendered,
+        folder,
+        world.plain_folder(render),
+        adopt=adopt,
+        pruning=destination.terms.pruning,
+    )
+    notes += (*left.notes(enforced=False), *world.notes())
     verdict = because(reason, notes=notes) if reason else passed(*notes)
     return Answer(Report(_COMMAND, verdict, changes=changes))
 

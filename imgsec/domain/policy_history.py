@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a policy was before the last change, kept on the policy itself.
 
-In an annotation, so that the change and the way back are written at once, or neither of them.
+In an annotation, so that the change and the way back are written at once, or neither of them. What
+is removed is kept on another policy, which is written before.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from imgsec.domain.left_behind import id_of
+from imgsec.domain.policy_rules import PolicyId
 from imgsec.errors import ImgsecError
 from imgsec.reasons import NO_HISTORY
 
 ANNOTATION = "imgsec/previous"
+REMOVED = "imgsec/removed"
 _PLAIN_MAX_BYTES = 64 * 1024  # all annotations of an object have 256 KiB
 _PACKED = "zlib:"
 _ABSENT: dict[str, Any] = {"absent": True}
@@ -27,6 +31,9 @@ def with_history(document: Document, before: Document | None) -> Document:
 
     What is the same already keeps the history that it has.
     """
+    removed = {**_removed_of(before or {}), **_removed_of(document)}
+    if removed:
+        document = _annotated(document, _packed(removed), REMOVED)
     if before is not None and before.get("spec") == document.get("spec"):
         held = _annotations(before).get(ANNOTATION)
         return document if held is None else _annotated(document, held)
@@ -34,29 +41,58 @@ def with_history(document: Document, before: Document | None) -> Document:
     return _annotated(document, _packed(previous))
 
 
+def with_removed(document: Document, removed: Iterable[Document]) -> Document:
+    """The document to apply before these are removed; what they kept themselves is kept on it."""
+    kept: Document = {}
+    for one in removed:
+        kept |= {**_removed_of(one), str(id_of(one)): _as_it_was(one, one.get("spec"))}
+    return _annotated(document, _packed(kept), REMOVED) if kept else document
+
+
+def removed_from(documents: Iterable[Document], policy: PolicyId) -> Document | None:
+    """What a policy was before it was removed, if one of these keeps it."""
+    held = (_removed_of(one).get(str(policy)) for one in documents)
+    return next((one for one in held if isinstance(one, dict) and id_of(one) == policy), None)
+
+
 def previous_of(document: Document) -> Document | None:
     """The document as it was before the last change; None if it was not there.
 
     Raises `ImgsecError` (no-history) where nobody kept it.
     """
-    held = _annotations(document).get(ANNOTATION)
-    try:
-        previous = json.loads(_unpacked(held)) if isinstance(held, str) else None
-    except (ValueError, zlib.error):
-        previous = None
+    previous = _held(document, ANNOTATION)
     metadata = document.get("metadata") or {}
     if previous == _ABSENT:
         return None
     if not isinstance(previous, dict) or "spec" not in previous:
         text = f"{document.get('kind')} {metadata.get('name')} does not tell what it was before"
         raise ImgsecError(NO_HISTORY(text))
+    return _as_it_was(document, previous["spec"])
+
+
+def _as_it_was(document: Document, spec: Any) -> Document:
+    metadata = document["metadata"]
     kept = {name: metadata[name] for name in ("name", "namespace", "labels") if metadata.get(name)}
     return {
         "apiVersion": document["apiVersion"],
         "kind": document["kind"],
         "metadata": kept,
-        "spec": previous["spec"],
+        "spec": spec,
     }
+
+
+def _removed_of(document: Document) -> Document:
+    found = _held(document, REMOVED)
+    return found if isinstance(found, dict) else {}
+
+
+def _held(document: Document, annotation: str) -> Any:
+    """What an annotation keeps; None for none, and for what nobody can read."""
+    held = _annotations(document).get(annotation)
+    try:
+        return json.loads(_unpacked(held)) if isinstance(held, str) else None
+    except (ValueError, zlib.error):
+        return None
 
 
 def _annotations(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -64,9 +100,9 @@ def _annotations(document: Mapping[str, Any]) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _annotated(document: Document, value: str) -> Document:
+def _annotated(document: Document, value: str, name: str = ANNOTATION) -> Document:
     metadata = document["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), ANNOTATION: value}
+    annotations = {**(metadata.get("annotations") or {}), name: value}
     return {**document, "metadata": {**metadata, "annotations": annotations}}
 
 

@@ -12,14 +12,16 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from imgsec.domain.laxer_rules import LaxerRule
+from imgsec.domain.left_behind import NO_PRUNING, LeftBehind, Pruning, id_of
+from imgsec.domain.policy_history import with_removed
 from imgsec.domain.policy_rules import PolicyId
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.operations.change_policies import PolicyChange, look_ahead
 from imgsec.operations.foresee_lockout import Foresight
-from imgsec.ports import PolicyKeeper, object_id
-from imgsec.reasons import LAXER_RULE, Reason
+from imgsec.ports import ObjectId, PolicyKeeper, object_id
+from imgsec.reasons import LAXER_RULE, PERMISSION_DENIED, Reason
 
 Documents = Sequence[dict[str, Any]]
 
@@ -27,12 +29,14 @@ Documents = Sequence[dict[str, Any]]
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is accepted. lockout: pods that run may be denied, and keys be missing; laxer: others
-    may let in what is to be checked; adopt: what imgsec did not make may be taken over.
+    may let in what is to be checked; adopt: what imgsec did not make may be taken over; pruning:
+    what it made earlier may be removed.
     """
 
     lockout: bool = False
     laxer: bool = False
     adopt: bool = False
+    pruning: Pruning = NO_PRUNING
 
 
 class Prospect(Protocol):
@@ -60,22 +64,49 @@ def apply_policies(
     look: asks the cluster. judge_keys: why the engine would not read the keys that they name.
     Raises `ImgsecError` (foreign-object) and as reading the cluster does, before any change.
     """
+    terms.pruning.require_unpublished(documents)
     cluster.require_ready(*map(object_id, documents), adopt=terms.adopt)
+    left, left_notes = _left_behind(documents, cluster, terms)
     keys, key_notes = _judged_keys(judge_keys, terms)
     prospect = look()
-    laxer, laxer_notes = _held_against_others(prospect, documents, terms)
-    ahead = look_ahead(prospect.foresee, documents, accept_lockout=terms.lockout)
-    notes = (*key_notes, *laxer_notes, *ahead.verdict.notes)
+    laxer, laxer_notes = _held_against_others(prospect, documents, left.removed, terms)
+    ahead = look_ahead(prospect.foresee, documents, left.removed, accept_lockout=terms.lockout)
+    notes = (*key_notes, *laxer_notes, *left_notes, *ahead.verdict.notes)
     if reasons := (*keys, *laxer, *ahead.verdict.reasons):
         return PolicyChange(because(*reasons, notes=notes), ahead.locked_out)
     changes: list[Change] = []
     try:
-        for document in documents:
+        for document in _keeping(left, documents):
             changes.append(cluster.publish(document, adopt=terms.adopt))
+        for one in map(id_of, left.pruned):
+            changes.append(cluster.remove(one.kind, one.name, one.namespace or None))
     except ImgsecError as error:
         verdict = because(error.reason, notes=notes)
         return PolicyChange(verdict, ahead.locked_out, tuple(changes))
     return PolicyChange(passed(*notes), ahead.locked_out, tuple(changes))
+
+
+def _left_behind(
+    documents: Documents, cluster: PolicyKeeper, terms: Terms
+) -> tuple[LeftBehind, tuple[Note, ...]]:
+    """Raises `ImgsecError` (foreign-object), and if they may not be listed and one shall go."""
+    try:
+        made = cluster.list_made_policies()
+    except ImgsecError as error:
+        if terms.pruning != NO_PRUNING or error.reason.code != PERMISSION_DENIED.code:
+            raise
+        return LeftBehind(), (Note("left-behind-unknown", error.reason.text),)
+    left = LeftBehind.of(made, documents, terms.pruning)
+    names = [ObjectId(one.kind, one.name, one.namespace or None) for one in terms.pruning.names]
+    cluster.require_ready(*names)
+    return left, left.notes(enforced=True)
+
+
+def _keeping(left: LeftBehind, documents: Documents) -> Documents:
+    """The first keeps what is removed after it, so that there is a way back."""
+    if not left.pruned or not documents:
+        return documents
+    return [with_removed(documents[0], left.pruned), *documents[1:]]
 
 
 def _judged_keys(
@@ -94,11 +125,11 @@ def _judged_keys(
 
 
 def _held_against_others(
-    prospect: Prospect, documents: Documents, terms: Terms
+    prospect: Prospect, documents: Documents, removed: frozenset[PolicyId], terms: Terms
 ) -> tuple[tuple[Reason, ...], tuple[Note, ...]]:
     """Raises `ImgsecError` as comparing the rules does, unless laxer ones are accepted."""
     try:
-        found = prospect.laxer_rules(documents, frozenset())
+        found = prospect.laxer_rules(documents, removed)
     except ImgsecError as error:
         if not terms.laxer:
             raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imgsec.domain.admission import Admission
-from imgsec.domain.policy_history import previous_of
+from imgsec.domain.policy_history import previous_of, removed_from
 from imgsec.domain.policy_rules import PolicyId
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, Verdict, passed
@@ -78,14 +78,18 @@ def roll_back(
 ) -> PolicyChange:
     """Put a policy back to what it was before its last change; one that was not there is removed.
 
-    Raises `ImgsecError` (no-history, foreign-object).
+    One that --prune removed is made again. Raises `ImgsecError` (no-history, foreign-object).
     """
     held = keeper.fetch(kind, name, namespace)
+    policy = PolicyId(kind, name, namespace or "")
     if held is None:
-        raise ImgsecError(NO_HISTORY(f"the cluster has no {kind} {name}"))
-    keeper.require_ready(ObjectId(kind, name, namespace))
-    previous = previous_of(held)
-    removed = frozenset([PolicyId(kind, name, namespace or "")] if previous is None else ())
+        previous = removed_from(keeper.list_made_policies(), policy)
+        if previous is None:
+            raise ImgsecError(NO_HISTORY(f"the cluster has no {policy}"))
+    else:
+        keeper.require_ready(ObjectId(kind, name, namespace))
+        previous = previous_of(held)
+    removed = frozenset([policy] if previous is None else ())
     documents = [previous] if previous is not None else []
     ahead = look_ahead(foresee, documents, removed, accept_lockout=accept_lockout)
     if not ahead.verdict.passed:

@@ -10,12 +10,13 @@ from typing import Any
 from imgsec.domain.intent_rendering import Target
 from imgsec.domain.intent_rendering.rendered import Rendered
 from imgsec.domain.kubernetes import named_key_secrets, secret_value
+from imgsec.domain.left_behind import NO_PRUNING, LeftBehind, Pruning, id_of
 from imgsec.domain.policy_intent import PolicyIntent
 from imgsec.domain.report import Change
 from imgsec.domain.verifiers import Verifier, key_flaws
 from imgsec.errors import ImgsecError
 from imgsec.operations.published_keys import read_published
-from imgsec.ports import FileSink, Keyring, ManifestSink, object_id
+from imgsec.ports import FileSink, Keyring, ManifestSink, ObjectId, PolicyKeeper, object_id
 from imgsec.reasons import KEY_SECRET_MISSING, KEY_UNREADABLE, Reason
 
 _DATA_KEY = "key"
@@ -73,29 +74,36 @@ def secret_reasons(
 
 def publish_rendered(
     rendered: Rendered,
-    objects: ManifestSink,
+    objects: PolicyKeeper,
     files: FileSink,
     *,
     adopt: bool = False,
-) -> tuple[tuple[Change, ...], Reason | None]:
+    pruning: Pruning = NO_PRUNING,
+) -> tuple[tuple[Change, ...], Reason | None, LeftBehind]:
     """Write everything; what is in the way is found before anything is written.
 
-    Gives what was done, and why not all of it was. Raises `ImgsecError` (foreign-object,
-    output-unwritable) before anything is done.
+    Gives what was done, why not all of it was, and what is left of earlier runs. Raises
+    `ImgsecError` (foreign-object, output-unwritable) before anything is done.
     """
+    pruning.require_unpublished(rendered.documents)
     names = [object_id(one) for one in rendered.documents]
     if names:
         objects.require_ready(*names, adopt=adopt)
     files.require_ready(*(one.name for one in rendered.files), adopt=adopt)
+    left = LeftBehind.of(objects.list_made_policies(), rendered.documents, pruning)
+    gone = pruning.names | left.removed
+    objects.require_ready(*(ObjectId(one.kind, one.name, one.namespace or None) for one in gone))
     changes: list[Change] = []
     try:
         for file in rendered.files:
             changes.append(files.publish(file.name, file.content, adopt=adopt))
         for document in rendered.documents:
             changes.append(objects.publish(document, adopt=adopt))
+        for one in map(id_of, left.pruned):
+            changes.append(objects.remove(one.kind, one.name, one.namespace or None))
     except ImgsecError as error:
-        return tuple(changes), error.reason
-    return tuple(changes), None
+        return tuple(changes), error.reason, left
+    return tuple(changes), None, left
 
 
 def _unread(

@@ -90,6 +90,7 @@ LEFT_OUT = {
     "adopt": "loosens a check: said on a command line, not in a task",
     "accept-laxer": "loosens a check: said on a command line, not in a task",
     "accept-lockout": "loosens a check: said on a command line, not in a task",
+    "prune": "removes policies: said on a command line, not in a task",
     "as": "loosens a check: said on a command line, not in a task",
     "adopt-key": "goes with adopt",
     "apply": "set-up in a task renders; publish-policy in a task applies",

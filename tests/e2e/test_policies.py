@@ -202,3 +202,37 @@ def test_an_imported_intent_is_not_written_over(tmp_path: Path) -> None:
     assert line.plain(*words).code == 1
     assert "IBM's own" in made.read_text()
     assert line.plain("publish-policy", "--intent", str(made), "--render", "out").code == 0
+
+
+def test_what_left_the_intent_leaves_the_folder_when_asked(tmp_path: Path) -> None:
+    words = ("--intent", "i.yaml", "--render", "out")
+    (tmp_path / "i.yaml").write_text(SIMPLE + "name: p\nnamespaces: [one, two]\n")
+    published(tmp_path, *words)
+    old = tmp_path / "out" / "p.two.imagepolicy.yaml"
+    (tmp_path / "out" / "theirs.yaml").write_text(
+        old.read_text().replace("two", "three").replace("by: imgsec", "by: helm")
+    )
+    (tmp_path / "out" / "template.yaml").write_text("{{ .Values.x }}")
+    (tmp_path / "i.yaml").write_text(SIMPLE + "name: p\nnamespaces: [one]\n")
+    done = published(tmp_path, *words)
+    assert done.code == 0
+    (note,) = (one for one in done.json["notes"] if one["code"] == "left-behind")
+    assert "ImagePolicy two/p" in note["text"]
+    assert "three" not in note["text"]
+    assert old.exists()
+    for word, code in (("three/p", 1), ("one/p", 2), ("/p", 2), ("two/p", 0), ("two/p", 0)):
+        assert published(tmp_path, *words, "--prune", word).code == code
+    assert not old.exists()
+    assert {"theirs.yaml", "template.yaml"} <= {one.name for one in (tmp_path / "out").iterdir()}
+
+
+def test_no_object_is_removed_from_among_others(tmp_path: Path) -> None:
+    words = ("--intent", "i.yaml", "--render", "out")
+    (tmp_path / "i.yaml").write_text(SIMPLE + "name: p\nnamespaces: [two]\n")
+    published(tmp_path, *words)
+    old = tmp_path / "out" / "p.two.imagepolicy.yaml"
+    old.write_text(old.read_text() + "---\napiVersion: v1\nkind: Secret\nmetadata: {name: s}\n")
+    (tmp_path / "i.yaml").write_text(SIMPLE + "name: p\nnamespaces: [one]\n")
+    done = published(tmp_path, *words, "--prune", "*")
+    assert (done.code, done.json["reasons"][0]["code"]) == (1, "foreign-object")
+    assert [one.name for one in (tmp_path / "out").iterdir()] == [old.name]
