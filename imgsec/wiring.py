@@ -309,11 +309,16 @@ class World:
             trusted=self._settings.trust_hosts,
         )
 
-    def manifests(self, paths: Iterable[str]) -> Iterator[ManifestDocument]:
-        """The Kubernetes objects of files and folders; ``-`` is standard input."""
+    def manifests(
+        self, paths: Iterable[str], *, configs: bool = False
+    ) -> Iterator[ManifestDocument]:
+        """The Kubernetes objects of files and folders; ``-`` is standard input.
+
+        configs: the list of rules in a `config.yaml` is a policy, too.
+        """
         from imgsec.adapters.manifest_files import read_all
 
-        return read_all(paths)
+        return read_all(paths, configs=configs)
 
     def ledger(self, path: str) -> LedgerFile:
         from imgsec.adapters.ledger_file import LedgerFile
@@ -541,12 +546,15 @@ class World:
 
     def copy_with_switches(
         self, path: str, switches: Mapping[str, bool], folder: Path, *, adopt: bool
-    ) -> tuple[Change, int]:
-        """A CISE policy file with other switches, in a folder, and how many rules have them."""
+    ) -> tuple[Change, int, bool]:
+        """A CISE policy file with other switches, in a folder, and how many rules have them.
+
+        The last tells whether any of them was otherwise.
+        """
         from imgsec.adapters.plain_folder import PlainFolder
         from imgsec.adapters.policy_switches import read_switched, switched
 
-        content, rules = read_switched(path, switches)
+        content, rules, is_other = read_switched(path, switches)
 
         def is_copy(held: bytes) -> bool:
             try:
@@ -555,7 +563,7 @@ class World:
                 return False
 
         change = PlainFolder(folder).copy(Path(path).name, content, is_copy, adopt=adopt)
-        return change, rules
+        return change, rules, is_other
 
     def keep_alone_in(self, folder: Path, say: Callable[[str], None]) -> None:
         """Keep other runs out of a folder until this one ends. say: told of a wait."""

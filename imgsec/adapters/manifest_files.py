@@ -52,31 +52,36 @@ class ManifestDocument:
         return int(_nodes_of(self.node, path)[0].start_mark.line) + 1
 
 
-def read_documents(path: str) -> Iterator[ManifestDocument]:
+def read_documents(path: str, *, configs: bool = False) -> Iterator[ManifestDocument]:
     """The Kubernetes objects of a file, of a folder with its folders, or of standard input.
 
-    What is no object (it has no kind) is passed over, as a chart's values are. Raises `ImgsecError`
+    What is no object (it has no kind) is passed over, as a chart's values are. configs: the list of
+    rules in a `config.yaml` is a policy, too. Raises `ImgsecError`
     (input-unreadable, input-malformed).
     """
     if path == _STDIN:
-        yield from parse_documents(read_descriptor(sys.stdin.fileno(), MANIFEST_MAX_BYTES), _STDIN)
+        content = read_descriptor(sys.stdin.fileno(), MANIFEST_MAX_BYTES)
+        yield from parse_documents(content, _STDIN, configs=configs)
     elif os.path.isdir(path):
         for name in files_below(path):
-            yield from parse_documents(_read_below(name), name)
+            yield from parse_documents(_read_below(name), name, configs=configs)
     else:
-        yield from parse_documents(read_file(path, max_bytes=MANIFEST_MAX_BYTES), path)
+        content = read_file(path, max_bytes=MANIFEST_MAX_BYTES)
+        yield from parse_documents(content, path, configs=configs)
 
 
-def read_all(paths: Iterable[str]) -> Iterator[ManifestDocument]:
+def read_all(paths: Iterable[str], *, configs: bool = False) -> Iterator[ManifestDocument]:
     """The same of several, each in its turn."""
     for path in paths:
-        yield from read_documents(path)
+        yield from read_documents(path, configs=configs)
 
 
-def parse_documents(content: bytes, where: str) -> Iterator[ManifestDocument]:
+def parse_documents(
+    content: bytes, where: str, *, configs: bool = False
+) -> Iterator[ManifestDocument]:
     """The objects in a file's content. Raises `ImgsecError` (input-malformed)."""
     try:
-        yield from _parsed(content, where)
+        yield from _parsed(content, where, configs=configs)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         why = getattr(error, "problem", None) or str(error) or type(error).__name__
         line = getattr(getattr(error, "problem_mark", None), "line", None)
@@ -88,7 +93,7 @@ def parse_documents(content: bytes, where: str) -> Iterator[ManifestDocument]:
         raise ImgsecError(INPUT_MALFORMED(text, hint=hint)) from None
 
 
-def _parsed(content: bytes, where: str) -> Iterator[ManifestDocument]:
+def _parsed(content: bytes, where: str, *, configs: bool) -> Iterator[ManifestDocument]:
     content.decode()  # nothing but UTF-8: what is looked for in it would look otherwise
     content = _paired(content)
     if _needs_a_look(content):
@@ -97,6 +102,11 @@ def _parsed(content: bytes, where: str) -> Iterator[ManifestDocument]:
         document = _constructed(node, 0)
         if isinstance(document, dict) and document.get("kind"):
             yield from _objects(ManifestDocument(document, where, node))
+        elif isinstance(document, dict) and configs:
+            from imgsec.adapters.config_policies import config_policy
+
+            if (found := config_policy(document, where, node)) is not None:
+                yield ManifestDocument(found[0], where, found[1])
 
 
 def _objects(found: ManifestDocument) -> Iterator[ManifestDocument]:

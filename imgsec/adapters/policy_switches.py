@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The switches of a CISE policy file, flipped in its text: all else stays as it was written.
+"""The switches of a CISE policy, flipped in the text of its file: all else stays as it was written.
 
+The file holds manifests, or is a `config.yaml` with the list.
 A rule with neither switch lets its images through unchecked on purpose, and is left alone.
 """
 
@@ -24,14 +25,15 @@ _SWITCHES = ("trust", "va")
 Edit = tuple[int, int, str]  # from where to where, in characters, and what stands there then
 
 
-def read_switched(path: str, wanted: Mapping[str, bool]) -> tuple[bytes, int]:
-    """The file's content with these switches, and how many rules have them.
+def read_switched(path: str, wanted: Mapping[str, bool]) -> tuple[bytes, int, bool]:
+    """The file's content with these switches, how many rules have them, and if any was otherwise.
 
     wanted: of ``trust`` and ``va``. Raises `ImgsecError` (input-unreadable, input-malformed,
     policy-malformed, policy-foreign).
     """
     content = read_file(path, max_bytes=MANIFEST_MAX_BYTES)
-    return switched(content, wanted, path)
+    result, rules = switched(content, wanted, path)
+    return result, rules, result != content
 
 
 def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[bytes, int]:
@@ -40,7 +42,7 @@ def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[by
         text = content.decode("utf-8")
     except UnicodeDecodeError:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(where)} is no UTF-8")) from None
-    documents = list(parse_documents(content, where))
+    documents = list(parse_documents(content, where, configs=True))
     policies = [one for one in documents if is_policy(one.content)]
     if not policies:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(where)} holds no policy"))
@@ -54,8 +56,10 @@ def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[by
         require_fields(policy.content, CISE_FIELDS, where)
         for place in _switched_rules(policy.content):
             changed += 1
+            rule = policy.content["spec"]["repositories"][place]["policy"]
             for name, is_on in wanted.items():
-                edits.append(_edit(policy, place, name, is_on))
+                if (rule.get(name) or {}).get("enabled") is not is_on:
+                    edits.append(_edit(policy, place, name, is_on))
     if not changed:
         text = f"no rule in {shown(where)} has a switch, so each lets its images through unchecked"
         raise ImgsecError(INPUT_MALFORMED(text, hint="Add trust: and va: where it shall check."))
@@ -110,7 +114,11 @@ def _require_meant(
     before: list[ManifestDocument], result: bytes, wanted: Mapping[str, bool], where: str
 ) -> None:
     """The text that was made says what was meant, and nothing else is different."""
-    after = [one.content for one in parse_documents(result, where) if is_policy(one.content)]
+    after = [
+        one.content
+        for one in parse_documents(result, where, configs=True)
+        if is_policy(one.content)
+    ]
     for policy in before:
         for place in _switched_rules(policy.content):
             rule = policy.content["spec"]["repositories"][place]["policy"]

@@ -83,7 +83,7 @@ PolicyFileOpt = Annotated[
         "--policy",
         metavar="FILE",
         rich_help_panel=_PANEL,
-        help="A CISE policy whose switches are to be flipped, in a copy.",
+        help="A CISE policy, or config.yaml, whose switches are to be flipped, in a copy.",
     ),
 ]
 TrustOpt = Annotated[
@@ -218,9 +218,13 @@ def flip_switches(
     from imgsec.domain.verdict import Note, passed
 
     switches = _switches(trust, va)
-    change, rules = world.copy_with_switches(path, switches, render, adopt=adopt)
+    change, rules, is_other = world.copy_with_switches(path, switches, render, adopt=adopt)
     words = " and ".join(f"{name} {'on' if is_on else 'off'}" for name, is_on in switches.items())
-    notes = [Note("switched", f"{words}, in each of {rules} rules that check anything")]
+    if is_other:
+        notes = [Note("switched", f"{words}, in each of {rules} rules that check anything")]
+    else:
+        text = f"{words} already, in each of {rules} rules that check anything"
+        notes = [Note("nothing-switched", text)]
     if not any(switches.values()):
         text = "a rule with neither of the two lets its images through unchecked"
         notes.append(Note("switched-off", text))

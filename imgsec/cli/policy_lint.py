@@ -17,7 +17,7 @@ PathsArg = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH...",
-        help="Files or folders of manifests; - is standard input.",
+        help="Files or folders of manifests, config.yaml; - is standard input.",
         show_default=False,
     ),
 ]
@@ -95,7 +95,7 @@ def policy_lint(
     )
     with wire(settings) as world:
         lint, verdict = lint_policies(
-            world.manifests(paths),
+            world.manifests(paths, configs=True),
             rules,
             open_keyring=lambda: world.keyring,
             now=world.clock.now(),

@@ -236,3 +236,28 @@ def test_no_object_is_removed_from_among_others(tmp_path: Path) -> None:
     done = published(tmp_path, *words, "--prune", "*")
     assert (done.code, done.json["reasons"][0]["code"]) == (1, "foreign-object")
     assert [one.name for one in (tmp_path / "out").iterdir()] == [old.name]
+
+
+def test_a_config_that_we_wrote_is_switched_and_linted(tmp_path: Path) -> None:
+    (tmp_path / "i.yaml").write_text(an_intent({"images": ["us.icr.io/b/*"], "advisor": True}))
+    published(tmp_path, "--intent", "i.yaml", "--for", "config", "--render", "out")
+    flip = ("--policy", "out/config.yaml", "--va", "off", "--render", "flipped")
+    for state in ("created", "unchanged"):
+        done = published(tmp_path, *flip)
+        assert (done.code, done.json["changes"][0]["state"]) == (0, state)
+        assert "switched" in [one["code"] for one in done.json["notes"]]
+    again = ("--policy", "flipped/config.yaml", "--va", "off", "--render", "flipped")
+    before = (tmp_path / "flipped" / "config.yaml").read_bytes()
+    done = published(tmp_path, *again)
+    assert (done.code, done.json["changes"][0]["state"]) == (0, "unchanged")
+    assert "nothing-switched" in [one["code"] for one in done.json["notes"]]
+    assert (tmp_path / "flipped" / "config.yaml").read_bytes() == before
+    (tmp_path / "bad.yaml").write_text(
+        "version: 1\nimage-security-enforcement:\n  clusterImagePolicy:\n"
+        "  - {name: 'icr.io/*', policy: }\n  - {name: 'a.io/*', polici: {}}\n"
+    )
+    lint = CommandLine(tmp_path)("policy", "lint", "bad.yaml", "--engine", "cise")
+    assert lint.code == 1
+    assert [
+        (one["line"], one["id"]) for one in lint.json["lint"]["findings"] if one["level"] == "error"
+    ] == [(5, "unknown-field")]

@@ -110,3 +110,45 @@ def test_every_policy_of_a_file_is_flipped() -> None:
 def test_what_cannot_be_flipped_is_refused(content: bytes, code: str) -> None:
     with refused(code):
         switched(content, {"va": True}, "a file")
+
+
+CONFIG = """\
+# the installer's
+version: 3.2
+image-security-enforcement:
+  enabled: true
+  clusterImagePolicy:
+  - name: 'docker.io/ibmcom/*'
+    policy:
+  - name: us.icr.io/team/*
+    policy: {trust: {enabled: false}, va: {enabled: true}}  # for now
+"""
+
+
+def test_the_list_of_a_config_has_switches_too() -> None:
+    content, rules = switched(CONFIG.encode(), {"trust": True, "va": False}, "config.yaml")
+    assert rules == 1
+    assert content.decode() == CONFIG.replace(
+        "{trust: {enabled: false}, va: {enabled: true}}",
+        "{trust: {enabled: true}, va: {enabled: false}}",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image-security-enforcement:\n  clusterImagePolicy:\n",
+        "image-security-enforcement:\n  clusterImagePolicy: {a: b}\n",
+        "image-security-enforcement:\n  enabled: true\n",
+        CONFIG + "  - {name: a, polici: {trust: {enabled: true}}}\n",
+    ],
+)
+def test_a_config_without_a_list_has_none(text: str) -> None:
+    with refused("input-malformed", "policy-malformed"):
+        switched(text.encode(), {"trust": True}, "config.yaml")
+
+
+@pytest.mark.parametrize("word", ["true", "True", "yes", "on"])
+def test_what_is_so_already_stays_as_it_is_written(word: str) -> None:
+    before = f"  - name: a\n    policy: {{trust: {{enabled: {word}}}, va: {{enabled: no}}}}\n"
+    assert flipped(before, trust=True, va=False) == before
