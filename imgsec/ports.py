@@ -534,11 +534,17 @@ class ClusterReader(Protocol):
         """
 
 
+MAKER_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob")
+
+
 class PodLister(Protocol):
     """Looks at the pods that run."""
 
     def list_running_pods(self) -> tuple[Workload, ...]:
         """Each pod that has not ended, with what admission hangs on."""
+
+    def list_makers(self, kind: str) -> tuple[Workload, ...]:
+        """The objects of one of `MAKER_KINDS`: they make pods, though there may be none now."""
 
 
 class PolicyKeeper(ManifestSink, Protocol):

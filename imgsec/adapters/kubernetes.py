@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,19 @@ _IMAGES = (
 )
 # A pod in a line: its namespace, name and account, then a letter and words for each part of it.
 _PODS = (
-    'go-template={{range .items}}{{printf "%q %q %q" .metadata.namespace .metadata.name'
-    ' (or .spec.serviceAccountName "default")}}'
-    '{{range .spec.imagePullSecrets}}{{printf " S%q" .name}}{{end}}'
-    '{{range .spec.initContainers}}{{printf " I%q%q" .name .image}}{{end}}'
-    '{{range .spec.containers}}{{printf " C%q%q" .name .image}}{{end}}{{"\\n"}}{{end}}'
+    "go-template={{range .items}}{{$metadata := .metadata}}{{with SPEC}}"
+    '{{printf "%q %q %q" $metadata.namespace $metadata.name (or .serviceAccountName "default")}}'
+    '{{range .imagePullSecrets}}{{printf " S%q" .name}}{{end}}'
+    '{{range .initContainers}}{{printf " I%q%q" .name .image}}{{end}}'
+    '{{range .containers}}{{printf " C%q%q" .name .image}}{{end}}{{"\\n"}}{{end}}{{end}}'
 )
+# What makes pods, now or later: kind -> group and version, resource, and where the pod stands.
+_MAKERS = {
+    "Deployment": ("apps/v1", "deployments", ".spec.template.spec"),
+    "StatefulSet": ("apps/v1", "statefulsets", ".spec.template.spec"),
+    "DaemonSet": ("apps/v1", "daemonsets", ".spec.template.spec"),
+    "CronJob": ("batch/v1", "cronjobs", ".spec.jobTemplate.spec.template.spec"),
+}
 _WORD = re.compile(r'([SIC]?)("(?:[^"\\]|\\.)*")("(?:[^"\\]|\\.)*")?')
 # What kubectl needs to find a cluster, from inside a pod too.
 _PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "HOME")
@@ -211,11 +219,23 @@ class Kubectl:
 
     def list_running_pods(self) -> tuple[Workload, ...]:
         """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""
-        completed = self._run(
-            self._argv("get", "pods", "--all-namespaces", _NOT_ENDED, f"--output={_PODS}")
+        return tuple(map(_pod_of, self._pod_lines("pods", ".spec", _NOT_ENDED)))
+
+    def list_makers(self, kind: str) -> tuple[Workload, ...]:
+        """See `imgsec.ports.PodLister`."""
+        api, resource, place = _MAKERS[kind]
+        lines = self._pod_lines(f"{resource}.{api.partition('/')[0]}", place)
+        path = place.replace(".", "/")
+        return tuple(
+            replace(_pod_of(line), api=api, kind=kind, resource=resource, path=path, replicas=1)
+            for line in lines
         )
-        lines = completed.stdout.decode("utf-8", "replace").splitlines()
-        return tuple(_pod_of(line) for line in lines if line)
+
+    def _pod_lines(self, resource: str, place: str, *words: str) -> list[str]:
+        template = _PODS.replace("SPEC", place)
+        argv = self._argv("get", resource, "--all-namespaces", *words, f"--output={template}")
+        lines = self._run(argv).stdout.decode("utf-8", "replace").splitlines()
+        return [line for line in lines if line]
 
     def list_secret_editors(self, namespace: str) -> tuple[str, ...]:
         """See `imgsec.ports.ClusterReader`. What cannot be read besides the bindings is told."""

@@ -212,16 +212,23 @@ class Ahead:
         self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
     ) -> Foresight:
         from imgsec.operations.admit import read_pools
-        from imgsec.operations.foresee_lockout import foresee_lockout
+        from imgsec.operations.foresee_lockout import (
+            foresee_lockout,
+            unnamed_notes,
+            what_may_run,
+        )
 
         after = self._world.state_with(documents, removed)
+        pods, unlisted = what_may_run(self._world.cluster(dry_run=False))
         foresight = foresee_lockout(
-            self._world.cluster(dry_run=False).list_running_pods(),
+            pods,
             read_pools(self._before, self._engine),
             read_pools(after, self._engine),
             make_predictor(self._options, self._world, after, self._engine, None),
         )
-        return replace(foresight, notes=(*self._notes, *foresight.notes))
+        is_enforced = bool(foresight.unnamed) and _is_enforced(self._before)
+        unnamed = unnamed_notes(foresight, is_enforced=is_enforced)
+        return replace(foresight, notes=(*self._notes, *unlisted, *unnamed))
 
     def laxer_rules(
         self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
@@ -232,6 +239,18 @@ class Ahead:
         new = [Policy.read(one).id for one in documents]
         policies = self._world.state_with(documents, removed).list_policies()
         return laxer_rules(policies, new, self._engine)
+
+
+def _is_enforced(state: AdmissionState) -> bool:
+    """Whether the engine's webhook is registered; taken for so where nobody can tell."""
+    from imgsec.errors import ImgsecError
+    from imgsec.operations.admit import find_webhook
+    from imgsec.reasons import NOT_ENFORCED
+
+    try:
+        return find_webhook(state) is not None
+    except ImgsecError as error:
+        return error.reason.code != NOT_ENFORCED.code
 
 
 def _engine_to_come(

@@ -79,6 +79,9 @@ def publisher_rights() -> list[Document]:
         ("", "pods", "list"),
         ("", "serviceaccounts", "get"),
         ("apps", "deployments", "list"),
+        ("apps", "statefulsets", "list"),
+        ("apps", "daemonsets", "list"),
+        ("batch", "cronjobs", "list"),
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations", "list"),
     )
     rules: list[Document] = [

@@ -69,9 +69,11 @@ DISCOVERY["/api/v1"]["resources"].append(
 )  # fmt: skip
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1"
 APPS = "/apis/apps/v1"
-for _path, _name, _kind in (
-    (WEBHOOKS, "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"),
-    (APPS, "deployments", "Deployment"),
+BATCH = "/apis/batch/v1"
+for _path, _kinds in (
+    (WEBHOOKS, ("MutatingWebhookConfiguration",)),
+    (APPS, ("Deployment", "StatefulSet", "DaemonSet")),
+    (BATCH, ("CronJob",)),
 ):
     _versions = [{"groupVersion": _path[6:], "version": "v1"}]
     DISCOVERY["/apis"]["groups"].append(
@@ -83,12 +85,13 @@ for _path, _name, _kind in (
         "groupVersion": _path[6:],
         "resources": [
             {
-                "name": _name,
+                "name": f"{_kind.lower()}s",
                 "singularName": _kind.lower(),
-                "namespaced": _kind == "Deployment",
+                "namespaced": _path != WEBHOOKS,
                 "kind": _kind,
                 "verbs": VERBS,
             }
+            for _kind in _kinds
         ],
     }
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -149,13 +152,17 @@ def openapi() -> bytes:
 
 @dataclass
 class Cluster:
-    """What the fake server holds, and how it behaves. standing: what was there already."""
+    """What the fake server holds, and how it behaves. standing: what was there already.
+
+    hidden: resources that may not be listed.
+    """
 
     standing: dict[str, Any] = field(default_factory=dict)
     objects: dict[str, Any] = field(default_factory=dict)
     applied: list[tuple[str, dict[str, list[str]]]] = field(default_factory=list)
     lists: dict[str, list[Any]] = field(default_factory=dict)
     forbidden: bool = False
+    hidden: tuple[str, ...] = ()
     drops: str | None = None
     address: str = ""
 
@@ -166,7 +173,10 @@ class Cluster:
         group, _, plural = path.rpartition("/")
         if group == GROUP:
             return [one for name, one in self.objects.items() if f"/{plural}/" in name]
-        empty = ("pods", "mutatingwebhookconfigurations", "deployments")
+        empty = (
+            *("pods", "deployments", "statefulsets", "daemonsets", "cronjobs"),
+            "mutatingwebhookconfigurations",
+        )
         return [] if plural in empty else None
 
     def publishes(
@@ -221,10 +231,17 @@ def cluster() -> Iterator[Cluster]:
                 )
             elif path in DISCOVERY:
                 self._answer(200, DISCOVERY[path])
-            elif held.forbidden:
+            elif held.forbidden or path.rpartition("/")[2] in held.hidden:
                 self._answer(403, status(403, "Forbidden"))
             elif (items := held.listed(path)) is not None:
-                kinds = ("RoleBinding", "Role", "ClusterRole", "ClusterRoleBinding", "Pod")
+                kinds = (
+                    "RoleBinding",
+                    "Role",
+                    "ClusterRole",
+                    "ClusterRoleBinding",
+                    "Pod",
+                    "CronJob",
+                )
                 kind = {f"{one.lower()}s": f"{one}List" for one in kinds}
                 word = kind.get(path.rpartition("/")[2], "List")
                 version = path.split("/")[2] + "/" + path.split("/")[3] if "apis" in path else "v1"
