@@ -24,7 +24,12 @@ from imgsec.config import Settings
 
 _COMMAND = "policy-rollback"
 
-NameArg = Annotated[str, typer.Argument(metavar="NAME", help="The policy's name.")]
+NameArg = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NAME", help="The policy's name; without it, what could be put back is listed."
+    ),
+]
 NamespaceOpt = Annotated[
     str | None,
     own(
@@ -59,7 +64,7 @@ AcceptOpt = Annotated[
     title="policy rollback",
 )
 def policy_rollback(
-    name: NameArg,
+    name: NameArg = None,
     *,
     namespace: NamespaceOpt = None,
     dry_run: DryRunOpt = False,
@@ -71,26 +76,38 @@ def policy_rollback(
 
     What `imgsec publish-policy --apply` replaces stays with the policy, so that one step back is
     always there; a second rollback takes the first one back. Pods that would be denied then are
-    told, and nothing is done.
+    told, and nothing is done. Without NAME, what could be put back is listed, rule by rule, as
+    --dry-run lists it for one.
 
     Example: imgsec policy rollback imgsec-signed-images --context prod
     """
+    from dataclasses import replace
+
     from imgsec.domain.policy import Namespace, ObjectName
     from imgsec.domain.policy_rules import CLUSTER_KIND, NAMESPACED_KIND
     from imgsec.domain.report import Report
-    from imgsec.operations.change_policies import roll_back
+    from imgsec.domain.verdict import Note
+    from imgsec.operations.change_policies import list_history, roll_back
     from imgsec.wiring import wire
 
     kind = NAMESPACED_KIND if namespace else CLUSTER_KIND
+    place = str(Namespace.parse(namespace)) if namespace else None
     with wire(settings) as world:
+        if name is None:
+            listed = list_history(world.cluster(dry_run=True), place)
+            return Answer(Report("policy rollback", listed))
         done = roll_back(
             kind,
             str(ObjectName.parse(name)),
-            str(Namespace.parse(namespace)) if namespace else None,
+            place,
             world.cluster(dry_run=dry_run),
             Ahead(prediction, world).foresee,
             accept_lockout=accept_lockout,
         )
+    verdict = done.verdict
+    if dry_run and done.changes:
+        said = Note("dry-run", "the cluster checked the policy and kept nothing")
+        verdict = replace(verdict, notes=(said, *verdict.notes))
     return Answer(
-        Report("policy rollback", done.verdict, changes=done.changes, admissions=done.locked_out)
+        Report("policy rollback", verdict, changes=done.changes, admissions=done.locked_out)
     )

@@ -51,8 +51,17 @@ def with_removed(document: Document, removed: Iterable[Document]) -> Document:
 
 def removed_from(documents: Iterable[Document], policy: PolicyId) -> Document | None:
     """What a policy was before it was removed, if one of these keeps it."""
-    held = (_removed_of(one).get(str(policy)) for one in documents)
-    return next((one for one in held if isinstance(one, dict) and id_of(one) == policy), None)
+    return next((one for one in removed_in(documents) if id_of(one) == policy), None)
+
+
+def removed_in(documents: Iterable[Document]) -> tuple[Document, ...]:
+    """The removed policies that these keep, each once."""
+    kept: Document = {}
+    for document in documents:
+        for name, one in _removed_of(document).items():
+            if isinstance(one, dict) and str(id_of(one)) == name:
+                kept.setdefault(name, one)
+    return tuple(kept.values())
 
 
 def previous_of(document: Document) -> Document | None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imgsec.domain.admission import Admission
-from imgsec.domain.policy_history import previous_of, removed_from
+from imgsec.domain.left_behind import id_of
+from imgsec.domain.policy_history import previous_of, removed_from, removed_in
 from imgsec.domain.policy_rules import PolicyId
+from imgsec.domain.put_back import put_back_texts
 from imgsec.domain.report import Change
 from imgsec.domain.verdict import Note, Verdict, passed
 from imgsec.errors import ImgsecError
@@ -62,7 +64,8 @@ def look_ahead(
     if foresight.bad and not accept_lockout:
         verdict = replace(foresight.verdict, notes=foresight.notes)
         return LookAhead(verdict, foresight.bad)
-    text = f"{foresight.looked_at} kinds of pods run; the rules of {len(foresight.judged)} change"
+    count = len(foresight.judged)
+    text = f"{foresight.looked_at} kinds of pods run or may run; the rules of {count} change"
     judged = Note("running-pods-judged", text)
     return LookAhead(passed(*foresight.notes, judged), foresight.bad)
 
@@ -92,9 +95,37 @@ def roll_back(
     removed = frozenset([policy] if previous is None else ())
     documents = [previous] if previous is not None else []
     ahead = look_ahead(foresee, documents, removed, accept_lockout=accept_lockout)
+    told = tuple(Note("put-back", text) for text in put_back_texts(held, previous))
+    ahead = replace(ahead, verdict=replace(ahead.verdict, notes=(*told, *ahead.verdict.notes)))
     if not ahead.verdict.passed:
         return PolicyChange(ahead.verdict, ahead.locked_out)
     change = (
         keeper.publish(previous) if previous is not None else keeper.remove(kind, name, namespace)
     )
     return PolicyChange(ahead.verdict, ahead.locked_out, (change,))
+
+
+def list_history(keeper: PolicyKeeper, namespace: str | None) -> Verdict:
+    """What could be rolled back, and to what. namespace: None for all.
+
+    Raises `ImgsecError` (no-history) for nothing at all.
+    """
+    made = keeper.list_made_policies()
+    there = {id_of(one) for one in made}
+    pairs: list[tuple[dict[str, Any] | None, dict[str, Any] | None]] = [
+        (None, one) for one in removed_in(made) if id_of(one) not in there
+    ]
+    for one in made:
+        try:
+            pairs.append((one, previous_of(one)))
+        except ImgsecError:
+            continue  # nobody kept what it was
+    notes = [
+        Note("can-be-put-back", text)
+        for now, previous in pairs
+        if namespace in (None, id_of(now or previous or {}).namespace)
+        for text in put_back_texts(now, previous)
+    ]
+    if not notes:
+        raise ImgsecError(NO_HISTORY("no policy of imgsec's there tells what it was before"))
+    return passed(*notes)

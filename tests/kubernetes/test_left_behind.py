@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,3 +87,31 @@ def test_pods_that_only_the_removed_policy_let_in_stop_the_removal(
     code, report = site.publish(*intent, "--prune", "*")
     assert (code, codes(report)[0]) == (1, "running-images-refused")
     assert OLD in site.cluster.objects
+
+
+def told(report: dict[str, Any], code: str) -> str:
+    return "\n".join(one["text"] for one in report["notes"] if one["code"] == code)
+
+
+def test_what_a_rollback_would_put_back_is_listed(
+    site: Site, intent: tuple[str, str], tmp_path: Path
+) -> None:
+    site.publish(*intent, "--prune", "*")
+    site.publish("--repository", "r.example/team/*", "--accept-laxer")
+    words = ("--repository", "r.example/other/*", "--allow-unchecked", "icr.io/*")
+    site.publish(*words, "--accept-laxer")
+    before = dict(site.cluster.objects)
+    code, report = site.run("policy", "rollback")
+    text = told(report, "can-be-put-back")
+    assert code == 0
+    assert "ImagePolicy old/p was removed: it is made again" in text
+    assert "ImagePolicy new/p was not there before: it is removed" in text
+    assert "'r.example/team/*' comes back: needs a signature" in text
+    assert "'icr.io/*' goes: let through unchecked" in text
+    _, report = site.run("policy", "rollback", "--namespace", "new")
+    assert "old/p" not in told(report, "can-be-put-back")
+    code, report = site.run("policy", "rollback", "imgsec-signed-images", "--offline", "--dry-run")
+    assert code == 0
+    assert "'icr.io/*' goes: let through unchecked" in told(report, "put-back")
+    assert "kept nothing" in told(report, "dry-run")
+    assert site.cluster.objects == before
