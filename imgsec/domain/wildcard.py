@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from imgsec.domain.engines import Engine
 
-_ENDS, _ENDS_WITHOUT_DIGESTS = ("", ":*", "@*"), ("", ":*")
-_ANY_END = ("",)  # of a name that ends with a star, which is met by the others as well
+_ENDS: tuple[str, ...] = ("", ":*", "@*")
+_ENDS_WITHOUT_DIGESTS = _ENDS[:2]
+_ANY_END = _ENDS[:1]  # of a name that ends with a star, which is met by what meets the others
 
 
 def is_met(pattern: str, image: str, engine: Engine) -> bool:
