@@ -553,6 +553,9 @@ class PolicyKeeper(ManifestSink, Protocol):
     def remove(self, kind: str, name: str, namespace: str | None) -> Change:
         """Take an object of ours away; gone already is unchanged. Raises (foreign-object)."""
 
+    def rehearse(self, document: dict[str, Any], *, adopt: bool = False) -> None:
+        """Have it checked, and keep nothing. Raises as `publish` does."""
+
     def list_made_policies(self) -> tuple[dict[str, Any], ...]:
         """All policies that imgsec made."""
 

@@ -472,6 +472,19 @@ POLICY_ENGINE_MISSING = _kind(
     "The cluster does not know the kind of the policy.",
     "Install Portieris, or have it installed: its CRDs are not in the cluster.",
 )
+NAMESPACE_MISSING = _kind(
+    "namespace-missing",
+    Outcome.UNDECIDED,
+    "The cluster does not have the namespace of the object.",
+    "Create the namespace first, or correct its name.",
+)
+OBJECT_CHANGED = _kind(
+    "object-changed",
+    Outcome.UNDECIDED,
+    "Somebody else changed the object in the cluster while this was about to.",
+    "Try again: what is there now is looked at anew.",
+    retryable=True,
+)
 PART_MISSING = _kind(
     "part-missing",
     Outcome.UNDECIDED,
@@ -703,6 +716,12 @@ FIELD_DROPPED = _kind(
     Outcome.REFUSED,
     "The cluster would silently drop a field of the object, and so change what it means.",
     "Update Portieris and its CRDs in the cluster; nothing was applied.",
+)
+KEPT_OTHERWISE = _kind(
+    "kept-otherwise",
+    Outcome.REFUSED,
+    "The cluster keeps another object than it was sent.",
+    "Something changes policies as they are written: see with kubectl get what is enforced.",
 )
 FINDING_IN_FORCE = _kind(
     "finding-in-force",

@@ -10,11 +10,12 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imgsec.adapters._process import Completed, Tools, proxy_variables, run
+from imgsec.adapters.kubernetes_pods import MAKERS, pod_of, pods_template
 from imgsec.adapters.private_dir import PrivateDir
 from imgsec.domain.kubernetes import (
     MANAGED_BY,
@@ -25,13 +26,16 @@ from imgsec.domain.kubernetes import (
 from imgsec.domain.policy_history import with_history
 from imgsec.domain.policy_rules import POLICY_KINDS
 from imgsec.domain.report import Change
-from imgsec.domain.workload import CONTAINER_TYPES, Container, PodSpec, Workload
+from imgsec.domain.workload import Workload
 from imgsec.errors import ImgsecError
 from imgsec.ports import ObjectId
 from imgsec.reasons import (
     CLUSTER_UNREACHABLE,
     FIELD_DROPPED,
     FOREIGN_OBJECT,
+    KEPT_OTHERWISE,
+    NAMESPACE_MISSING,
+    OBJECT_CHANGED,
     PERMISSION_DENIED,
     POLICY_ENGINE_MISSING,
     Reason,
@@ -61,22 +65,6 @@ _IMAGES = (
     + "".join(_EACH % name for name in ("initContainers", "containers"))
     + "{{end}}"
 )
-# A pod in a line: its namespace, name and account, then a letter and words for each part of it.
-_PODS = (
-    "go-template={{range .items}}{{$metadata := .metadata}}{{with SPEC}}"
-    '{{printf "%q %q %q" $metadata.namespace $metadata.name (or .serviceAccountName "default")}}'
-    '{{range .imagePullSecrets}}{{printf " S%q" .name}}{{end}}'
-    '{{range .initContainers}}{{printf " I%q%q" .name .image}}{{end}}'
-    '{{range .containers}}{{printf " C%q%q" .name .image}}{{end}}{{"\\n"}}{{end}}{{end}}'
-)
-# What makes pods, now or later: kind -> group and version, resource, and where the pod stands.
-_MAKERS = {
-    "Deployment": ("apps/v1", "deployments", ".spec.template.spec"),
-    "StatefulSet": ("apps/v1", "statefulsets", ".spec.template.spec"),
-    "DaemonSet": ("apps/v1", "daemonsets", ".spec.template.spec"),
-    "CronJob": ("batch/v1", "cronjobs", ".spec.jobTemplate.spec.template.spec"),
-}
-_WORD = re.compile(r'([SIC]?)("(?:[^"\\]|\\.)*")("(?:[^"\\]|\\.)*")?')
 # What kubectl needs to find a cluster, from inside a pod too.
 _PASSED_ON = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "HOME")
 
@@ -98,6 +86,25 @@ def apply_argv(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """An object to be applied. before: as the cluster has it. force: take fields from others."""
+
+    target: str
+    document: dict[str, Any]
+    before: dict[str, Any] | None
+    force: bool
+
+    @property
+    def sent(self) -> dict[str, Any]:
+        """A policy with the version that it was looked at in: the server refuses a later one."""
+        version = ((self.before or {}).get("metadata") or {}).get("resourceVersion")
+        if version is None or self.document["kind"] not in POLICY_KINDS:
+            return self.document
+        metadata = {**self.document["metadata"], "resourceVersion": version}
+        return {**self.document, "metadata": metadata}
+
+
 class Kubectl:
     """Applies objects; see `imgsec.ports.ManifestSink`. dry_run: checked, and nothing stays."""
 
@@ -117,6 +124,7 @@ class Kubectl:
             *("--request-timeout=30s", f"--cache-dir={directory.folder('kubectl')}"),
         ]
         self._dry_run = dry_run
+        self._rehearsed: dict[str, _Write] = {}
         self._environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
@@ -219,21 +227,22 @@ class Kubectl:
 
     def list_running_pods(self) -> tuple[Workload, ...]:
         """See `imgsec.ports.ClusterReader`. A template, since all pods as JSON can be huge."""
-        return tuple(map(_pod_of, self._pod_lines("pods", ".spec", _NOT_ENDED)))
+        return tuple(map(pod_of, self._pod_lines("pods", ".spec", _NOT_ENDED)))
 
     def list_makers(self, kind: str) -> tuple[Workload, ...]:
         """See `imgsec.ports.PodLister`."""
-        api, resource, place = _MAKERS[kind]
+        api, resource, place = MAKERS[kind]
         lines = self._pod_lines(f"{resource}.{api.partition('/')[0]}", place)
         path = place.replace(".", "/")
         return tuple(
-            replace(_pod_of(line), api=api, kind=kind, resource=resource, path=path, replicas=1)
+            replace(pod_of(line), api=api, kind=kind, resource=resource, path=path, replicas=1)
             for line in lines
         )
 
     def _pod_lines(self, resource: str, place: str, *words: str) -> list[str]:
-        template = _PODS.replace("SPEC", place)
-        argv = self._argv("get", resource, "--all-namespaces", *words, f"--output={template}")
+        argv = self._argv(
+            "get", resource, "--all-namespaces", *words, f"--output={pods_template(place)}"
+        )
         lines = self._run(argv).stdout.decode("utf-8", "replace").splitlines()
         return [line for line in lines if line]
 
@@ -286,38 +295,61 @@ class Kubectl:
     def _argv(self, *words: str) -> list[str]:
         return [str(self._tools.find("kubectl")), *self._connection, *words]
 
-    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
-        """A dry run on the server first, then for good.
+    def rehearse(self, document: dict[str, Any], *, adopt: bool = False) -> None:
+        """See `imgsec.ports.PolicyKeeper`. `publish` then applies it to what was there now."""
+        write = self._write_of(document, adopt=adopt)
+        self._apply(write, dry_run=True)
+        self._rehearsed[write.target] = write
 
-        Raises `ImgsecError` (foreign-object, field-dropped, cluster-unreachable,
-        permission-denied, policy-engine-missing).
+    def publish(self, document: dict[str, Any], *, adopt: bool = False) -> Change:
+        """A dry run on the server first, unless it was rehearsed; then for good.
+
+        Raises `ImgsecError` (foreign-object, field-dropped, kept-otherwise, object-changed,
+        namespace-missing, cluster-unreachable, permission-denied, policy-engine-missing).
         """
+        metadata = document["metadata"]
+        target = _target(document["kind"], metadata["name"], metadata.get("namespace"))
+        write = self._rehearsed.pop(target, None)
+        is_rehearsed = write is not None
+        write = write or self._write_of(document, adopt=adopt)
+        after: dict[str, Any] = {}
+        if self._dry_run or not is_rehearsed:
+            after = self._apply(write, dry_run=True)
+        if not self._dry_run:
+            after = self._apply(write, dry_run=False)
+        if write.before is None:
+            return Change(write.target, "created")
+        is_same = _content(write.before) == _content(after)
+        return Change(write.target, "unchanged" if is_same else "updated")
+
+    def _write_of(self, document: dict[str, Any], *, adopt: bool) -> _Write:
         metadata = document["metadata"]
         namespace = metadata.get("namespace")
         target = _target(document["kind"], metadata["name"], namespace)
         before = self.fetch(document["kind"], metadata["name"], namespace)
-        force = before is not None and not is_ours(before)
-        if force and not adopt:
+        if before is not None and not is_ours(before) and not adopt:
             raise ImgsecError(_foreign(target))
         if document["kind"] in POLICY_KINDS:
             document = with_history(document, before)
-        content = json.dumps(document)
+        return _Write(target, document, before, force=before is not None and adopt)
 
-        def apply(*, dry_run: bool) -> dict[str, Any]:
-            kubectl = self._tools.find("kubectl")
-            argv = apply_argv(kubectl, self._connection, dry_run=dry_run, force=force)
-            return self._object(argv, content)
-
-        after = apply(dry_run=True)
-        if lost := list(_lost(document, after, "")):
-            raise ImgsecError(
-                FIELD_DROPPED(f"the cluster would drop {', '.join(lost)} of {target}")
-            )
-        if not self._dry_run:
-            after = apply(dry_run=False)
-        if before is None:
-            return Change(target, "created")
-        return Change(target, "unchanged" if _content(before) == _content(after) else "updated")
+    def _apply(self, write: _Write, *, dry_run: bool) -> dict[str, Any]:
+        """What the cluster keeps, or would: all that it was sent, and of a policy nothing else."""
+        kubectl = self._tools.find("kubectl")
+        argv = apply_argv(kubectl, self._connection, dry_run=dry_run, force=write.force)
+        after = self._object(argv, json.dumps(write.sent))
+        lost = ", ".join(_lost(write.document, after, ""))
+        if lost and dry_run:
+            raise ImgsecError(FIELD_DROPPED(f"the cluster would drop {lost} of {write.target}"))
+        if lost:
+            text = f"{write.target} was applied, and the cluster keeps something else: {lost}"
+            raise ImgsecError(KEPT_OTHERWISE(text))
+        is_policy = write.document["kind"] in POLICY_KINDS
+        if is_policy and after.get("spec") != write.document.get("spec"):
+            done = "would be" if dry_run else "was"
+            text = f"{write.target} {done} applied, and the cluster adds to its rules"
+            raise ImgsecError(KEPT_OTHERWISE(text))
+        return after
 
     def remove(self, kind: str, name: str, namespace: str | None) -> Change:
         """Take an object of ours away, after a dry run on the server.
@@ -354,35 +386,6 @@ class Kubectl:
         except ValueError:
             raise ImgsecError(CLUSTER_UNREACHABLE("kubectl printed no JSON")) from None
         return document if isinstance(document, dict) else {}
-
-
-def _pod_of(line: str) -> Workload:
-    namespace, name, account = "", "", "default"
-    secrets: list[str] = []
-    containers: list[Container] = []
-    for place, found in enumerate(_WORD.finditer(line)):
-        kind, first, second = found[1], _unquoted(found[2]), _unquoted(found[3] or '""')
-        if place == 0:
-            namespace = first
-        elif place == 1:
-            name = first
-        elif place == 2:
-            account = first
-        elif kind == "S":
-            secrets.append(first)
-        else:
-            type_ = CONTAINER_TYPES[kind == "C"]
-            count = sum(one.type == type_ for one in containers)
-            containers.append(Container(type_, count, first, second))
-    pod = PodSpec(tuple(containers), tuple(secrets), account)
-    return Workload("v1", "Pod", "pods", namespace, name, "/spec", pod)
-
-
-def _unquoted(text: str) -> str:
-    try:
-        return str(json.loads(text))
-    except ValueError:  # quoted as Go does it, which JSON does not know: no image's name
-        return text
 
 
 def _role_of(binding: dict[str, Any]) -> tuple[str, str]:
@@ -442,15 +445,26 @@ def _lost(sent: Any, kept: Any, where: str) -> Iterator[str]:
 
 
 _NOTHING = object()
+_NO_NAMESPACE = re.compile(r'namespaces "[^"]*" not found')
 # kubectl's words for a kind that the cluster does not have, on get and on apply.
 _UNKNOWN_KIND = ("doesn't have a resource type", "no matches for kind")
 
 
+# How kubectl begins the advice that it gives at length about every conflict, after what was said.
+_ADVICE = b"\nPlease review the fields above"
+
+
 def _failure(completed: Completed) -> Reason:
-    if any(words in completed.message for words in _UNKNOWN_KIND):
-        return POLICY_ENGINE_MISSING(f"the cluster has no such kind: {completed.message}")
-    if "forbidden" in completed.message.lower():
-        return PERMISSION_DENIED(f"the cluster refused: {completed.message}")
-    if "conflict with" in completed.message:
-        return FOREIGN_OBJECT(f"others own fields of it: {completed.message}")
-    return CLUSTER_UNREACHABLE(f"kubectl ended with {completed.exit_code}: {completed.message}")
+    completed = replace(completed, stderr=completed.stderr.partition(_ADVICE)[0])
+    said = completed.message
+    if any(words in said for words in _UNKNOWN_KIND):
+        return POLICY_ENGINE_MISSING(f"the cluster has no such kind: {said}")
+    if "forbidden" in said.lower():
+        return PERMISSION_DENIED(f"the cluster refused: {said}")
+    if "the object has been modified" in said:
+        return OBJECT_CHANGED(f"it was changed meanwhile: {said}")
+    if _NO_NAMESPACE.search(said):
+        return NAMESPACE_MISSING(f"the cluster refused: {said}")
+    if "conflict with" in said:
+        return FOREIGN_OBJECT(f"others own fields of it: {said}")
+    return CLUSTER_UNREACHABLE(f"kubectl ended with {completed.exit_code}: {said}")

@@ -78,6 +78,10 @@ class FolderSink:
         """See `imgsec.ports.PublishedReader`."""
         return tuple(held for _, held in self._documents() if held.get("kind") == kind)
 
+    def rehearse(self, document: dict[str, Any], *, adopt: bool = False) -> None:
+        """See `imgsec.ports.PolicyKeeper`."""
+        self._held(document, adopt=adopt)
+
     def list_made_policies(self) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PolicyKeeper`. Files that nobody can read hold none of ours."""
         found: list[dict[str, Any]] = []

@@ -62,7 +62,8 @@ def apply_policies(
     """Apply all of them in their order, or none; what was applied before a failure is told.
 
     look: asks the cluster. judge_keys: why the engine would not read the keys that they name.
-    Raises `ImgsecError` (foreign-object) and as reading the cluster does, before any change.
+    All are rehearsed before the first is applied. Raises `ImgsecError` (foreign-object) and as
+    reading the cluster does, before any change.
     """
     terms.pruning.require_unpublished(documents)
     cluster.require_ready(*map(object_id, documents), adopt=terms.adopt)
@@ -75,8 +76,11 @@ def apply_policies(
     if reasons := (*keys, *laxer, *ahead.verdict.reasons):
         return PolicyChange(because(*reasons, notes=notes), ahead.locked_out)
     changes: list[Change] = []
+    documents = _keeping(left, documents)
     try:
-        for document in _keeping(left, documents):
+        for document in documents:
+            cluster.rehearse(document, adopt=terms.adopt)
+        for document in documents:
             changes.append(cluster.publish(document, adopt=terms.adopt))
         for one in map(id_of, left.pruned):
             changes.append(cluster.remove(one.kind, one.name, one.namespace or None))

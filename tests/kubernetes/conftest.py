@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -154,7 +154,9 @@ def openapi() -> bytes:
 class Cluster:
     """What the fake server holds, and how it behaves. standing: what was there already.
 
-    hidden: resources that may not be listed.
+    hidden: resources that may not be listed. missing: namespaces that are not there. alters: what
+    becomes of an object that is written, by whether it is a dry run. meanwhile: what somebody else
+    does after the first dry run. owner: who has the fields.
     """
 
     standing: dict[str, Any] = field(default_factory=dict)
@@ -163,6 +165,11 @@ class Cluster:
     lists: dict[str, list[Any]] = field(default_factory=dict)
     forbidden: bool = False
     hidden: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    alters: Callable[[dict[str, Any], bool], dict[str, Any]] | None = None
+    meanwhile: Callable[[], None] | None = None
+    writes: int = 0
+    owner: str = ""
     drops: str | None = None
     address: str = ""
 
@@ -194,8 +201,18 @@ class Cluster:
         return [one for one in secrets if one["metadata"].get("labels", {}).get(label) == value]
 
 
-def status(code: int, reason: str) -> dict[str, Any]:
-    text = f'clusterimagepolicies "x" is {reason.lower()}: no'
+MODIFIED = (
+    'Operation cannot be fulfilled on imagepolicies "x": the object has been modified; please apply'
+    " your changes to the latest version and try again"
+)
+
+
+def no_namespace(name: str) -> dict[str, Any]:
+    return status(404, "NotFound", f'namespaces "{name}" not found')
+
+
+def status(code: int, reason: str, text: str = "") -> dict[str, Any]:
+    text = text or f'clusterimagepolicies "x" is {reason.lower()}: no'
     return {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
             "code": code, "message": text}  # fmt: skip
 
@@ -260,10 +277,29 @@ def cluster() -> Iterator[Cluster]:
             query = parse_qs(parts.query)
             document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             held.applied.append((self.headers["Content-Type"], query))
+            namespace = document["metadata"].get("namespace")
+            if namespace in held.missing:
+                self._answer(404, no_namespace(namespace))
+                return
+            if held.owner and query.get("force") != ["true"]:
+                text = f'Apply failed with 1 conflict: conflict with "{held.owner}": .spec'
+                self._answer(409, status(409, "Conflict", text))
+                return
+            version = held.objects.get(parts.path, {}).get("metadata", {}).get("resourceVersion")
+            if document["metadata"].pop("resourceVersion", version) != version:
+                self._answer(409, status(409, "Conflict", MODIFIED))
+                return
             if held.drops:
                 document = without(document, held.drops)
+            if held.alters:
+                document = held.alters(document, "dryRun" in query)
             if "dryRun" not in query:
+                held.writes += 1
+                document["metadata"]["resourceVersion"] = str(held.writes)
                 held.objects[parts.path] = document
+            elif held.meanwhile:
+                held.meanwhile, happens = None, held.meanwhile
+                happens()
             self._answer(200, document)
 
         def do_DELETE(self) -> None:

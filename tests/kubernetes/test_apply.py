@@ -9,7 +9,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.kubernetes.conftest import GROUP, POLICY, PUBLIC_KEY, Cluster, write_kubeconfig
+import pytest
+
+from tests.kubernetes.conftest import (
+    GROUP,
+    POLICY,
+    PUBLIC_KEY,
+    Cluster,
+    without,
+    write_kubeconfig,
+)
 
 
 def apply(
@@ -117,8 +126,92 @@ def test_what_a_platform_needs_is_let_through_first(cluster: Cluster, tmp_path: 
     ]
 
 
-def test_what_was_applied_before_a_failure_is_told(cluster: Cluster, tmp_path: Path) -> None:
+PLATFORM = ("--allow-platform", "portieris")
+
+
+def test_nothing_is_applied_where_the_cluster_would_not_take_all_of_it(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     cluster.drops = "mutateImage"
-    done, report = apply(cluster, tmp_path, "--allow-platform", "portieris", "--no-mutate-image")
+    done, report = apply(cluster, tmp_path, *PLATFORM, "--no-mutate-image")
     assert (done.returncode, report["reasons"][0]["code"]) == (1, "field-dropped")
+    assert not report.get("changes")
+    assert not cluster.objects
+
+
+def is_ours(document: dict[str, Any]) -> bool:
+    return bool(document["metadata"]["name"] == POLICY.rpartition("/")[2])
+
+
+def test_what_was_applied_before_a_failure_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    def lie(document: dict[str, Any], dry_run: bool) -> dict[str, Any]:
+        return document if dry_run or not is_ours(document) else without(document, "simple")
+
+    cluster.alters = lie
+    done, report = apply(cluster, tmp_path, *PLATFORM)
+    assert (done.returncode, report["reasons"][0]["code"]) == (1, "kept-otherwise")
     assert [one["state"] for one in report["changes"]] == ["created"]
+    assert "policy.simple" in report["reasons"][0]["text"]
+
+
+@pytest.mark.parametrize("rehearsed", [True, False])
+def test_rules_that_the_cluster_adds_are_no_policy_of_ours(
+    cluster: Cluster, tmp_path: Path, rehearsed: bool
+) -> None:
+    def add(document: dict[str, Any], dry_run: bool) -> dict[str, Any]:
+        if dry_run is rehearsed:
+            document["spec"]["repositories"].append({"name": "*", "policy": {}})
+        return document
+
+    cluster.alters = add
+    done, report = apply(cluster, tmp_path)
+    assert (done.returncode, report["reasons"][0]["code"]) == (1, "kept-otherwise")
+    assert bool(cluster.objects) is not rehearsed
+
+
+def test_policy_that_another_run_changed_meanwhile_is_left_to_it(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    apply(cluster, tmp_path)
+    theirs = {**cluster.objects[POLICY], "spec": {"repositories": []}}
+    theirs["metadata"] = {**theirs["metadata"], "resourceVersion": "99"}
+    cluster.meanwhile = lambda: cluster.objects.update({POLICY: theirs})
+    done, report = apply(cluster, tmp_path, "--allow-unchecked", "icr.io/*")
+    assert (done.returncode, report["reasons"][0]["code"]) == (3, "object-changed"), done.stderr
+    assert cluster.objects[POLICY] is theirs
+
+
+def test_namespace_that_is_not_there_is_told(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.missing = ("taem",)
+    done, report = apply(cluster, tmp_path, "--namespace", "taem")
+    assert (done.returncode, report["reasons"][0]["code"]) == (3, "namespace-missing")
+    assert not report.get("changes")
+
+
+def test_fields_that_others_took_are_taken_back_by_adopt(cluster: Cluster, tmp_path: Path) -> None:
+    apply(cluster, tmp_path)
+    cluster.owner = "kubectl-edit"
+    done, report = apply(cluster, tmp_path, "--allow-unchecked", "icr.io/*")
+    assert (done.returncode, report["reasons"][0]["code"]) == (1, "foreign-object"), done.stderr
+    assert "kubectl-edit" in report["reasons"][0]["text"]
+    assert apply(cluster, tmp_path, "--adopt")[0].returncode == 0
+    assert cluster.applied[-1][1]["force"] == ["true"]
+
+
+def test_home_that_cannot_be_written_stops_nothing(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/proc/self/nowhere")
+    done, _ = apply(cluster, tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_end_in_the_middle_is_made_up_for_by_the_next_run(cluster: Cluster, tmp_path: Path) -> None:
+    """The first object is there, as a run leaves it that is killed then."""
+    apply(cluster, tmp_path, *PLATFORM)
+    whole = dict(cluster.objects)
+    del cluster.objects[POLICY]
+    done, report = apply(cluster, tmp_path, *PLATFORM)
+    assert done.returncode == 0, done.stderr
+    assert [one["state"] for one in report["changes"]] == ["unchanged", "created"]
+    assert cluster.objects.keys() == whole.keys()
