@@ -116,12 +116,13 @@ def _check_pairs(scope: Scope, findings: Findings) -> None:
         first, second = one[0].text, other[0].text
         inner = _is_narrower(first, second), _is_narrower(second, first)
         if inner[0] or inner[1]:
-            _check_exception(*((one, other) if inner[0] else (other, one)), findings)
+            _check_exception(*((one, other) if inner[0] else (other, one)), scope, findings)
         elif covers(first, second):
-            _contradict(one[1], other[1], f"{first} and {second} name the same images", findings)
+            text = f"{first} and {second} name the same images"
+            _contradict(one[1], other[1], text, scope, findings)
         elif (witness := _unsettled(first, second, scope)) is not None:
             text = f"both {first} and {second} name {witness}, and neither is the narrower one"
-            _contradict(one[1], other[1], text, findings)
+            _contradict(one[1], other[1], text, scope, findings)
 
 
 def _that_may_meet(scope: Scope) -> Iterator[tuple[Named, Named]]:
@@ -140,23 +141,32 @@ def _that_may_meet(scope: Scope) -> Iterator[tuple[Named, Named]]:
                 yield scope.named[first], scope.named[second]
 
 
-def _check_exception(inner: Named, outer: Named, findings: Findings) -> None:
+def _check_exception(inner: Named, outer: Named, scope: Scope, findings: Findings) -> None:
     """What is built in takes nothing away from what the user demands, unless it is a platform."""
     if not inner[1].origin or outer[1].origin or outer[1].unchecked is not None:
         return
-    text = f"{inner[1].origin} takes {inner[0].text} out of {outer[0].text}"
+    text = f"{inner[1].origin} takes {inner[0].text} out of {outer[0].text}{_within(scope)}"
     if is_of_platform(inner[1]):
         text = f"{text}: unchecked, so that the platform runs"
-        findings.note("platform-exception", text, alike=inner[1].origin)
+        findings.note("platform-exception", text, alike=f"{inner[1].origin}{_within(scope)}")
     elif inner[1].unchecked is not None:
         hint = "Say so in the intent, with a reason, or leave the set out."
         findings.refuse(INTENT_CONTRADICTS(f"{text}, which is to be checked", hint=hint))
 
 
-def _contradict(one: IntentRule, other: IntentRule, text: str, findings: Findings) -> None:
+def _within(scope: Scope) -> str:
+    return f", in {scope}" if scope.namespace else ""
+
+
+def _contradict(
+    one: IntentRule, other: IntentRule, text: str, scope: Scope, findings: Findings
+) -> None:
+    text += _within(scope)
     if is_of_platform(one) or is_of_platform(other):
         text = f"{text}: the engine takes the one with the longer text"
-        findings.note("platform-exception", text, alike=f"{one.origin}{other.origin}")
+        findings.note(
+            "platform-exception", text, alike=f"{one.origin}{other.origin}{_within(scope)}"
+        )
     elif one.origin and other.origin:
         findings.note(INTENT_CONTRADICTS.code, f"{one.origin}, {other.origin}: {text}")
     else:

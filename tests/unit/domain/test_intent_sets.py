@@ -130,3 +130,13 @@ def test_a_platform_may_cross_what_is_demanded_and_is_told() -> None:
     user = an_intent(signed("us.icr.io/*"))
     found = rendered(user, *platform_named("iks", [user]))
     assert (codes(found), "platform-exception" in note_codes(found)) == (set(), True)
+
+
+def test_exceptions_are_told_of_each_namespace() -> None:
+    user = an_intent(signed("icr.io/*"), name="a")
+    own = an_intent(signed("icr.io/*"), name="b", namespaces=["kube-system", "ibm-system"])
+    found = rendered(user, own, *platform_named("iks", [user, own]))
+    told = [one.text for one in found.notes if one.code == "platform-exception"]
+    for place in ("kube-system", "ibm-system"):
+        assert sum(f"in namespace {place}" in text for text in told) == 1, told
+    assert len(told) == 3
