@@ -207,6 +207,7 @@ class Ahead:
         self._options, self._world = options, world
         self._before = world.state_with(())
         self._engine, self._notes = _engine_to_come(options, world, self._before)
+        self._webhook, self._is_enforced = _registered(self._before)
 
     def foresee(
         self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
@@ -224,10 +225,9 @@ class Ahead:
             pods,
             read_pools(self._before, self._engine),
             read_pools(after, self._engine),
-            make_predictor(self._options, self._world, after, self._engine, None),
+            make_predictor(self._options, self._world, after, self._engine, self._webhook),
         )
-        is_enforced = bool(foresight.unnamed) and _is_enforced(self._before)
-        unnamed = unnamed_notes(foresight, is_enforced=is_enforced)
+        unnamed = unnamed_notes(foresight, is_enforced=self._is_enforced)
         return replace(foresight, notes=(*self._notes, *unlisted, *unnamed))
 
     def laxer_rules(
@@ -241,16 +241,16 @@ class Ahead:
         return laxer_rules(policies, new, self._engine)
 
 
-def _is_enforced(state: AdmissionState) -> bool:
-    """Whether the engine's webhook is registered; taken for so where nobody can tell."""
+def _registered(state: AdmissionState) -> tuple[Webhook | None, bool]:
+    """The engine's webhook, and whether there is one: taken for so where nobody can tell."""
     from imgsec.errors import ImgsecError
     from imgsec.operations.admit import find_webhook
     from imgsec.reasons import NOT_ENFORCED
 
     try:
-        return find_webhook(state) is not None
+        return find_webhook(state), True
     except ImgsecError as error:
-        return error.reason.code != NOT_ENFORCED.code
+        return None, error.reason.code != NOT_ENFORCED.code
 
 
 def _engine_to_come(

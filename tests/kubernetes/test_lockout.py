@@ -123,6 +123,19 @@ def test_pod_that_is_decided_as_before_is_no_news(site: Site) -> None:
     assert "running-pods-judged" in notes(report)
 
 
+def test_pod_that_the_webhook_leaves_out_is_not_locked_out(site: Site) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.publish(*words, "--allow-unchecked", "icr.io/*")
+    site.runs("icr.io/free/app:1")
+    site.installs("0.14.3")
+    configuration = site.cluster.lists[f"{WEBHOOKS}/mutatingwebhookconfigurations"][0]
+    named = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
+    configuration["webhooks"][0]["namespaceSelector"] = {"matchExpressions": [named]}
+    assert site.publish(*words)[0] == 1
+    named["values"] = ["shop"]
+    assert site.publish(*words)[0] == 0
+
+
 def test_what_is_not_known_stops_the_policy_too(site: Site) -> None:
     """Without a registry, nobody knows whether the image is signed."""
     site.runs("r.example/team/app:1")
