@@ -25,7 +25,8 @@ from imgsec.domain.lint_sources import LintRule
 from imgsec.domain.reference import shown
 
 # Docker Hub under other names, which engines do not take for one another.
-_HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
+HUB = "docker.io"
+HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _FOREIGN = re.compile(r"[^A-Za-z0-9._:/@*\[\]-]")
 _BROKEN = re.compile(r"//|/[.:@_-]|[.:@_-]/|::|@@")
 _EMPTY_ENDS = re.compile(r"^[/.:@_-]|/$")
@@ -44,8 +45,32 @@ _HOST_NAME = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", re.IGNORECASE)
 _DEFAULT_PORTS = (":443", ":80")
 
 
-def name_findings(rule: LintRule, engine: Engine, *, is_used: bool) -> Iterator[LintFinding]:
-    """What is wrong with a rule's name. is_used: a workload has an image that it decides about."""
+def usual_host(host: str) -> str:
+    """The host of the same registry as people spell it.
+
+    >>> usual_host("US.icr.io:443"), usual_host("index.docker.io"), usual_host("localhost:5000")
+    ('us.icr.io', 'docker.io', 'localhost:5000')
+    """
+    host = host.lower()
+    for port in _DEFAULT_PORTS:
+        host = host.removesuffix(port)
+    return HUB if host in HUB_HOSTS else host
+
+
+def usual_name(name: str) -> str:
+    """A rule's name with its host as people spell it."""
+    host = Host.of(name)
+    return name if host.text is None else f"{usual_host(host.text)}/{host.rest}"
+
+
+def name_findings(
+    rule: LintRule, engine: Engine, *, is_used: bool, is_twin: bool = False
+) -> Iterator[LintFinding]:
+    """What is wrong with a rule's name.
+
+    is_used: a workload has an image that it decides about. is_twin: a rule beside it has the same
+    name with the host as people spell it.
+    """
     name = rule.name
     if not name:
         yield rule.tell(EMPTY_NAME, f"a rule of {rule.source.about} has no name")
@@ -56,12 +81,12 @@ def name_findings(rule: LintRule, engine: Engine, *, is_used: bool) -> Iterator[
     host = Host.of(name)
     if not is_used:
         yield from _shortness(rule, host)
-    if host.text is None or "*" in host.text:
+    if host.text is None or "*" in host.text or is_twin:
         return
     if host.text != host.text.lower():
         text = f"{rule} has a host in upper case, and names are compared letter by letter"
         yield rule.tell(HOST_SPELLING, text)
-    elif host.text in _HUB_HOSTS:
+    elif host.text in HUB_HOSTS:
         text = f"{rule} names Docker Hub by a host that workloads rarely write"
         yield rule.tell(HOST_SPELLING, text)
     elif host.text.endswith(_DEFAULT_PORTS):

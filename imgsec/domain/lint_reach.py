@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from imgsec.domain.engine_name import EngineName
-from imgsec.domain.hosts import is_icr_host
+from imgsec.domain.hosts import is_icr_host, other_icr_host
 from imgsec.domain.lint_catalogue import (
     CHILD_UNCOVERED,
     CLUSTER_POLICY_OFF,
@@ -25,12 +25,13 @@ from imgsec.domain.lint_catalogue import (
 )
 from imgsec.domain.lint_demands import lost_to, skips_children
 from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, engine_name, example_of, has_tag
+from imgsec.domain.lint_names import HUB, HUB_HOSTS, usual_host
 from imgsec.domain.lint_pool import LintPool, pool_for
 from imgsec.domain.lint_sources import LintPolicy, LintRule, WorkloadImage
 from imgsec.domain.reference import shown
 from imgsec.domain.wildcard import compare, is_met
 
-_HUB, _OFFICIAL = "docker.io", "library/"
+_OFFICIAL = "library/"
 _LISTED_MAX = 5  # names in one sentence
 _STARRED_MAX = 50  # hosts with a star; of more it is quicker to ask for the rule that decides
 _FAMILY_MAX = 40  # hosts; IBM has a dozen, each with a private twin
@@ -59,7 +60,7 @@ class Reach:
             if image is None or name is None:
                 continue
             yield from self._by_digest(rule, image, name, few)
-            for other in _spellings(image, name):
+            for other in _spellings(image, name, self._written):
                 if _is_usual(other) or self._could_meet(other.partition("/")[0]):
                     self._spelled(rule, other, few, bypasses)
         for missing in self._variants():
@@ -75,6 +76,15 @@ class Reach:
         every = {Host.of(rule.name).text or "*" for rule in self.pool.rules}
         starred = {host for host in every if "*" in host}
         return frozenset(every - starred), tuple(sorted(starred))
+
+    @cached_property
+    def _written(self) -> dict[str, list[str]]:
+        """Hosts of rules in other spellings than the usual one, which is the key."""
+        found: dict[str, list[str]] = {}
+        for host in sorted(self._hosts[0]):
+            if (usual := usual_host(host)) != host:
+                found.setdefault(usual, []).append(host)
+        return found
 
     def _could_meet(self, domain: str) -> bool:
         """Whether some rule's host could be met by this one, as far as that is quickly told."""
@@ -195,25 +205,34 @@ def _empty(pool: LintPool) -> Iterator[LintFinding]:
         yield policy.source.tell(NO_RULES, ("spec", "repositories"), text, level=level)
 
 
-def _spellings(image: str, name: EngineName) -> Iterator[str]:
-    """The same image, spelled otherwise; the usual spellings first."""
+def _spellings(image: str, name: EngineName, written: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The same image, spelled otherwise; the usual spellings first.
+
+    written: hosts that rules have in other spellings, by the usual one.
+    """
     end = image[len(image.partition("@")[0].rpartition(":")[0]) :] if has_tag(image) else ""
     path = name.repository.removeprefix(f"{name.domain}/")
-    if name.domain == _HUB:
+    host = usual_host(name.domain)
+    if not name.domain or (host == HUB and "/" not in path):
+        return  # Docker Hub has no such repository
+    hosts = [host]
+    forms = []
+    if host == HUB:
         bare = path.removeprefix(_OFFICIAL)
-        forms = [f"{bare}{end}", f"{_HUB}/{bare}{end}", f"{_HUB}/{path}{end}"]
-        forms += [f"index.docker.io/{path}{end}", f"{_HUB}:443/{path}{end}"]
-    elif ":" in name.domain:
-        return
-    else:
-        forms = [f"{name.domain}:443/{path}{end}", f"{name.domain.upper()}/{path}{end}"]
-    yield from (form for form in forms if form != image)
+        forms += [f"{bare}{end}", f"{HUB}/{bare}{end}"]
+        hosts += HUB_HOSTS
+    elif (twin := other_icr_host(host)) is not None:
+        hosts.append(twin)
+    spelt = [each for one in hosts for each in (one, *written.get(one, ()))]
+    spelt += ([] if ":" in host else [f"{host}:443"]) + [host.upper()]
+    forms += [f"{one}/{path}{end}" for one in spelt]
+    yield from dict.fromkeys(form for form in forms if form != image)
 
 
 def _is_usual(image: str) -> bool:
     """Whether people spell images of Docker Hub so; other hosts have one usual spelling."""
     host = Host.of(image)
-    return host.text == _HUB or not host.is_said
+    return host.text == HUB or not host.is_said
 
 
 def namespace_findings(reaches: Sequence[Reach]) -> Iterator[LintFinding]:

@@ -10,7 +10,7 @@ from imgsec.domain.engines import Engine
 from imgsec.domain.lint_catalogue import Level, LintFinding
 from imgsec.domain.lint_demands import demand_findings
 from imgsec.domain.lint_examples import engine_name
-from imgsec.domain.lint_names import name_findings
+from imgsec.domain.lint_names import name_findings, usual_name
 from imgsec.domain.lint_pool import LintPool, pools_of
 from imgsec.domain.lint_precedence import TooManyPairs, precedence_findings
 from imgsec.domain.lint_reach import Reach, namespace_findings, workload_findings
@@ -115,13 +115,22 @@ def lint_inventory(
     )
 
 
+def _twins(pool: LintPool) -> Iterator[LintRule]:
+    """Rules for another spelling of what is named beside them in the usual one."""
+    names = {rule.name for rule in pool.rules}
+    usual = ((rule, usual_name(rule.name)) for rule in pool.rules)
+    yield from (rule for rule, name in usual if name != rule.name and name in names)
+
+
 def _rule_findings(
     inventory: Inventory, pools: Sequence[LintPool], unfinished: list[LintPool]
 ) -> Iterator[LintFinding]:
     found, used = workload_findings(inventory.images, pools)
     yield from found
+    twins = {id(rule) for pool in pools for rule in _twins(pool)}
     for rule in inventory.rules:
-        yield from name_findings(rule, inventory.engine, is_used=used[id(rule)] > 0)
+        is_used, is_twin = used[id(rule)] > 0, id(rule) in twins
+        yield from name_findings(rule, inventory.engine, is_used=is_used, is_twin=is_twin)
         yield from demand_findings(rule, inventory.engine)
     reaches = [Reach(pool) for pool in pools]
     for reach in reaches:

@@ -356,6 +356,55 @@ def test_twins_are_missed_where_most_rules_have_them() -> None:
     assert "missing-variant" not in codes(policy(*apart), notes=True)
 
 
+@pytest.mark.parametrize(
+    ("strict", "lax", "image"),
+    [
+        ("us.icr.io/ns/*", "*.icr.io/*", "private.us.icr.io/ns/app:1.0"),
+        ("us.icr.io/ns/*", "private.us.icr.io/*", "private.us.icr.io/ns/app:1.0"),
+        ("private.us.icr.io/ns/*", "us.icr.io/*", "us.icr.io/ns/app:1.0"),
+        ("icr.io/ns/*", "*.icr.io/ns/*", "private.icr.io/ns/app:1.0"),
+        ("us.icr.io/ns/*", "US.icr.io/ns/*", "US.icr.io/ns/app:1.0"),
+        ("ICR.io/ns/*", "icr.io/*", "icr.io/ns/app:1.0"),
+        ("docker.io/team/*", "registry-1.docker.io/*", "registry-1.docker.io/team/app:1.0"),
+        ("registry-1.docker.io/team/*", "docker.io/*", "docker.io/team/app:1.0"),
+        ("docker.io/team/*", "Docker.io/*", "Docker.io/team/app:1.0"),
+        ("r.example:443/ns/*", "r.example/*", "r.example/ns/app:1.0"),
+        ("r.example:5000/ns/*", "R.example:5000/*", "R.example:5000/ns/app:1.0"),
+    ],
+)
+def test_the_same_registry_by_another_host_is_no_way_around(
+    strict: str, lax: str, image: str
+) -> None:
+    found = the("spelling-bypass", policy((strict, SIGNED), (lax, {})))
+    assert found.image == image
+    assert "spelling-bypass" not in codes(policy((strict, SIGNED), (lax, SIGNED)))
+
+
+@pytest.mark.parametrize(
+    "hosts",
+    [("us.icr.io", "de.icr.io"), ("docker.io", "quay.io"), ("r.example", "r.example:5000")],
+)
+def test_another_registry_is_another_image(hosts: tuple[str, str]) -> None:
+    rules = policy((f"{hosts[0]}/ns/app", SIGNED), (f"{hosts[1]}/ns/app", {}))
+    assert "spelling-bypass" not in codes(rules)
+
+
+@pytest.mark.parametrize(
+    ("usual", "twin"),
+    [
+        ("us.icr.io/ns/*", "US.icr.io/ns/*"),
+        ("docker.io/team/*", "index.docker.io/team/*"),
+        ("docker.io/team/*", "registry-1.docker.io/team/*"),
+        ("r.example/ns/*", "r.example:443/ns/*"),
+    ],
+)
+def test_a_second_rule_for_another_spelling_is_as_was_advised(usual: str, twin: str) -> None:
+    assert "host-spelling" in codes(policy((twin, SIGNED)))
+    assert "host-spelling" not in codes(policy((usual, SIGNED), (twin, SIGNED)))
+    apart = policy((usual, SIGNED), name="a", namespace="a")
+    assert "host-spelling" in codes(apart, policy((twin, SIGNED), name="b", namespace="b"))
+
+
 # --- Secrets --------------------------------------------------------------------------------------
 
 
