@@ -12,19 +12,18 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.lint_precedence import fresh_sign
-from imgsec.domain.pattern_sets import Read, image_of, may_share
+from imgsec.domain.pattern_sets import Read, image_of, is_name, may_share
 from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.resolution import RulePool
 from imgsec.domain.wildcard import weight_of
 from imgsec.errors import ImgsecError
 
-# Ours: two hundred rules, all of them changed, are compared to the end in some seconds.
+# Ours: two hundred rules, all of them changed, are compared to the end in a second.
 _PAIRS_MAX = 1_000_000  # looked at by what they begin and end with
-_SEARCHES_MAX = 2_000  # for an image
+_SEARCHES_MAX = 1_000  # for an image
 _TRIES_MAX = 12  # rules that have the images found so far
 _DIGEST = f"@sha256:{'0' * 64}"
 _STAR_STANDS_FOR, _FOREIGN = "any", "evil.example/any"
@@ -62,16 +61,8 @@ def _named_by_rules(before: RulePool, after: RulePool) -> Iterator[str]:
 def _named_by(pattern: str, stands_for: str) -> Iterator[str]:
     text = pattern.replace("*", stands_for)
     for image in (text, f"{text}:1", f"{text}{_DIGEST}"):
-        if _is_name(image):
+        if is_name(image):
             yield image
-
-
-def _is_name(text: str) -> bool:
-    try:
-        EngineName.parse(text)
-    except (ValueError, Panic):
-        return False
-    return True
 
 
 class _Search:
@@ -109,7 +100,7 @@ class _Search:
                 image = image_of(wanted, unwanted)
             except ImgsecError:
                 break
-            if image is None or not _is_name(image):
+            if image is None:
                 return
             decide = _deciders(image, before, after)
             if Meaning(decide[0]).effect != Meaning(decide[1]).effect:

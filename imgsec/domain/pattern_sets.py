@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import string
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import NEWEST, Engine
 from imgsec.domain.hosts import other_icr_host
 from imgsec.domain.reference import Digest, ImageReference, shown
@@ -90,7 +91,8 @@ def meeting(
 def image_of(wanted: Sequence[Read], unwanted: Sequence[Read] = ()) -> str | None:
     """An image's text that meets all of these names and none of those, each read by its engine.
 
-    Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long.
+    Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long, and
+    where all that was found is no image's name to the engines.
 
     >>> from imgsec.domain.engines import Engine
     >>> older = Engine.parse("0.14.1")
@@ -99,12 +101,24 @@ def image_of(wanted: Sequence[Read], unwanted: Sequence[Read] = ()) -> str | Non
     """
     if len(wanted) > 1 and not may_share(wanted[0], wanted[1]):
         return None
-    used = {letter for one in (*wanted, *unwanted) for form in one.forms for letter in form}
-    if "@" in used:
-        used |= set(_DIGEST_MARK)
+    names = (form for one in (*wanted, *unwanted) for form in one.forms)
+    used = {letter for form in names for letter in form} | set(_DIGEST_MARK)
     strange = next((letter for letter in _PLAIN if letter not in used), "a")
     letters = [one for one in _SIGNS if one in used or one == strange]
-    return _first_text(wanted, unwanted, letters)
+    return _first_text(wanted, unwanted, letters, is_name)
+
+
+def is_name(text: str) -> bool:
+    """Whether engines take it for an image's name.
+
+    >>> is_name("nginx"), is_name("a:b:c")
+    (True, False)
+    """
+    try:
+        EngineName.parse(text)
+    except (ValueError, Panic):
+        return False
+    return True
 
 
 def may_share(one: Read, other: Read) -> bool:
@@ -117,15 +131,20 @@ def may_share(one: Read, other: Read) -> bool:
 
 
 def _first_text(
-    wanted: Sequence[Read], unwanted: Sequence[Read], letters: Sequence[str]
+    wanted: Sequence[Read],
+    unwanted: Sequence[Read],
+    letters: Sequence[str],
+    is_taken: Callable[[str], bool] = lambda _: True,
 ) -> str | None:
-    """The shortest text of these letters."""
+    """The shortest text of these letters that is taken."""
     readers = [_Reader(one) for one in (*wanted, *unwanted)]
     count = len(wanted)
     start = tuple(reader.start for reader in readers), _Form()
     seen = {start}
     queue = deque([(start, "")])
     work = 0
+    refused = ""
+    names = " and ".join(shown(one.name) for one in wanted)
     while queue:
         (places, form), text = queue.popleft()
         ends = [reader.is_at_end(place) for reader, place in zip(readers, places, strict=True)]
@@ -133,7 +152,9 @@ def _first_text(
             whole = _with_whole_digest(text)
             is_meant = all(one.is_met(whole) for one in wanted)
             if is_meant and not any(one.is_met(whole) for one in unwanted):
-                return whole
+                if is_taken(whole):
+                    return whole
+                refused = whole
         for letter in letters:
             formed = form.read(letter)
             if formed is None:
@@ -146,9 +167,9 @@ def _first_text(
                 queue.append(((after, formed), text + letter))
         work += sum(map(len, places))
         if work > _WORK_MAX:
-            names = " and ".join(shown(one.name) for one in wanted)
-            has = "have" if count > 1 else "has"
-            raise ImgsecError(INVALID_PATTERN(f"{names} {has} too many stars to be compared"))
+            raise ImgsecError(INVALID_PATTERN(f"{names}: too many stars to be compared"))
+    if refused:
+        raise ImgsecError(INVALID_PATTERN(f"{names}: {shown(refused)} is no image's name"))
     return None
 
 
@@ -156,29 +177,38 @@ def _first_text(
 class _Form:
     """How far a text is an image's name. is_open: a part begins here; is_loose: it cannot end here.
 
-    digest_chars: how many there are of a digest.
+    has_colon: before any slash, so that a port or, without a host, a tag follows; is_number: it
+    could be a port. digest_chars: how many there are of a digest.
     """
 
     is_open: bool = True
     is_loose: bool = False
     has_host: bool = False
     has_tag: bool = False
+    has_colon: bool = False
+    is_number: bool = True
     digest_chars: int = 0
 
     def read(self, letter: str) -> _Form | None:
         """With one more letter; None for what is no name any more."""
         if self.digest_chars or (letter == "@" and not (self.is_open or self.is_loose)):
             return self._read_digest(letter)
+        if letter in _INNER:
+            return None if self.is_open or self.is_loose else self._read_mark(letter)
+        is_number = self.is_number and (letter.isdigit() or not self.has_colon)
         if letter in _JOINTS:
-            return None if self.is_open else replace(self, is_loose=not self.has_tag)
-        if letter not in _INNER:
-            if letter.isupper() and self.has_host and not self.has_tag:
-                return None
-            return replace(self, is_open=False, is_loose=False)
-        if self.is_open or self.is_loose or (letter == "/" and self.has_tag):
+            in_path = not (self.has_tag or self.has_colon)
+            return None if self.is_open else replace(self, is_loose=in_path, is_number=is_number)
+        if letter.isupper() and self.has_host and not self.has_tag:
             return None
-        is_tag = self.has_tag or (letter == ":" and self.has_host)
-        return _Form(is_open=True, has_host=self.has_host or letter == "/", has_tag=is_tag)
+        return replace(self, is_open=False, is_loose=False, is_number=is_number)
+
+    def _read_mark(self, letter: str) -> _Form | None:
+        if self.has_tag or (letter == ":" and self.has_colon):
+            return None
+        if letter == "/":
+            return _Form(has_host=True) if self.is_number else None
+        return _Form(has_host=self.has_host, has_tag=self.has_host, has_colon=not self.has_host)
 
     def _read_digest(self, letter: str) -> _Form | None:
         at = self.digest_chars

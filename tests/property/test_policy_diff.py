@@ -93,6 +93,7 @@ def pools(wanted: Rules, engine: Engine) -> Pools:
 
 @settings(max_examples=400, deadline=None)
 @given(rules, rules, rules, engines, st.one_of(st.none(), engines))
+@example([("a*a*", "")], [], [("*a**:**a*:*", "")], ENGINES[3], None)
 @example([("*/a/b", "")], [("*/a/b", "trust")], [("b/*", "x")], NEWEST, None)
 def test_a_change_that_some_image_shows_is_told(
     kept: list[tuple[str, str]],
