@@ -10,7 +10,7 @@ rule that does not decide about that text decides about none.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from imgsec.domain.engines import Engine
@@ -56,30 +56,17 @@ def precedence_findings(pool: LintPool) -> Iterator[LintFinding]:
     for rule, earlier in pool.repeated:
         yield _duplicate(rule, earlier, pool)
     strange = fresh_sign(rule.name for rule in pool.rules)
-    losers = _can_lose(pool)
-    dead: set[int] = set()
-    shadowed: set[int] = set()
+    living = []
     for rule in pool.rules:
-        if not rule.name:
-            continue
-        if (winner := dead_by(rule, pool, strange)) is not None:
-            dead.add(id(rule))
+        if rule.name and (winner := dead_by(rule, pool, strange)) is not None:
             yield _dead(rule, winner, pool)
-        elif (
-            rule.demand is not None
-            and Profile.of(rule.demand) in losers
-            and (finding := _loses_a_form(rule, pool, strange)) is not None
-        ):
-            shadowed.add(id(rule))
-            yield finding
-    living = [rule for rule in pool.rules if id(rule) not in dead]
-    yield from _Overlaps(living, shadowed, pool, strange).findings()
-
-
-def _can_lose(pool: LintPool) -> set[Profile]:
-    """What rules demand that some other rule does not."""
-    every = {Profile.of(rule.demand) for rule in pool.rules if rule.demand is not None}
-    return {one for one in every if any(lost_by(other, one) for other in every)}
+        else:
+            living.append(rule)
+    for rule in living:
+        if rule.name and not rule.name.strip("*"):  # every image of others is one of its own
+            finding = _loses_a_form(rule, pool, strange)
+            yield from () if finding is None else (finding,)
+    yield from _Overlaps(living, pool, strange).findings()
 
 
 def fresh_sign(names: Iterable[str]) -> str:
@@ -202,11 +189,8 @@ class _Overlaps:
     paths begin with, so that rules about different repositories are never compared.
     """
 
-    def __init__(
-        self, rules: Iterable[LintRule], told: Set[int], pool: LintPool, strange: str
-    ) -> None:
-        """told: the rules of which enough is said; they can still take images from others."""
-        self._pool, self._strange, self._told = pool, strange, told
+    def __init__(self, rules: Iterable[LintRule], pool: LintPool, strange: str) -> None:
+        self._pool, self._strange = pool, strange
         self._rules = [rule for rule in rules if rule.name.strip("*") and rule.demand is not None]
         profiles = {id(rule): Profile.of(rule.demand) for rule in self._rules if rule.demand}
         distinct = set(profiles.values())
@@ -224,15 +208,20 @@ class _Overlaps:
             host = Host.of(other.name)
             self._hosts.setdefault(host.text, _Group()).add(host.rest.partition("*")[0], other)
         for rule in self._rules if self._lax else ():
-            if id(rule) in self._told:
+            rivals = [
+                other
+                for other in self._near(rule)
+                if lost_to(other, rule) and self._beats(other, rule)
+            ]
+            if not rivals:
                 continue
-            if (finding := self._overlap(rule)) is not None:
+            finding = _loses_a_form(rule, self._pool, self._strange)
+            if finding is not None or (finding := self._overlap(rule, rivals)) is not None:
                 yield finding
 
-    def _overlap(self, rule: LintRule) -> LintFinding | None:
-        for other in self._near(rule):
-            lost = lost_to(other, rule)
-            if not lost or not self._beats(other, rule) or self._is_part(other, rule):
+    def _overlap(self, rule: LintRule, rivals: Iterable[LintRule]) -> LintFinding | None:
+        for other in rivals:
+            if self._is_part(other, rule):
                 continue
             for image in self._shared(rule, other):
                 winner = self._pool.decide(image)

@@ -239,6 +239,11 @@ def test_a_form_of_all_that_a_folder_holds_is_lost(end: str) -> None:
     assert found.image.startswith("icr.io/ns/app")
 
 
+def test_a_rule_for_everything_can_lose_all_tags() -> None:
+    found = the("shadowed-rule", policy(("*", SIGNED), ("*:*", {})))
+    assert "with any tag are decided by '*:*'" in found.text
+
+
 def test_a_stricter_rule_for_one_image_hides_no_overlap() -> None:
     crossed = [("icr.io/*/app", SIGNED), ("icr.io/team/*", {})]
     found = the("shadowed-rule", policy(*crossed, ("icr.io/team/app", DENIED)))
