@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from imgsec.domain.engines import Engine
 from imgsec.domain.lint_demands import signing_strength
 from imgsec.domain.lint_examples import could_overlap, example_of, is_image, overlaid
-from imgsec.domain.pattern_sets import meeting
+from imgsec.domain.pattern_sets import Read, image_of
 from imgsec.domain.policy_diff import Meaning, demand_text
 from imgsec.domain.policy_rules import Demand, Policy, PolicyId, PolicyRule
 from imgsec.domain.reference import shown
@@ -123,7 +123,7 @@ class _Scope:
         """The shortest, passing by what further rules decide as it is meant."""
         passed_by: list[str] = []
         for _ in range(_TRIES_MAX):
-            image = meeting(one, other, passed_by)
+            image = image_of((Read(one), Read(other)), [Read(each) for each in passed_by])
             if image is None:
                 return None
             if self._is_met(image, one, other) and (found := self._broken(image)) is not None:

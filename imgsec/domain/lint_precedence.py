@@ -279,14 +279,15 @@ class _Overlaps:
 
     def _searched(self, rule: LintRule, other: LintRule) -> Iterator[str]:
         """Images that both are met by, and no rule that has the one before."""
-        from imgsec.domain.pattern_sets import meeting  # few pools need it
+        from imgsec.domain.pattern_sets import Read, image_of  # few pools need it
 
         engine = self._pool.engine
-        thirds: list[str] = []
+        both = (Read(rule.name, engine), Read(other.name, engine))
+        thirds: list[Read] = []
         while len(thirds) <= _THIRDS_MAX:
             self._count(_SEARCH_WORK)
             try:
-                image = meeting(rule.name, other.name, thirds, engine)
+                image = image_of(both, thirds)
             except ImgsecError:
                 return
             if image is None:
@@ -296,7 +297,7 @@ class _Overlaps:
             third = self._pool.decide(image)
             if third is None or third is rule or third is other:
                 return
-            thirds.append(third.name)
+            thirds.append(Read(third.name, engine))
 
     def _count(self, steps: int) -> None:
         self._work -= steps

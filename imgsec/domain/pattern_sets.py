@@ -66,34 +66,14 @@ class Read:
         return image == self.name if self.is_bare else is_met(self.name, image, self.engine)
 
 
-def meeting(
-    one: str, other: str, without: Sequence[str] = (), engine: Engine = NEWEST
-) -> str | None:
-    """An image's text that meets both names, and none of the others; None where there is none.
-
-    A digest in it is as long as real ones are.
-
-    Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long.
-
-    >>> meeting("icr.io/*/app", "icr.io/team/*")
-    'icr.io/team/app'
-    >>> meeting("icr.io/*/app", "icr.io/team/*", ["icr.io/team/app"])
-    'icr.io/team/a/app'
-    """
-    if engine.splits_hosts and not _may_meet(one, other):
-        return None
-    used = {letter for name in (one, other, *without) for letter in name} - {"*"}
-    letters = ["a", *sorted(used | (set(_DIGEST_MARK) if "@" in used else set()))]
-    wanted = (Read(one, engine), Read(other, engine))
-    return _first_text(wanted, [Read(name, engine) for name in without], letters)
-
-
 def image_of(wanted: Sequence[Read], unwanted: Sequence[Read] = ()) -> str | None:
     """An image's text that meets all of these names and none of those, each read by its engine.
 
     Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long, and
     where all that was found is no image's name to the engines.
 
+    >>> image_of([Read("icr.io/*/app"), Read("icr.io/team/*")], [Read("icr.io/team/app")])
+    'icr.io/team/a/app'
     >>> from imgsec.domain.engines import Engine
     >>> older = Engine.parse("0.14.1")
     >>> image_of([Read("*.icr.io/ns/*", older)], [Read("*.icr.io/ns/*")])
@@ -262,18 +242,6 @@ class _Reader:
                 behind += 1
                 found.add((form, behind))
         return frozenset(found)
-
-
-def _may_meet(one: str, other: str) -> bool:
-    """Not, where the literal beginnings of hosts or of paths differ, or the ends of paths."""
-    host, slash, rest = one.partition("/")
-    other_host, other_slash, other_rest = other.partition("/")
-    if not slash or not other_slash:
-        return _may_begin_alike(one, other)
-    has_tag = any(mark in part for part in (rest, other_rest) for mark in ":@")
-    if not has_tag and not _may_begin_alike(rest[::-1], other_rest[::-1]):
-        return False
-    return _may_begin_alike(rest, other_rest) and _may_begin_alike(host, other_host)
 
 
 def _may_begin_alike(one: str, other: str) -> bool:

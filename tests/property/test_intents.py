@@ -17,7 +17,7 @@ from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
 from imgsec.domain.intent_file import intent_document, parse_intent
 from imgsec.domain.intent_rendering import Target, render_intents
 from imgsec.domain.intent_rendering.coherence import scopes_of
-from imgsec.domain.pattern_sets import covers, meeting, samples_of
+from imgsec.domain.pattern_sets import Read, covers, image_of, samples_of
 from imgsec.domain.policy_rules import Demand, Policy
 from imgsec.domain.reference import ImageReference
 from imgsec.domain.resolution import Pools
@@ -202,7 +202,7 @@ def test_containers_tools_decide_as_it_is_meant_or_the_intent_is_refused(documen
 @unhurried
 @given(texts, texts)
 def test_what_two_names_have_in_common_meets_both(one: str, other: str) -> None:
-    common = meeting(one, other)
+    common = image_of((Read(one), Read(other)))
     if common is not None:
         assert compare(one, common) or is_met(one, common, Engine.parse("0.14.3"))
         assert compare(other, common) or is_met(other, common, Engine.parse("0.14.3"))

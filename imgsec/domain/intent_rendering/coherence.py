@@ -10,7 +10,7 @@ from datetime import date
 
 from imgsec.domain.engines import NEWEST
 from imgsec.domain.intent_rendering.rendered import Findings
-from imgsec.domain.pattern_sets import covers, meeting
+from imgsec.domain.pattern_sets import Read, covers, image_of
 from imgsec.domain.policy_intent import (
     ImageNames,
     IntentRule,
@@ -175,14 +175,14 @@ def _contradict(
 
 def _unsettled(first: str, second: str, scope: Scope) -> str | None:
     """An image that both name, and no rule that is narrower than both."""
-    if meeting(first, second) is None:
+    if image_of((Read(first), Read(second))) is None:
         return None
     narrower = {
         name.text
         for name, _ in scope.named
         if _is_narrower(name.text, first) and _is_narrower(name.text, second)
     }
-    return meeting(first, second, sorted(narrower))
+    return image_of((Read(first), Read(second)), [Read(one) for one in sorted(narrower)])
 
 
 def _is_narrower(inner: str, outer: str) -> bool:

@@ -239,6 +239,13 @@ def test_a_form_of_all_that_a_folder_holds_is_lost(end: str) -> None:
     assert found.image.startswith("icr.io/ns/app")
 
 
+def test_names_with_other_ends_share_what_has_a_tag() -> None:
+    found = the("shadowed-rule", policy(("icr.io/ns/*a", SIGNED), ("icr.io/ns/*bb", {})))
+    name, _, tag = found.image.partition(":")
+    assert name.endswith("a")
+    assert tag.endswith("bb")
+
+
 def test_a_rule_for_everything_can_lose_all_tags() -> None:
     found = the("shadowed-rule", policy(("*", SIGNED), ("*:*", {})))
     assert "with any tag are decided by '*:*'" in found.text
