@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from imgsec.domain.engines import Engine
 from imgsec.domain.lint_precedence import fresh_sign
-from imgsec.domain.pattern_sets import Read, image_of, is_name, may_share
+from imgsec.domain.pattern_sets import Effort, Read, image_of, is_name, may_share
 from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.resolution import RulePool
@@ -24,6 +24,7 @@ from imgsec.errors import ImgsecError
 # Ours: two hundred rules, all of them changed, are compared to the end in a second.
 _PAIRS_MAX = 1_000_000  # looked at by what they begin and end with
 _SEARCHES_MAX = 1_000  # for an image
+_PLACES_MAX = 2_000_000  # of names, that these look at together: some ten seconds
 _TRIES_MAX = 12  # rules that have the images found so far
 _DIGEST = f"@sha256:{'0' * 64}"
 _STAR_STANDS_FOR, _FOREIGN = "any", "evil.example/any"
@@ -71,6 +72,7 @@ class _Search:
     def __init__(self) -> None:
         self.left_out = False
         self._pairs, self._searches = _PAIRS_MAX, _SEARCHES_MAX
+        self._effort = Effort(_PLACES_MAX)
 
     def between(self, before: RulePool, after: RulePool) -> Iterator[str]:
         """Those of which the images that the rules name show nothing."""
@@ -93,11 +95,11 @@ class _Search:
         """Images that change, up to one about which these two decide."""
         unwanted: list[Read] = []
         for _ in range(_TRIES_MAX):
-            if self._searches == 0:
+            if self._searches == 0 or self._effort.left <= 0:
                 break
             self._searches -= 1
             try:
-                image = image_of(wanted, unwanted)
+                image = image_of(wanted, unwanted, self._effort)
             except ImgsecError:
                 break
             if image is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import string
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from imgsec.domain.engine_name import EngineName, Panic
@@ -66,8 +66,19 @@ class Read:
         return image == self.name if self.is_bare else is_met(self.name, image, self.engine)
 
 
-def image_of(wanted: Sequence[Read], unwanted: Sequence[Read] = ()) -> str | None:
+@dataclass(slots=True)
+class Effort:
+    """left: places that several searches may still look at together."""
+
+    left: int
+
+
+def image_of(
+    wanted: Sequence[Read], unwanted: Sequence[Read] = (), effort: Effort | None = None
+) -> str | None:
     """An image's text that meets all of these names and none of those, each read by its engine.
+
+    effort: what it may take, if that is less than one search may anyway; what it took is taken off.
 
     Raises `ImgsecError` (invalid-pattern) for names with so many stars that it takes too long, and
     where all that was found is no image's name to the engines.
@@ -85,7 +96,12 @@ def image_of(wanted: Sequence[Read], unwanted: Sequence[Read] = ()) -> str | Non
     used = {letter for form in names for letter in form} | set(_DIGEST_MARK)
     strange = next((letter for letter in _PLAIN if letter not in used), "a")
     letters = [one for one in _SIGNS if one in used or one == strange]
-    return _first_text(wanted, unwanted, letters, is_name)
+    effort = effort or Effort(_WORK_MAX)
+    search = _Search(wanted, unwanted, letters, min(effort.left, _WORK_MAX))
+    try:
+        return search.first()
+    finally:
+        effort.left -= search.work
 
 
 def is_name(text: str) -> bool:
@@ -110,47 +126,58 @@ def may_share(one: Read, other: Read) -> bool:
     return _may_begin_alike(rest, other_rest) and _may_begin_alike(host, other_host)
 
 
-def _first_text(
-    wanted: Sequence[Read],
-    unwanted: Sequence[Read],
-    letters: Sequence[str],
-    is_taken: Callable[[str], bool] = lambda _: True,
-) -> str | None:
-    """The shortest text of these letters that is taken."""
-    readers = [_Reader(one) for one in (*wanted, *unwanted)]
-    count = len(wanted)
-    start = tuple(reader.start for reader in readers), _Form()
-    seen = {start}
-    queue = deque([(start, "")])
-    work = 0
-    refused = ""
-    names = " and ".join(shown(one.name) for one in wanted)
-    while queue:
-        (places, form), text = queue.popleft()
-        ends = [reader.is_at_end(place) for reader, place in zip(readers, places, strict=True)]
-        if all(ends[:count]) and not any(ends[count:]) and not (form.is_open or form.is_loose):
-            whole = _with_whole_digest(text)
-            is_meant = all(one.is_met(whole) for one in wanted)
-            if is_meant and not any(one.is_met(whole) for one in unwanted):
-                if is_taken(whole):
-                    return whole
-                refused = whole
-        for letter in letters:
-            formed = form.read(letter)
-            if formed is None:
-                continue
-            after = tuple(
-                reader.read(place, letter) for reader, place in zip(readers, places, strict=True)
-            )
-            if all(after[:count]) and (after, formed) not in seen:
-                seen.add((after, formed))
-                queue.append(((after, formed), text + letter))
-        work += sum(map(len, places))
-        if work > _WORK_MAX:
-            raise ImgsecError(INVALID_PATTERN(f"{names}: too many stars to be compared"))
-    if refused:
-        raise ImgsecError(INVALID_PATTERN(f"{names}: {shown(refused)} is no image's name"))
-    return None
+class _Search:
+    """For the shortest text of these letters that meets some names and not others."""
+
+    def __init__(
+        self, wanted: Sequence[Read], unwanted: Sequence[Read], letters: Sequence[str], most: int
+    ) -> None:
+        self._wanted, self._unwanted, self._letters = wanted, unwanted, letters
+        self._most, self.work = most, 0
+
+    def first(self) -> str | None:
+        """It; None if there is none. Raises `ImgsecError` (invalid-pattern)."""
+        readers = [_Reader(one) for one in (*self._wanted, *self._unwanted)]
+        count = len(self._wanted)
+        start = tuple(reader.start for reader in readers), _Form()
+        seen = {start}
+        queue = deque([(start, "")])
+        refused = ""
+        while queue:
+            (places, form), text = queue.popleft()
+            ends = [reader.is_at_end(place) for reader, place in zip(readers, places, strict=True)]
+            if all(ends[:count]) and not any(ends[count:]) and not (form.is_open or form.is_loose):
+                whole = _with_whole_digest(text)
+                if self._is_meant(whole):
+                    if is_name(whole):
+                        return whole
+                    refused = whole
+            for letter in self._letters:
+                formed = form.read(letter)
+                if formed is None:
+                    continue
+                after = tuple(
+                    reader.read(place, letter)
+                    for reader, place in zip(readers, places, strict=True)
+                )
+                if all(after[:count]) and (after, formed) not in seen:
+                    seen.add((after, formed))
+                    queue.append(((after, formed), text + letter))
+            self.work += sum(map(len, places))
+            if self.work > self._most:
+                raise self._failure("too many stars to be compared")
+        if refused:
+            raise self._failure(f"{shown(refused)} is no image's name")
+        return None
+
+    def _is_meant(self, text: str) -> bool:
+        return all(one.is_met(text) for one in self._wanted) and not any(
+            one.is_met(text) for one in self._unwanted
+        )
+
+    def _failure(self, why: str) -> ImgsecError:
+        names = " and ".join(shown(one.name) for one in self._wanted)
+        return ImgsecError(INVALID_PATTERN(f"{names}: {why}"))
 
 
 @dataclass(frozen=True, slots=True)
