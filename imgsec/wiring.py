@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imgsec.adapters._process import Tools
 from imgsec.adapters.clock import SystemClock
@@ -68,7 +68,6 @@ if TYPE_CHECKING:  # imported where they are used: requests alone takes longer t
     from imgsec.domain.admission_suite import AdmissionSuite
     from imgsec.domain.gate_report import GateReport
     from imgsec.domain.policy_intent import PolicyIntent
-    from imgsec.domain.policy_rules import PolicyId
     from imgsec.domain.report import Change
 
 MakeScanner = Callable[[TokenServiceGuard], Scanner]
@@ -229,14 +228,11 @@ class World:
         files = FileState.read(read_all(policies), namespace=namespace)
         return LiveState(self.cluster(dry_run=False), files) if live else files
 
-    def state_with(
-        self, documents: Iterable[dict[str, Any]], without: frozenset[PolicyId] = frozenset()
-    ) -> LiveState:
-        """The cluster's state with these objects in place of its own, and without those."""
+    def live_state(self) -> LiveState:
+        """The cluster's state as it is. Nothing is asked before it is needed."""
         from imgsec.adapters.admission_state import FileState, LiveState
 
-        new = FileState(((one, "the new policies") for one in documents), namespace="default")
-        return LiveState(self.cluster(dry_run=False), new, without)
+        return LiveState(self.cluster(dry_run=False), FileState((), namespace="default"))
 
     def read_suite(self, path: str) -> AdmissionSuite:
         """A suite of expected admissions. Raises (input-unreadable, input-malformed)."""

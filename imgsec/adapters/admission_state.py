@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from imgsec.adapters.manifest_files import ManifestDocument
@@ -94,52 +96,22 @@ class FileState:
         return found if any(map(is_registration, found)) else None
 
 
-class LiveState:
-    """The cluster's, each object asked for once. over: manifests that stand in for its own.
+class _Asked:
+    """What the cluster answered, each question put once."""
 
-    without: policies that are taken for gone.
-    """
-
-    def __init__(
-        self, cluster: Kubectl, over: FileState, without: frozenset[PolicyId] = frozenset()
-    ) -> None:
-        self._without = without
+    def __init__(self, cluster: Kubectl) -> None:
         self._cluster = cluster
-        self._over = over
         self._known: dict[_Key, dict[str, Any] | ImgsecError | None] = {}
-        self._policies: tuple[Policy, ...] | None = None
 
-    def list_policies(self) -> tuple[Policy, ...]:
-        """See `imgsec.ports.AdmissionState`."""
-        if self._policies is None:
-            new = {policy.id: policy for policy in self._over.list_policies()}
-            held = [
-                Policy.read(document, where="the cluster")
-                for kind in POLICY_KINDS
-                for document in self._cluster.list_policies(kind)
-                if id_of(document) not in self._without | new.keys()
-            ]
-            self._policies = (*held, *new.values())
-        return self._policies
+    @cached_property
+    def policies(self) -> tuple[dict[str, Any], ...]:
+        return tuple(one for kind in POLICY_KINDS for one in self._cluster.list_policies(kind))
 
-    def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """See `imgsec.ports.AdmissionState`."""
-        return self._over.find_secret(namespace, name) or self._fetch("Secret", namespace, name)
-
-    def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """See `imgsec.ports.AdmissionState`."""
-        over = self._over.find_service_account(namespace, name)
-        return over or self._fetch("ServiceAccount", namespace, name)
-
-    def find_namespace(self, name: str) -> dict[str, Any] | None:
-        """See `imgsec.ports.AdmissionState`."""
-        return self._over.find_namespace(name) or self._fetch("Namespace", "", name)
-
-    def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
-        """See `imgsec.ports.AdmissionState`."""
+    @cached_property
+    def webhooks(self) -> tuple[dict[str, Any], ...]:
         return self._cluster.list_webhooks()
 
-    def _fetch(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+    def fetch(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         key = (kind, namespace, name)
         if key not in self._known:
             try:
@@ -150,6 +122,55 @@ class LiveState:
         if isinstance(found, ImgsecError):
             raise found
         return found
+
+
+class LiveState:
+    """The cluster's, each object asked for once. over: manifests that stand in for its own."""
+
+    def __init__(self, cluster: Kubectl, over: FileState) -> None:
+        self._asked, self._over = _Asked(cluster), over
+        self._without: frozenset[PolicyId] = frozenset()
+        self._policies: tuple[Policy, ...] | None = None
+
+    def changed(
+        self, documents: Iterable[dict[str, Any]], without: frozenset[PolicyId]
+    ) -> LiveState:
+        """The same moment with these objects in place of the cluster's own, and without those."""
+        state = copy(self)
+        new = ((one, "the new policies") for one in documents)
+        state._over, state._without = FileState(new, namespace="default"), without
+        state._policies = None
+        return state
+
+    def list_policies(self) -> tuple[Policy, ...]:
+        """See `imgsec.ports.AdmissionState`."""
+        if self._policies is None:
+            new = {policy.id: policy for policy in self._over.list_policies()}
+            held = [
+                Policy.read(document, where="the cluster")
+                for document in self._asked.policies
+                if id_of(document) not in self._without | new.keys()
+            ]
+            self._policies = (*held, *new.values())
+        return self._policies
+
+    def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        over = self._over.find_secret(namespace, name)
+        return over or self._asked.fetch("Secret", namespace, name)
+
+    def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        over = self._over.find_service_account(namespace, name)
+        return over or self._asked.fetch("ServiceAccount", namespace, name)
+
+    def find_namespace(self, name: str) -> dict[str, Any] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._over.find_namespace(name) or self._asked.fetch("Namespace", "", name)
+
+    def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._asked.webhooks
 
 
 def _twice(what: str, one: str, other: str) -> ImgsecError:

@@ -205,7 +205,7 @@ class Ahead:
 
     def __init__(self, options: PredictionOptions, world: World) -> None:
         self._options, self._world = options, world
-        self._before = world.state_with(())
+        self._before = world.live_state()
         self._engine, self._notes = _engine_to_come(options, world, self._before)
         self._webhook, self._is_enforced = _registered(self._before)
 
@@ -219,7 +219,7 @@ class Ahead:
             what_may_run,
         )
 
-        after = self._world.state_with(documents, removed)
+        after = self._before.changed(documents, removed)
         pods, unlisted = what_may_run(self._world.cluster(dry_run=False))
         foresight = foresee_lockout(
             pods,
@@ -237,7 +237,7 @@ class Ahead:
         from imgsec.domain.policy_rules import Policy
 
         new = [Policy.read(one).id for one in documents]
-        policies = self._world.state_with(documents, removed).list_policies()
+        policies = self._before.changed(documents, removed).list_policies()
         return laxer_rules(policies, new, self._engine)
 
 
