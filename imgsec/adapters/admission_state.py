@@ -9,12 +9,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from imgsec.adapters.manifest_files import ManifestDocument
+from imgsec.domain.kubernetes import secret_value
 from imgsec.domain.left_behind import id_of
-from imgsec.domain.policy_rules import POLICY_KINDS, Policy, PolicyId
+from imgsec.domain.policy_rules import POLICY_GROUPS, POLICY_KINDS, Policy, PolicyId
 from imgsec.domain.reference import shown
 from imgsec.domain.webhook import is_registration
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED
+from imgsec.reasons import INPUT_MALFORMED, POLICY_MALFORMED
 
 if TYPE_CHECKING:
     from imgsec.adapters.kubernetes import Kubectl
@@ -42,9 +43,13 @@ class FileState:
         self._objects: dict[_Key, dict[str, Any]] = {}
         for content, where in documents:
             kind = str(content["kind"])
+            api = str(content.get("apiVersion", ""))
             if kind in POLICY_KINDS:
                 self._add_policy(content, where, namespace)
-            elif content.get("apiVersion") in _APIS.get(kind, ()):
+            elif api.partition("/")[0] in POLICY_GROUPS:
+                text = f"{where}: the kind {shown(kind)} is no policy's; there are "
+                raise ImgsecError(POLICY_MALFORMED(text + " and ".join(POLICY_KINDS)))
+            elif api in _APIS.get(kind, ()):
                 self._add(kind, content, where, namespace)
 
     @classmethod
@@ -64,6 +69,8 @@ class FileState:
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if not isinstance(metadata, dict) or not isinstance(name, str):
             raise ImgsecError(INPUT_MALFORMED(f"{where}: a {kind} without a name"))
+        if kind == "Secret":
+            _require_storable(content, f"{where}: Secret {shown(name)}")
         own = "" if kind in ("Namespace", _WEBHOOKS) else metadata.get("namespace") or namespace
         key = (kind, str(own), name)
         if key in self._objects:
@@ -171,6 +178,18 @@ class LiveState:
     def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
         """See `imgsec.ports.AdmissionState`."""
         return self._asked.webhooks
+
+
+def _require_storable(secret: dict[str, Any], of: str) -> None:
+    """Raises `ImgsecError` (input-malformed) for data that no cluster keeps."""
+    for member in ("data", "stringData"):
+        data = secret.get(member) or {}
+        if not isinstance(data, dict):
+            raise ImgsecError(INPUT_MALFORMED(f"{of}: {member} is no object"))
+        for name, value in data.items():
+            if value is not None and secret_value({member: {name: value}}, name) is None:
+                what = "base64" if member == "data" else "text"
+                raise ImgsecError(INPUT_MALFORMED(f"{of}: {shown(str(name))} is no {what}"))
 
 
 def _twice(what: str, one: str, other: str) -> ImgsecError:

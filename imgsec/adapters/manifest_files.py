@@ -34,6 +34,7 @@ _PAIR = re.compile(
     rb"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})"
 )
 _STDIN = "-"
+_HEAD = frozenset(("apiVersion", "kind"))
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = (f"{_TAG}str", f"{_TAG}timestamp", f"{_TAG}value")
 _COMPOSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -102,11 +103,28 @@ def _parsed(content: bytes, where: str, *, configs: bool) -> Iterator[ManifestDo
         document = _constructed(node, 0)
         if isinstance(document, dict) and document.get("kind"):
             yield from _objects(ManifestDocument(document, where, node))
-        elif isinstance(document, dict) and configs:
+            continue
+        _require_no_object(document, node)
+        if isinstance(document, dict) and configs:
             from imgsec.adapters.config_policies import config_policy
 
             if (found := config_policy(document, where, node)) is not None:
                 yield ManifestDocument(found[0], where, found[1])
+
+
+def _require_no_object(document: Any, node: yaml.Node) -> None:
+    """Raises `yaml.YAMLError` for what was meant to be an object, and is none to a cluster."""
+    if isinstance(document, dict):
+        for name in document:
+            if name not in _HEAD and str(name).lower() in map(str.lower, _HEAD):
+                raise _flaw(node, f"the field {shown(str(name))} is spelled otherwise")
+        if "apiVersion" in document and ("metadata" in document or "spec" in document):
+            raise _flaw(node, "an object without a kind")
+    elif isinstance(document, list):
+        if any(isinstance(one, dict) and not _HEAD.isdisjoint(one) for one in document):
+            raise _flaw(node, "a list of objects: separate them by ---, or put them into a List")
+    elif document is not None:
+        raise _flaw(node, "a text where an object should be")
 
 
 def _objects(found: ManifestDocument) -> Iterator[ManifestDocument]:

@@ -130,6 +130,7 @@ def admit(
 
     Example: helm template chart/ | imgsec admit - --policies policies/ --offline
     """
+    from imgsec.domain.policy import Namespace
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import all_of, passed
     from imgsec.errors import ImgsecError
@@ -137,7 +138,7 @@ def admit(
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
-    live = live or settings.context is not None
+    live, namespace = live or settings.context is not None, Namespace.parse(namespace).text
     if not policies and not live and suite is None:
         raise ImgsecError(INVALID_OPTION("say what decides: --policies PATH, --context or --live"))
     if [bool(workloads), review is not None, suite is not None].count(True) != 1:
@@ -186,11 +187,17 @@ def _run_suite(
 
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import all_of
+    from imgsec.errors import ImgsecError
     from imgsec.operations.run_suite import assumed, pod_of, run_suite
+    from imgsec.reasons import INVALID_OPTION
 
     suite = world.read_suite(path)
     folder = Path(path).parent
     paths = [*policies, *(str(folder / one) for one in suite.policies)]
+    if not paths and not live:
+        text = "the suite names no policies, and without any everything is denied"
+        hint = "Name them there (policies:) or with --policies, or take a cluster's: --context."
+        raise ImgsecError(INVALID_OPTION(text, hint=hint))
     place = suite.namespace or namespace
     state = world.admission_state(paths, namespace=place, live=live)
     engine, webhook = choose_engine(prediction, world, state, live=live)

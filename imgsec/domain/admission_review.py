@@ -58,6 +58,8 @@ class ReviewRequest:
             raise BadReview(texts.undecodable("the request's object is none"))
         if object_ is None and operation != DELETION:
             raise BadReview(texts.undecodable(f"{shown(operation)} comes without an object"))
+        if not request.get("namespace"):  # all that engines read is in one
+            raise BadReview(texts.undecodable("the request names no namespace"))
         return cls(
             str(document["apiVersion"]),
             str(request.get("uid") or ""),

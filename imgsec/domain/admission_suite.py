@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from imgsec.domain.admission import Admission
+from imgsec.domain.admission import Admission, ContainerTrace
 from imgsec.domain.engines import Engine, Layer
+from imgsec.domain.policy import is_namespace
 from imgsec.domain.reference import shown
 from imgsec.domain.spelling import unknown_field
 from imgsec.domain.verdict import Verdict, because, passed
@@ -68,7 +69,7 @@ class AdmissionTest:
             EXPECTATIONS[expect],
             workload,
             image,
-            _text(entry, "namespace", name),
+            _namespace(entry, name),
             _engine(engine) if engine is not None else None,
             tuple(_assumed(entry.get("assume") or {}, name)),
             _text(entry, "message", name),
@@ -110,7 +111,7 @@ class AdmissionSuite:
             tuple(policies),
             parsed,
             _engine(engine) if engine is not None else None,
-            _text(suite, "namespace", "the suite"),
+            _namespace(suite, "the suite"),
         )
 
 
@@ -143,16 +144,31 @@ def _misses(test: AdmissionTest, admission: Admission) -> list[str]:
         missed.append(
             f"expected {words[test.expect]}, predicted {got}{f' ({said})' if said else ''}"
         )
-    if test.message is not None and not any(test.message in one for one in admission.messages):
-        said = "; ".join(admission.messages) or "nothing"
+    messages = _messages(admission)
+    if test.message is not None and not any(test.message in one for one in messages):
+        said = "; ".join(messages) or "nothing"
         missed.append(f"the engine does not say {shown(test.message)}, but {shown(said)}")
     if test.rule is not None:
-        for one in admission.containers:
+        judged = _judged(admission)
+        if not judged:
+            missed.append("no container was held against rules")
+        for one in judged:
             rule = one.rule.repository if one.rule is not None else ""
             if rule != test.rule:
                 decided = shown(rule) if rule else "no rule"
                 missed.append(f"{shown(one.container.image)} is decided by {decided}")
     return missed
+
+
+def _messages(admission: Admission) -> tuple[str, ...]:
+    """What the engine says of the object, and of the pods that are made from it."""
+    return (*admission.messages, *(_messages(admission.child) if admission.child else ()))
+
+
+def _judged(admission: Admission) -> tuple[ContainerTrace, ...]:
+    """The containers that rules decided about; where the object was not sent, those of its pods."""
+    reached = tuple(one for one in admission.containers if one.is_reached)
+    return reached or (_judged(admission.child) if admission.child else ())
 
 
 def _assumed(value: Any, name: str) -> list[tuple[Layer, bool]]:
@@ -171,6 +187,13 @@ def _engine(text: str) -> Engine:
         return Engine.parse(text)
     except ImgsecError as error:
         raise ValueError(error.reason.text) from None
+
+
+def _namespace(value: Mapping[str, Any], where: str) -> str | None:
+    found = _text(value, "namespace", where)
+    if found is not None and not is_namespace(found):
+        raise ValueError(f"{where}: {shown(found)} is not a Kubernetes namespace")
+    return found
 
 
 def _mapping(value: Any, what: str) -> Mapping[str, Any]:

@@ -38,6 +38,11 @@ class ObjectName:
         return self.text
 
 
+def is_namespace(value: object) -> bool:
+    """Whether it names a Kubernetes namespace."""
+    return isinstance(value, str) and _NAMESPACE.fullmatch(value) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Namespace:
     """The name of a Kubernetes namespace: a DNS-1123 label of at most 63 characters."""
@@ -47,7 +52,7 @@ class Namespace:
     @classmethod
     def parse(cls, text: str) -> Self:
         """Raises `ImgsecError` (invalid-name)."""
-        if not _NAMESPACE.fullmatch(text):
+        if not is_namespace(text):
             raise ImgsecError(INVALID_NAME(f"{shown(text)} is not a Kubernetes namespace"))
         return cls(text)
 

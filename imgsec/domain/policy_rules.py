@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine, Layer
+from imgsec.domain.policy import is_namespace
 from imgsec.domain.policy_fields import (
     CISE_FIELDS,
     PORTIERIS_FIELDS,
@@ -27,6 +28,7 @@ from imgsec.reasons import POLICY_FOREIGN, POLICY_MALFORMED
 CLUSTER_KIND, NAMESPACED_KIND = "ClusterImagePolicy", "ImagePolicy"
 POLICY_KINDS = (CLUSTER_KIND, NAMESPACED_KIND)
 FIELDS_OF_API = {PORTIERIS_API: PORTIERIS_FIELDS, CISE_API: CISE_FIELDS}
+POLICY_GROUPS = tuple(api.partition("/")[0] for api in FIELDS_OF_API)
 # Kinds of the same names are other products', with other fields and another order of precedence.
 NAMESAKES = {
     "policy.sigstore.dev": "sigstore's policy-controller",
@@ -172,13 +174,7 @@ class Policy:
         kind = str(document["kind"])
         if not isinstance(name, str) or not name:
             raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}a {kind} without a name"))
-        own = metadata.get("namespace") if isinstance(metadata, dict) else None
-        if kind == CLUSTER_KIND:
-            own = ""
-        elif own is None or own == "":
-            own = namespace
-        if not isinstance(own, str):
-            raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}a namespace that is no text"))
+        own = "" if kind == CLUSTER_KIND else _namespace_of(metadata, where) or namespace
         owner = PolicyId(kind, name, own)
         entries = (document.get("spec") or {}).get("repositories") or []
         rules = (
@@ -186,6 +182,21 @@ class Policy:
             for place, entry in enumerate(entries)
         )
         return cls(owner, api, tuple(rules), where)
+
+
+def _namespace_of(metadata: Any, where: str) -> str:
+    """As it is written; empty for none. Raises `ImgsecError` (policy-malformed)."""
+    for member in metadata:
+        if member != "namespace" and str(member).lower() == "namespace":
+            text = f"{_of(where)}the field {shown(str(member))} is unknown; did you mean namespace?"
+            raise ImgsecError(POLICY_MALFORMED(text))
+    found = metadata.get("namespace")
+    if found is None or found == "":
+        return ""
+    if not isinstance(found, str) or not is_namespace(found):
+        text = f"{_of(where)}{shown(str(found))} is not a Kubernetes namespace"
+        raise ImgsecError(POLICY_MALFORMED(text))
+    return found
 
 
 def is_policy(document: object) -> bool:

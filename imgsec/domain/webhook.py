@@ -67,18 +67,52 @@ def _holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookRule:
+    """What is sent: all of these operations on all of these resources. ``*`` stands for any."""
+
+    operations: frozenset[str]
+    resources: frozenset[str]
+    groups: frozenset[str]
+    versions: frozenset[str]
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Raises `ValueError`."""
+        rule = _mapping(value)
+
+        def each(name: str) -> frozenset[str]:
+            return frozenset(map(str, _list(rule.get(name))))
+
+        return cls(each("operations"), each("resources"), each("apiGroups"), each("apiVersions"))
+
+    def names(self, resources: frozenset[str]) -> bool:
+        """Whether it is about one of these, whatever its group."""
+        return bool({*resources, "*", "*/*"} & self.resources)
+
+    def is_about(self, workload: Workload, *, is_exact: bool) -> bool:
+        """is_exact: its version counts, too."""
+        group, _, version = workload.api.rpartition("/")
+        return bool(
+            self.names(frozenset((workload.resource,)))
+            and {group, "*"} & self.groups
+            and (not is_exact or {version, "*"} & self.versions)
+        )
+
+    def has(self, operation: str) -> bool:
+        """Whether it is about CREATE, or UPDATE."""
+        return bool({operation, "*"} & self.operations)
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
-    """The engine's registration. resources: ``*`` for all. has_conditions: whether CEL decides too.
+    """The engine's registration. has_conditions: whether CEL decides too.
 
     is_exact: whether other versions of a resource are left out, in place of being converted.
     service: namespace and name of what is called, None for an address outside.
     """
 
     failure_policy: str
-    operations: frozenset[str]
-    resources: frozenset[str]
-    groups: frozenset[str]
-    versions: frozenset[str]
+    rules: tuple[WebhookRule, ...]
     namespaces: Selector
     objects: Selector
     has_conditions: bool = False
@@ -91,29 +125,22 @@ class Webhook:
 
         Raises `ValueError` for a registration that is not understood.
         """
-        for configuration in filter(is_registration, configurations):
-            metadata = _mapping(configuration.get("metadata") or {})
-            for one in _list(configuration.get("webhooks")):
-                webhook = _mapping(one)
-                named = metadata.get("name") == CONFIGURATION_NAME
-                if named or webhook.get("name") == WEBHOOK_NAME:
-                    return cls._read(webhook)
-        return None
+        found = [
+            (_mapping(one), configuration)
+            for configuration in filter(is_registration, configurations)
+            for one in _list(configuration.get("webhooks"))
+        ]
+        # Of those in the engine's configuration the one of its own name, else the first.
+        found.sort(key=lambda one: one[0].get("name") != WEBHOOK_NAME)
+        return cls._read(*found[0]) if found else None
 
     @classmethod
-    def _read(cls, webhook: Mapping[str, Any]) -> Self:
-        rules = [_mapping(one) for one in _list(webhook.get("rules"))]
-
-        def each(name: str) -> frozenset[str]:
-            return frozenset(str(value) for rule in rules for value in _list(rule.get(name)))
-
+    def _read(cls, webhook: Mapping[str, Any], configuration: Mapping[str, Any]) -> Self:
+        is_older = str(configuration.get("apiVersion")).endswith("/v1beta1")
         called = _mapping(_mapping(webhook.get("clientConfig") or {}).get("service") or {})
         return cls(
-            failure_policy=str(webhook.get("failurePolicy") or "Fail"),
-            operations=each("operations"),
-            resources=each("resources"),
-            groups=each("apiGroups"),
-            versions=each("apiVersions"),
+            failure_policy=str(webhook.get("failurePolicy") or ("Ignore" if is_older else "Fail")),
+            rules=tuple(map(WebhookRule.read, _list(webhook.get("rules")))),
             namespaces=Selector.read(webhook.get("namespaceSelector")),
             objects=Selector.read(webhook.get("objectSelector")),
             has_conditions=bool(webhook.get("matchConditions")),
@@ -129,27 +156,27 @@ class Webhook:
         and then what hangs on them is taken for sent.
         """
         known = {**(labels or {}), _NAME_LABEL: workload.namespace}
-        is_told = labels is not None or self.namespaces.keys <= {_NAME_LABEL}
+        is_told = labels is not None or not self.asks_for_labels
         if is_told and not self.namespaces.selects(known):
             text = f"the webhook's selector leaves the namespace {workload.namespace} out"
             return Note("namespace-skipped", text)
         if not self.objects.selects(workload.labels):
             return Note("object-skipped", "the webhook's object selector leaves it out")
-        group, _, version = workload.api.rpartition("/")
-        is_registered = (
-            self.is_registered_for(frozenset((workload.resource,)))
-            and {group, "*"} & self.groups
-            and (not self.is_exact or {version, "*"} & self.versions)
-        )
-        if not is_registered:
+        about = [one for one in self.rules if one.is_about(workload, is_exact=self.is_exact)]
+        if not about:
             return Note("kind-not-registered", f"the webhook is not registered for {workload.kind}")
-        if not {"CREATE", "*"} & self.operations:
+        if not any(one.has("CREATE") for one in about):
             return Note("operation-not-registered", "the webhook is not sent new objects")
         return None
 
     def is_registered_for(self, resources: frozenset[str]) -> bool:
-        """Whether one of these is sent, whatever its group."""
-        return bool({*resources, "*", "*/*"} & self.resources)
+        """Whether new ones of these are sent, whatever their group."""
+        return any(one.names(resources) and one.has("CREATE") for one in self.rules)
+
+    @property
+    def asks_for_labels(self) -> bool:
+        """Whether it hangs on labels of namespaces, beside their names."""
+        return not self.namespaces.keys <= {_NAME_LABEL}
 
     @property
     def is_ignored_if_broken(self) -> bool:
@@ -164,7 +191,7 @@ class Webhook:
         if self.is_ignored_if_broken:
             text = "failurePolicy is Ignore: whatever happens to the webhook, objects are admitted"
             yield Note("failure-policy-ignore", text)
-        if not {"UPDATE", "*"} & self.operations:
+        if not any(one.has("UPDATE") for one in self.rules):
             yield Note("updates-unseen", "the webhook is not sent changes of objects")
 
 

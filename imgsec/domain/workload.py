@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
+from imgsec.domain.policy import is_namespace
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import WORKLOAD_MALFORMED
@@ -31,6 +33,24 @@ _READ: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
         ("spec", "jobTemplate", "spec", "template", "spec"),
     ),
 }
+# As a cluster spells them: it knows no other spelling.
+_KINDS = {
+    f"{kind.lower()}s": kind
+    for kind in (
+        *("Pod", "ReplicationController", "Deployment", "ReplicaSet", "DaemonSet"),
+        *("StatefulSet", "Job", "CronJob"),
+    )
+}
+# What decides in each place. A field that is nearly called so is none of it: a cluster drops it, or
+# refuses the object, and neither is what was meant.
+_OBJECT_FIELDS = ("apiVersion", "kind", "metadata", "spec")
+_METADATA_FIELDS = ("name", "namespace", "labels", "ownerReferences")
+_POD_FIELDS = (
+    *("containers", "initContainers", "ephemeralContainers", "imagePullSecrets", "volumes"),
+    "serviceAccountName",
+)
+_CONTAINER_FIELDS = ("name", "image")
+_REAL_FIELDS = frozenset(("serviceAccount",))
 _SCALED = ("deployments", "replicasets", "replicationcontrollers", "statefulsets")
 # The kinds whose children the engines left unchecked, whatever their group.
 OWNER_KINDS = frozenset(
@@ -39,6 +59,7 @@ OWNER_KINDS = frozenset(
 # What controllers make, which makes the pods in its turn.
 MAKERS = frozenset(("replicasets", "replicationcontrollers", "jobs"))
 CONTAINER_TYPES = ("initContainers", "containers")
+_NEAR, _FIELD_MAX_CHARS = 0.8, 64  # imgae is near image; no real field beside these is near
 _NO_SPACE_IN_GO = "\x1c\x1d\x1e\x1f"
 
 
@@ -152,28 +173,31 @@ def read_workload(
     apis, steps = _READ.get(plural, (frozenset[str](), _TEMPLATE))
     is_read = api in apis
     of = f"{where}: {kind}" if where else kind
+    if request is None and is_read and kind != _KINDS[plural]:
+        raise _malformed(f"{of} is spelled {_KINDS[plural]}")
     spec = _descended(document, steps)
     if plural not in _READ and not _looks_like_pod(spec) and request is None:
         return None
     if not is_read and not _looks_like_pod(spec):
         spec = {"containers": []}  # refused by its group, whatever is in it
-    metadata = _mapping(document.get("metadata") or {}, f"{of}: metadata")
-    name = metadata.get("name") or metadata.get("generateName") or ""
-    if not isinstance(name, str):
-        raise _malformed(f"{of} has a name that is no text")
+    metadata = _mapping(document.get("metadata"), f"{of}: metadata")
+    name = _text(metadata.get("name"), f"{of}: the name")
+    name = name or _text(metadata.get("generateName"), f"{of}: generateName")
     of = f"{of} {shown(name)}"
+    if is_read:
+        _require_no_near(document, _OBJECT_FIELDS, of)
+        _require_no_near(metadata, _METADATA_FIELDS, f"{of}: metadata")
     spec = _mapping(spec, f"{of}: {'.'.join(steps)}")
     pod = _pod(spec, of)
     if is_read and not any(one.type == CONTAINER_TYPES[1] for one in pod.containers):
         raise _malformed(f"{of} has no containers")
     replicas = None
     if plural in _SCALED and is_read:
-        wanted = _mapping(document.get("spec") or {}, f"{of}: spec").get("replicas")
+        wanted = _mapping(document.get("spec"), f"{of}: spec").get("replicas")
         if wanted is not None and type(wanted) is not int:
             raise _malformed(f"{of}: replicas is no whole number")
         replicas = 1 if wanted is None else wanted
-    owners = metadata.get("ownerReferences") or []
-    own = _text(metadata.get("namespace"), f"{of}: namespace")
+    own = _namespace(_text(metadata.get("namespace"), f"{of}: namespace"), of)
     template = _descended(document, steps[:-1])
     inner = template.get("metadata") if isinstance(template, dict) and len(steps) > 1 else None
     return Workload(
@@ -185,20 +209,46 @@ def read_workload(
         path="/" + "/".join(steps),
         pod=pod,
         owners=tuple(
-            str(one.get("kind", "")) for one in _objects(owners, f"{of}: ownerReferences")
+            _text(one.get("kind"), f"{of}: an owner's kind")
+            for one in _objects(metadata, "ownerReferences", of)
         ),
         replicas=replicas,
         is_read=is_read,
         labels=_labels(metadata, of),
-        pod_labels=_labels(_mapping(inner or {}, f"{of}: the template's metadata"), of),
+        pod_labels=_labels(_mapping(inner, f"{of}: the template's metadata"), of),
         where=where,
         line=line,
     )
 
 
 def _labels(metadata: Mapping[str, Any], of: str) -> dict[str, str]:
-    labels = _mapping(metadata.get("labels") or {}, f"{of}: labels")
-    return {str(key): str(value) for key, value in labels.items()}
+    labels = _mapping(metadata.get("labels"), f"{of}: labels")
+    return {str(key): _text(value, f"{of}: a label") for key, value in labels.items()}
+
+
+def _namespace(name: str, of: str) -> str:
+    if name and not is_namespace(name):
+        raise _malformed(f"{of} has the namespace {shown(name)}, which is none of Kubernetes's")
+    return name
+
+
+def _require_no_near(given: Mapping[str, Any], known: tuple[str, ...], of: str) -> None:
+    """Raises `ImgsecError` (workload-malformed) for a field that is nearly one of these."""
+    for name in given:
+        if name not in known and (meant := _meant(str(name)[:_FIELD_MAX_CHARS], known)) is not None:
+            text = f"{of}: the field {shown(str(name))} is unknown; did you mean {meant}?"
+            raise _malformed(text)
+
+
+@lru_cache(maxsize=1024)
+def _meant(name: str, known: tuple[str, ...]) -> str | None:
+    if name in _REAL_FIELDS:
+        return None
+    import difflib  # few manifests are new to it
+
+    names = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(name.lower(), names, 1, _NEAR)
+    return names[near[0]] if near else None
 
 
 def names_images(document: Mapping[str, Any]) -> bool:
@@ -226,6 +276,7 @@ def _plural(kind: str) -> str:
 
 
 def _pod(spec: Mapping[str, Any], of: str) -> PodSpec:
+    _require_no_near(spec, _POD_FIELDS, of)
     containers = tuple(
         Container(
             kind,
@@ -234,22 +285,26 @@ def _pod(spec: Mapping[str, Any], of: str) -> PodSpec:
             _text(one.get("image"), f"{of}: a container's image"),
         )
         for kind in CONTAINER_TYPES
-        for place, one in enumerate(_objects(spec.get(kind) or [], f"{of}: {kind}"))
+        for place, one in enumerate(_objects(spec, kind, of))
     )
-    secrets = _objects(spec.get("imagePullSecrets") or [], f"{of}: imagePullSecrets")
-    account = spec.get("serviceAccountName") or spec.get("serviceAccount")
+    for kind in CONTAINER_TYPES:
+        for one in _objects(spec, kind, of):
+            _require_no_near(one, _CONTAINER_FIELDS, f"{of}: {kind}")
+    secrets = _objects(spec, "imagePullSecrets", of)
+    account = _text(spec.get("serviceAccountName"), f"{of}: serviceAccountName")
+    account = account or _text(spec.get("serviceAccount"), f"{of}: serviceAccount")
     return PodSpec(
         containers,
         tuple(_text(one.get("name"), f"{of}: imagePullSecrets") for one in secrets),
-        _text(account, f"{of}: serviceAccountName") or "default",
+        account or "default",
         tuple(_unseen(spec, of)),
     )
 
 
 def _unseen(spec: Mapping[str, Any], of: str) -> Iterable[tuple[str, str]]:
-    for one in _objects(spec.get("ephemeralContainers") or [], f"{of}: ephemeralContainers"):
+    for one in _objects(spec, "ephemeralContainers", of):
         yield str(one.get("image", "")), "ephemeral container"
-    for one in _objects(spec.get("volumes") or [], f"{of}: volumes"):
+    for one in _objects(spec, "volumes", of):
         volume = one.get("image")
         if isinstance(volume, dict) and volume.get("reference"):
             yield str(volume["reference"]), "image volume"
@@ -266,13 +321,19 @@ def _looks_like_pod(spec: Any) -> bool:
     return isinstance(spec, dict) and isinstance(spec.get("containers"), list)
 
 
-def _objects(value: Any, of: str) -> list[dict[str, Any]]:
+def _objects(holder: Mapping[str, Any], name: str, of: str) -> list[dict[str, Any]]:
+    """A list of objects. Go takes null for an empty one, and nothing else."""
+    value, of = holder.get(name), f"{of}: {name}"
+    if value is None:
+        return []
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise _malformed(f"{of} is no list of objects")
     return value
 
 
 def _mapping(value: Any, of: str) -> Mapping[str, Any]:
+    if value is None:
+        return {}
     if not isinstance(value, dict):
         raise _malformed(f"{of} is no object")
     return value

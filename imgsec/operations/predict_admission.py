@@ -32,8 +32,8 @@ from imgsec.domain.near_misses import near_misses
 from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import shown
-from imgsec.domain.resolution import Pools, Resolution
-from imgsec.domain.verdict import Note, passed
+from imgsec.domain.resolution import Pools
+from imgsec.domain.verdict import Note, because, passed
 from imgsec.domain.webhook import Webhook
 from imgsec.domain.workload import CONTAINER_TYPES, MAKERS, OWNER_KINDS, Container, Workload
 from imgsec.errors import ImgsecError
@@ -107,14 +107,19 @@ class Predictor:
             return self._unchecked(workload, Note("namespace-reserved", text))
         if self._webhook is None or is_request:
             return self._predict(workload, is_request=is_request)
-        note = self._webhook.not_sent(workload, self._labels(workload.namespace))
+        labels = self._labels(workload.namespace)
+        note = self._webhook.not_sent(workload, labels)
         if note is not None and self._sends_its_pods(workload, note):
             found = self._by_its_pods(workload, note, is_request)
         elif note is not None:
             found = self._unchecked(workload, note)
         else:
             found = self._predict(workload, is_request=is_request)
-        return replace(found, unchecked=(*found.unchecked, *self._webhook.cautions()))
+        cautions = list(self._webhook.cautions())
+        if labels is None and self._webhook.asks_for_labels:
+            text = f"whether labels of the namespace {workload.namespace} leave it out is not known"
+            cautions.append(Note("namespace-labels-unknown", text))
+        return replace(found, unchecked=(*found.unchecked, *cautions))
 
     def _sends_its_pods(self, workload: Workload, note: Note) -> bool:
         """Whether an object is left out for itself, and what is made from it is not."""
@@ -167,6 +172,10 @@ class Predictor:
 
     def _by_its_pods(self, workload: Workload, note: Note, is_request: bool) -> Admission:
         verdict = passed()
+        if not is_request and not workload.pod.containers:
+            text = f"{workload}: which pods are made from it is not known"
+            verdict = because(ADMISSION_OPEN(text, hint="Judge the pods that it makes."))
+            return Admission(workload, self._engine, verdict, unchecked=(note,))
         child = None if is_request else self._predict(workload.child(), is_request=False)
         return Admission(
             workload,
@@ -244,10 +253,7 @@ class Predictor:
             message = texts.invalid_image(container.image)
             denials.replace(INVALID_NAME_KEY, message)
             trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
-            near = near_misses(
-                container.image, workload.namespace, self._pools, Resolution(None), self._engine
-            )
-            return ContainerTrace(container, None, near, (trace, *self._others())), None
+            return ContainerTrace(container, None, (), (trace, *self._others())), None
         key = name.denial_key
         denials.begin(key)
         resolution = self._pools.of_namespace(workload.namespace).resolve(container.image)

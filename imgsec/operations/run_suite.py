@@ -47,7 +47,8 @@ def pod_of(image: str, namespace: str) -> Workload:
 
 
 def assumed(trace: LayerTrace, deployed: Deployed, test: AdmissionTest) -> LayerTrace:
-    """A layer's answer, with what a test assumes in place of what is open.
+    """A layer's answer, with what a test assumes in place of what was not asked. What was asked in
+    vain, since a registry is away, stays open.
 
     A layer of signatures that passes needs a digest, or the pods behind it were not judged: the
     image's own, else one that stands in.
@@ -59,6 +60,8 @@ def assumed(trace: LayerTrace, deployed: Deployed, test: AdmissionTest) -> Layer
         )
         trace = LayerTrace(trace.layer, LayerOutcome.OPEN, why=why)
     if trace.outcome is not LayerOutcome.OPEN or trace.layer not in answers:
+        return trace
+    if trace.why is not None and trace.why.code != ADMISSION_OPEN.code:
         return trace
     if answers[trace.layer]:
         digest = None if trace.layer is Layer.ADVISOR else deployed.name.digest or _STAND_IN

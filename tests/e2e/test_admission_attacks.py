@@ -98,7 +98,6 @@ def test_no_output_commands_a_terminal_or_a_log(admit: Admit) -> None:
         pod(ODD, name=ODD, container=ODD),
         pod("quay.io/a", kind=f"Pod{ODD}", spec={"template": pod("quay.io/a", container=ODD)}),
     ]
-    objects[0]["metadata"]["namespace"] = ODD
     listed = {"apiVersion": "v1", "kind": "List", "items": objects}
     for words in (
         (),
@@ -135,7 +134,23 @@ POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec:\n  containers:\n"
         (POD + "  - {<<: {image: quay.io/a}, name: c, image: icr.io/a}\n", 2),
         (POD + '  - {name: c, "im\\x61ge": quay.io/a}\n', 1),
         (POD + "  - {name: c, image: icr.io/a}\n  - []\n", 2),
-        (POD.replace("kind: Pod", "Kind: Pod") + "  - {name: c, image: quay.io/a}\n", 3),
+        (POD.replace("kind: Pod", "Kind: Pod") + "  - {name: c, image: icr.io/a}\n", 2),
+        (POD.replace("kind: Pod", "kind: pod") + "  - {name: c, image: icr.io/a}\n", 2),
+        (POD.replace("kind: Pod\n", "") + "  - {name: c, image: icr.io/a}\n", 2),
+        (POD + "  - {name: c, imagee: icr.io/a}\n", 2),
+        (POD + "  - {name: c, image: icr.io/a}\n  initContainer: [{image: quay.io/a}]\n", 2),
+        (POD + "  - {name: c, image: icr.io/a}\n  initContainers: {}\n", 2),
+        (POD + "  - {name: c, image: icr.io/a}\n  initContainers: false\n", 2),
+        (POD + "  - {name: c, image: icr.io/a}\n  initContainers: ~\n", 0),
+        (POD + "  - {name: c, image: icr.io/a}\n  imagePullSecrets: ''\n", 2),
+        (POD + "  - {name: c, image: icr.io/a}\n  volumes: 0\n", 2),
+        (POD.replace("{name: web}", "[]") + "  - {name: c, image: icr.io/a}\n", 2),
+        (POD.replace("{name: web}", "{name: 0}") + "  - {name: c, image: icr.io/a}\n", 2),
+        (POD.replace("{name: web}", "{name: w, namespace: 'a '}") + "  - {image: icr.io/a}\n", 2),
+        (POD.replace("{name: web}", "{name: w, nameSpace: a}") + "  - {image: icr.io/a}\n", 2),
+        ("hello\n---\n" + POD + "  - {name: c, image: icr.io/a}\n", 2),
+        ("- apiVersion: v1\n  kind: Pod\n---\n" + POD + "  - {name: c, image: icr.io/a}\n", 2),
+        ("- op: add\n---\n" + POD + "  - {name: c, image: icr.io/a}\n", 0),
         (POD + "  - {name: c, image: icr.io/a}\n  initContainers: {image: quay.io/a}\n", 2),
         ("kind: PodList\napiVersion: v1\nitems:\n- spec: {containers: [{image: quay.io/a}]}\n", 1),
         ("kind: List\napiVersion: v1\nitems: [5]\n", 2),

@@ -136,6 +136,26 @@ def test_requests_namespace_counts_and_not_the_objects(webhook: Webhook) -> None
     assert message.endswith('in the "shop" namespace')
 
 
+@pytest.mark.parametrize("namespace", [None, ""])
+def test_request_without_a_namespace_is_denied(webhook: Webhook, namespace: str | None) -> None:
+    document = review(IMAGE)
+    document["request"]["namespace"] = namespace
+    assert "no namespace" in response(webhook.answers(document), 2)["status"]["message"]
+
+
+@pytest.mark.parametrize(
+    "more", [{"initContainers": {}}, {"imagePullSecrets": ""}, {"volumes": False}, {"image": "x"}]
+)
+def test_object_that_go_could_not_decode_is_denied(webhook: Webhook, more: dict[str, Any]) -> None:
+    document = review(IMAGE)
+    spec = document["request"]["object"]["spec"]
+    if "image" in more:
+        spec["containers"][0]["imagee"] = spec["containers"][0].pop("image")
+    else:
+        spec |= more
+    response(webhook.answers(document), 2)
+
+
 def test_undecided_is_not_allowed(webhook: Webhook) -> None:
     accepts = {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}
     webhook.rules({"name": "icr.io/*", "policy": accepts})

@@ -158,3 +158,49 @@ def test_test_that_cannot_be_judged_fails_and_the_others_are_run(suites: Suites)
     ended = {one.get("name"): [child.tag for child in one] for one in cases}
     assert ended["well"] == []
     assert ended["lost"]
+
+
+CISE = {
+    **{"apiVersion": "securityenforcement.admission.cloud.ibm.com/v1beta1"},
+    **{"kind": "ClusterImagePolicy", "metadata": {"name": "p"}},
+    "spec": {"repositories": [{"name": "icr.io/*", "policy": {"trust": {"enabled": True}}}]},
+}
+
+
+def test_rule_and_message_are_those_of_the_pods_where_these_are_judged(suites: Suites) -> None:
+    (suites.folder / "policies.yaml").write_text(yaml.safe_dump(CISE))
+    (suites.folder / "web.yaml").write_text(yaml.safe_dump(workload()))
+
+    def told(name: str, **more: str) -> dict[str, Any]:
+        assume = {"trust": "denies"}
+        expected = {"engine": "cise", "expect": "denied", "assume": assume, **more}
+        return {"name": name, "workload": "web.yaml", **expected}
+
+    right = told("right", rule="icr.io/*", message="as assumed")
+    done = suites.run(right, told("wrong", rule="nonsense/rule")).expect(1, "expectation-missed")
+    assert [one["outcome"] for one in done.json["tests"]] == ["pass", "refused"]
+
+
+def test_registry_that_is_away_is_no_reason_to_assume(suites: Suites) -> None:
+    suites.rules(
+        {"name": "*", "policy": {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}}
+    )
+    test = {"name": "away", "image": "127.0.0.1:1/x:1", "assume": {"simple": "passes"}}
+    suites.run({**test, "expect": "admitted"}, words=("--timeout", "20")).expect(
+        1, "expectation-missed"
+    )
+
+
+def test_suite_without_policies_is_refused(suites: Suites) -> None:
+    suite = {"version": 1, "tests": [{"name": "x", "image": "a.b/c:1", "expect": "denied"}]}
+    (suites.folder / "tests.yaml").write_text(yaml.safe_dump(suite))
+    suites._imgsec("admit", "--suite", "tests.yaml", "--offline").expect(2, "invalid-option")
+
+
+@pytest.mark.parametrize("namespace", ["Default", "default ", "a/b"])
+def test_namespaces_are_names(suites: Suites, namespace: str) -> None:
+    suites.rules()
+    test = {"name": "x", "image": "a.b/c:1", "expect": "denied", "namespace": namespace}
+    assert suites.run(test).code == 2
+    words = ("--offline", "--namespace", namespace)
+    assert suites.run({**test, "namespace": "shop"}, words=words).code == 2

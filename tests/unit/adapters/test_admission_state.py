@@ -9,6 +9,7 @@ import pytest
 
 from imgsec.adapters.admission_state import FileState
 from imgsec.errors import ImgsecError
+from tests.unit.refusals import refused
 
 API = "portieris.cloud.ibm.com/v1"
 
@@ -97,3 +98,23 @@ def test_namespace_with_an_empty_policy_is_judged_by_it() -> None:
     found = state(thing("ImagePolicy", api=API))
     (policy,) = found.list_policies()
     assert policy.rules == ()
+
+
+@pytest.mark.parametrize("kind", ["Imagepolicy", "imagepolicy", "ImagePolicies", "Policy"])
+def test_kind_that_is_almost_a_policys_is_refused(kind: str) -> None:
+    with refused("policy-malformed"):
+        state(thing(kind, api=API))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"data": {"key": "!!!"}}, {"data": ["x"]}, {"data": {"key": 5}}, {"stringData": {"key": 5}}],
+)
+def test_secret_that_no_cluster_keeps_is_refused(data: dict[str, Any]) -> None:
+    with refused("input-malformed"):
+        state(thing("Secret", **data))
+
+
+def test_secret_without_data_is_one() -> None:
+    found = state(thing("Secret", data=None, stringData={"key": None}))
+    assert found.find_secret("shop", "it") is not None

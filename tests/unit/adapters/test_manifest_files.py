@@ -72,9 +72,8 @@ def test_every_document_is_read_in_its_order() -> None:
         "image: nginx\n",  # a chart's values
         "kind:\n",
         "kind: ''\n",
-        "- kind: Pod\n",
-        "text\n",
-        "5\n",
+        "name: chart\napiVersion: v2\n",  # a chart's head
+        "- op: replace\n",  # a patch of kustomize's
         "null\n",
         "\ufeff",
     ],
@@ -82,6 +81,23 @@ def test_every_document_is_read_in_its_order() -> None:
 def test_what_has_no_kind_is_passed_over(content: str) -> None:
     assert contents(content) == []
     assert contents(f"{content}\n---\nkind: Pod\n".lstrip("\ufeff")) == [{"kind": "Pod"}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "- kind: Pod\n",
+        "text\n",
+        "5\n",
+        "Kind: Pod\n",
+        "APIVersion: v1\n",
+        "apiVersion: v1\nspec: {}\n",
+        "apiVersion: v1\nmetadata: {name: a}\n",
+    ],
+)
+def test_what_was_meant_to_be_an_object_is_refused(content: str) -> None:
+    with refused("input-malformed"):
+        contents(content)
 
 
 def test_document_knows_its_file() -> None:

@@ -207,6 +207,14 @@ def test_namespace_that_is_no_text_is_refused(namespace: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    "metadata", [{"namespace": "Dev"}, {"namespace": "dev "}, {"nameSpace": "dev"}]
+)
+def test_namespace_that_is_none_is_refused(metadata: dict[str, str]) -> None:
+    with refused("policy-malformed"):
+        Policy.read(document(kind="ImagePolicy", **metadata), namespace="given")
+
+
+@pytest.mark.parametrize(
     "metadata",
     [None, {}, [], "p", {"name": None}, {"name": ""}, {"name": 5}, {"generateName": "p-"}],
 )

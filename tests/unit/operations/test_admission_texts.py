@@ -44,7 +44,7 @@ from tests.unit.operations.admission_town import (
 
 IMAGE = "us.icr.io/team/app:1"
 DENIED = "simple: policy denied the request: "
-LONG_AGO = ("--faked-system-time", "20200102T000000")
+LONG_AGO = ("--faked-system-time", "20200102T000000!")
 
 FACTS = (
     # Resolution

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from imgsec.reasons import CHILD_DENIED
+from imgsec.domain.engines import CISE
+from imgsec.reasons import CHILD_DENIED, Outcome
 from tests.support import short_folder
 from tests.unit.operations.admission_town import (
     IMAGE,
@@ -162,3 +163,75 @@ def test_reserved_namespace_is_not_judged_and_told(town: Town) -> None:
     assert admission.verdict.passed
     assert "namespace-reserved" in notes(admission)
     assert not admission.containers[0].is_reached
+
+
+def test_labels_that_nobody_told_of_are_not_checked(town: Town) -> None:
+    town.policies = [policy(rule("*"))]
+    town.webhooks = [webhook(namespaceSelector=NOT_SKIPPED)]
+    assert "namespace-labels-unknown" in notes(town.predict(pod(IMAGE)))
+    namespace(town)
+    assert "namespace-labels-unknown" not in notes(town.predict(pod(IMAGE)))
+
+
+def test_each_rule_is_one(town: Town) -> None:
+    """What one names, and what another is about, is not put together."""
+    versions = {"apiVersions": ["*"]}
+    town.webhooks = [
+        webhook(
+            rules=[
+                {
+                    **versions,
+                    "operations": ["CREATE"],
+                    "apiGroups": [""],
+                    "resources": ["deployments"],
+                },
+                {
+                    **versions,
+                    "operations": ["CREATE"],
+                    "apiGroups": ["apps"],
+                    "resources": ["pods"],
+                },
+                {**versions, "operations": ["UPDATE"], "apiGroups": ["*"], "resources": ["*"]},
+            ]
+        )
+    ]
+    for one in (pod(IMAGE), deployment(IMAGE)):
+        admission = town.predict(one)
+        assert admission.verdict.passed
+        assert "operation-not-registered" in notes(admission)
+
+
+def test_webhook_of_the_engines_own_name_is_its(town: Town) -> None:
+    selector = {"matchLabels": {"check": "yes"}}
+    both = [*webhook()["webhooks"], *webhook(objectSelector=selector)["webhooks"]]
+    both[0]["name"] = "va.hooks.securityenforcement.admission.cloud.ibm.com"
+    town.webhooks = [{"metadata": {"name": "image-admission-config"}, "webhooks": both}]
+    assert "object-skipped" in notes(town.predict(pod(IMAGE)))
+
+
+@pytest.mark.parametrize(("version", "is_ignored"), [("v1", False), ("v1beta1", True)])
+def test_what_a_registration_leaves_out_is_its_versions_default(
+    town: Town, version: str, is_ignored: bool
+) -> None:
+    town.policies = [policy(rule("*"))]
+    registration = webhook(failurePolicy=None)
+    town.webhooks = [{**registration, "apiVersion": f"admissionregistration.k8s.io/{version}"}]
+    assert ("failure-policy-ignore" in notes(town.predict(pod(IMAGE)))) is is_ignored
+
+
+def test_object_whose_pods_nobody_knows_is_open(town: Town) -> None:
+    job = {
+        "apiVersion": "foo.io/v1",
+        "kind": "Job",
+        "metadata": {"name": "j"},
+        "spec": {"image": "x"},
+    }
+    admission = town.predict(job, CISE)
+    assert admission.verdict.outcome is Outcome.UNDECIDED
+    assert is_denied(town.predict(job))  # Portieris is sent it, and knows no such resource
+
+
+def test_invalid_name_is_near_no_rule(town: Town) -> None:
+    town.policies = [policy(rule("*"))]
+    (trace,) = town.predict(pod("icr.io/ns/app:")).containers
+    assert trace.near == ()
