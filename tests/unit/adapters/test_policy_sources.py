@@ -24,12 +24,13 @@ def test_a_folder_gives_every_file_of_it(tmp_path: Path) -> None:
 
 
 def test_what_is_no_mapping_is_nothing(tmp_path: Path) -> None:
-    for text in ("", "[]", "5"):
+    for text in ("", "[]"):
         (tmp_path / "x.yaml").write_text(text)
         assert list(read_policy_sources(str(tmp_path / "x.yaml"))) == []
-    (tmp_path / "x.yaml").write_text("a: &x [*x]")
-    with refused("input-malformed"):
-        list(read_policy_sources(str(tmp_path / "x.yaml")))
+    for text in ("5", "a: &x [*x]"):
+        (tmp_path / "x.yaml").write_text(text)
+        with refused("input-malformed"):
+            list(read_policy_sources(str(tmp_path / "x.yaml")))
     with refused("input-unreadable"):
         list(read_policy_sources(str(tmp_path / "missing")))
 
