@@ -216,7 +216,7 @@ class Predictor:
             tuple(traces),
             tuple(messages),
             tuple(dict.fromkeys(self._not_looked_at(workload, traces))),
-            tuple(hygiene_of(workload, secrets.found, is_verified=asked)),
+            tuple(dict.fromkeys(hygiene_of(workload, secrets.found, is_verified=asked))),
             child,
         )
 
