@@ -62,6 +62,7 @@ from tests.unit.operations.admission_town import (
     signed,
 )
 from tests.unit.operations.fakes import NOW, SIGNER, public_key
+from tests.unit.refusals import refused
 
 BLOCK = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nAAAA\n-----END PGP PUBLIC KEY BLOCK-----\n"
 LOGIN = {"imagePullSecrets": [{"name": "regcred"}]}
@@ -317,6 +318,61 @@ def test_whatever_is_read_as_a_workload_is_one_or_is_refused(
         return
     if workload is not None and workload.is_read:
         assert workload.pod.containers != ()
+
+
+FIELDS = (
+    ("metadata",),
+    ("metadata", "namespace"),
+    ("metadata", "ownerReferences"),
+    ("spec", "template", "spec", "containers"),
+    ("spec", "template", "spec", "initContainers"),
+    ("spec", "template", "spec", "ephemeralContainers"),
+    ("spec", "template", "spec", "imagePullSecrets"),
+    ("spec", "template", "spec", "serviceAccountName"),
+    ("spec", "template", "spec", "volumes"),
+    ("spec", "template", "spec", "containers", 0, "image"),
+)
+of_no_type = st.booleans() | st.integers() | st.floats() | st.just([[]]) | st.just({"a": ["b"]})
+
+
+@given(st.sampled_from(FIELDS), of_no_type)
+def test_field_of_another_type_makes_a_workload_malformed(
+    path: tuple[Any, ...], value: Any
+) -> None:
+    document = deployment("us.icr.io/team/app:1")
+    at: Any = document
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    if path == ("metadata",) and isinstance(value, dict):
+        return  # it has a type, and says nothing
+    with refused("workload-malformed"):
+        read_workload(document, namespace=NAMESPACE)
+
+
+@given(st.sampled_from(FIELDS), st.data())
+def test_field_that_is_almost_another_makes_a_workload_malformed(
+    path: tuple[Any, ...], data: st.DataObject
+) -> None:
+    document = deployment("us.icr.io/team/app:1")
+    at: Any = document
+    for step in path[:-1]:
+        at = at[step]
+    name = path[-1]
+    place = data.draw(st.integers(0, len(name) - 1))
+    wrong = data.draw(
+        st.sampled_from(
+            [
+                name[:place] + name[place + 1 :] if len(name) > 5 else f"{name}s",
+                name[:place] + name[place] + name[place:],
+                name.capitalize(),
+                name.upper(),
+            ]
+        )
+    )
+    at[wrong] = at.pop(name, [])
+    with refused("workload-malformed"):
+        read_workload(document, namespace=NAMESPACE)
 
 
 @given(documents)
