@@ -9,9 +9,9 @@ held against a demand. Where no images are given, the rules themselves tell whic
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 
+from imgsec.domain.demand_effect import Direction, denial_of, direction_of, effect_of
 from imgsec.domain.engines import Engine
 from imgsec.domain.policy_rules import (
     Demand,
@@ -25,14 +25,6 @@ from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools
 
 
-class Direction(StrEnum):
-    """What a change does to an image."""
-
-    STRICTER = "stricter"
-    LOOSER = "looser"
-    OTHER = "other"  # neither asks for more: another key, another layer
-
-
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What happens to an image's text. rule: None where none names it, and it is denied."""
@@ -40,30 +32,17 @@ class Meaning:
     rule: PolicyRule | None
 
     @property
-    def demand(self) -> Demand | None:
-        """None for an image that is denied in any case."""
-        return self.rule.demand if self.rule is not None else None
-
-    @property
     def effect(self) -> Demand | None:
-        """The demand without what changes nothing: the image of an unchecked rule is never
-        rewritten, and only a signature has a key and an identity.
-        """
-        demand = self.demand
-        if demand is None or demand.is_nothing:
-            return demand and Demand()
-        if demand.simple is None:
-            return demand
-        requirements = tuple(_effective(one) for one in demand.simple.requirements)
-        return replace(demand, simple=replace(demand.simple, requirements=requirements))
+        """What is asked, without what changes nothing; None for an image that is denied anyway."""
+        return effect_of(self.rule.demand, self.rule.owner.namespace) if self.rule else None
 
     def __str__(self) -> str:
         """As a sentence can name it."""
         if self.rule is None:
             return "denied: no rule names it"
-        return (
-            f"{demand_text(self.rule.demand)}, by {self.rule.owner} {shown(self.rule.repository)}"
-        )
+        owner = self.rule.owner
+        asked = demand_text(self.rule.demand, owner.namespace)
+        return f"{asked}, by {owner} {shown(self.rule.repository)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +56,7 @@ class MeaningChange:
 
     @property
     def direction(self) -> Direction:
-        before, after = _strength(self.before.demand), _strength(self.after.demand)
-        if before == after:
-            return Direction.OTHER
-        return Direction.STRICTER if after > before else Direction.LOOSER
+        return direction_of(self.before.effect, self.after.effect)
 
 
 def compare_meanings(
@@ -103,29 +79,21 @@ def places_of(*sides: Pools) -> tuple[str, ...]:
     return ("", *sorted({name for pools in sides for name in pools.own}))
 
 
-def _strength(demand: Demand | None) -> int:
-    """How much is asked for: nothing at all up to what nothing meets."""
-    if demand is None:
-        return 9
-    layers = sum(one is not None for one in (demand.simple, demand.trust, demand.advisor))
-    requirements = len(demand.simple.requirements) if demand.simple is not None else 0
-    return layers + max(requirements - 1, 0)
-
-
-def _effective(requirement: Requirement) -> Requirement:
-    if requirement.kind != "signedBy":
-        return Requirement(requirement.kind)
-    identity = requirement.identity
-    is_said = identity is not None and identity.kind
-    return requirement if is_said else replace(requirement, identity=None)
-
-
-def demand_text(demand: Demand) -> str:
+def demand_text(demand: Demand, namespace: str = "") -> str:
     """What a rule asks for, in words that need no knowledge of the engine.
+
+    namespace: the policy's.
 
     >>> demand_text(Demand())
     'let through unchecked'
     """
+    effect = effect_of(demand, namespace)
+    if effect is None:
+        return f"denied: {denial_of(demand)}"
+    return _effect_text(effect)
+
+
+def _effect_text(demand: Demand) -> str:
     if demand.is_nothing:
         return "let through unchecked"
     wanted = []
@@ -159,7 +127,7 @@ def _trust_text(trust: TrustDemand) -> str:
 
 def _requirement_text(requirement: Requirement) -> str:
     if requirement.kind != "signedBy":
-        return {"reject": "to be rejected"}.get(requirement.kind, "to be there, unsigned or not")
+        return "to be there, unsigned or not"
     where = "/".join(filter(None, (requirement.key_namespace, requirement.key_secret)))
     return f"a signature by the key in {shown(where)}{_identity_text(requirement.identity)}"
 

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
+from imgsec.domain.demand_effect import SIGNED, Direction, direction_of
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.pattern_sets import foreign_twin, other_spellings, samples_of
+from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
@@ -58,8 +59,9 @@ def _tell_matching(
     for rule in policy.rules:
         for image in (*samples_of(rule.repository), *_strangers(rule.repository)):
             was, becomes = old.resolve(image).rule, new.resolve(image).rule
-            if _demand(was) != _demand(becomes):
-                code = "meaning-loosened" if _is_looser(was, becomes) else "meaning-changed"
+            if _effect(was) != _effect(becomes):
+                is_looser = direction_of(_effect(was), _effect(becomes)) is Direction.LOOSER
+                code = "meaning-loosened" if is_looser else "meaning-changed"
                 text = f"{image}: {_said(was)} until now; {after}: {_said(becomes)}"
                 out.note(code, text, alike=f"{policy.id} {rule.place} {code}")
 
@@ -141,7 +143,7 @@ def _tell_short_names(rule: PolicyRule, pool: RulePool, out: Findings) -> None:
         if slash and "." in first:
             continue
         decided = pool.resolve(spelt).rule
-        if _demand(decided) != _demand(rule):
+        if _effect(decided) != _effect(rule):
             text = f"{spelt}: {_said(decided)}, though it is {witness}, {_said(rule)}"
             out.note("short-name", text)
 
@@ -152,7 +154,7 @@ def _tell_own_namespaces(pools: Pools, out: Findings) -> None:
         for rule in pools.cluster.rules:
             witness = _witness(rule, pools.cluster)
             decided = None if witness is None else own.resolve(witness).rule
-            if witness is not None and _demand(decided) != _demand(rule):
+            if witness is not None and _effect(decided) != _effect(rule):
                 text = f"{witness}: {_said(rule)}; in the namespace {namespace}: {_said(decided)}"
                 out.note("own-policy", text)
                 break
@@ -175,33 +177,25 @@ def _read(image: str) -> EngineName | None:
         return None
 
 
-def _demand(rule: PolicyRule | None) -> Demand | None:
-    """With the usual identity said in one way, and without what makes no difference."""
-    if rule is None or rule.demand.is_nothing:
-        return None if rule is None else Demand()
-    simple = rule.demand.simple
-    if simple is None:
-        return rule.demand
-    requirements = tuple(
-        one if one.identity and one.identity.kind else replace(one, identity=None)
-        for one in simple.requirements
-    )
-    return replace(rule.demand, simple=replace(simple, requirements=requirements))
-
-
-def _is_looser(was: PolicyRule | None, becomes: PolicyRule | None) -> bool:
-    """Whether it was denied or checked, and is not any more."""
-    if becomes is None:
-        return False
-    return was is None or (becomes.demand.is_nothing and not was.demand.is_nothing)
+def _effect(rule: PolicyRule | None) -> Demand | None:
+    return Meaning(rule).effect
 
 
 def _said(rule: PolicyRule | None) -> str:
     if rule is None:
         return "denied, no rule names it"
-    demand = rule.demand
-    if demand.is_nothing:
+    effect = _effect(rule)
+    if effect is None:
+        return f"denied by {rule.repository}"
+    if effect.is_nothing:
         return f"unchecked by {rule.repository}"
-    layers = {"signature": demand.simple, "trust": demand.trust, "advisor": demand.advisor}
+    is_signed = effect.simple is not None and any(
+        one.kind == SIGNED for one in effect.simple.requirements
+    )
+    layers = {
+        ("signature" if is_signed else "being there"): effect.simple,
+        "trust": effect.trust,
+        "advisor": effect.advisor,
+    }
     asked = " and ".join(name for name, layer in layers.items() if layer is not None)
     return f"checked ({asked}) by {rule.repository}"

@@ -218,6 +218,14 @@ def test_what_changes_is_in_the_text(
         ),
         (
             {"simple": {"requirements": [SIGNED]}},
+            {"simple": {"requirements": [{"type": "insecureAcceptAnything"}, SIGNED, SIGNED]}},
+        ),
+        (
+            {"simple": {"requirements": [SIGNED, {**SIGNED, "keySecret": "l"}]}},
+            {"simple": {"requirements": [{**SIGNED, "keySecret": "l"}, SIGNED]}},
+        ),
+        (
+            {"simple": {"requirements": [SIGNED]}},
             {"simple": {"requirements": [{**SIGNED, "signedIdentity": {"type": ""}}]}},
         ),
     ],
@@ -226,6 +234,58 @@ def test_what_changes_nothing_is_no_change(one: dict[str, Any], other: dict[str,
     name = "icr.io/ns/app"
     assert diff(pools((name, one)), pools((name, other))) == ImageDiff(())
     assert said(**one) == said(**other)
+
+
+ANYTHING, REJECT = {"type": "insecureAcceptAnything"}, {"type": "reject"}
+OTHER_KEY = {**SIGNED, "keySecret": "l"}
+EXACT = {**SIGNED, "signedIdentity": {"type": "matchExact"}}
+
+
+def simple(*requirements: dict[str, Any]) -> dict[str, Any]:
+    return {"simple": {"requirements": list(requirements)}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "direction"),
+    [
+        (simple(SIGNED), simple(ANYTHING), "looser"),
+        (simple(SIGNED), simple(ANYTHING, ANYTHING), "looser"),
+        (simple(ANYTHING), UNCHECKED, "looser"),
+        (simple(REJECT), simple(SIGNED), "looser"),
+        (simple(REJECT), UNCHECKED, "looser"),
+        (simple(SIGNED), simple(OTHER_KEY), "other"),
+        (simple(SIGNED, OTHER_KEY), simple(OTHER_KEY), "looser"),
+        (simple(SIGNED, OTHER_KEY), simple({**SIGNED, "keySecret": "m"}), "looser"),
+        (simple(EXACT), simple(SIGNED), "looser"),
+        (simple(SIGNED), TRUSTED, "other"),
+        ({**simple(SIGNED), **TRUSTED}, simple(SIGNED), "looser"),
+        ({"trust": {"enabled": True, "signerSecrets": [{"name": "a"}]}}, TRUSTED, "looser"),
+    ],
+)
+def test_less_is_looser_and_a_denial_the_most(
+    one: dict[str, Any], other: dict[str, Any], direction: str
+) -> None:
+    name = "icr.io/ns/app"
+    back = {"looser": "stricter", "other": "other"}[direction]
+    there = diff(pools((name, one)), pools((name, other))).changes
+    assert {str(change.direction) for change in there} == {direction}
+    again = diff(pools((name, other)), pools((name, one))).changes
+    assert {str(change.direction) for change in again} == {back}
+
+
+@pytest.mark.parametrize("policy", [simple(REJECT), {**simple(SIGNED), **TRUSTED}])
+def test_a_rule_that_no_image_meets_is_as_good_as_none(policy: dict[str, Any]) -> None:
+    assert diff(pools(("icr.io/*", policy)), pools()) == ImageDiff(())
+    assert said(**policy).startswith("denied: ")
+
+
+def test_a_key_in_the_policys_own_namespace_is_the_same_said_or_not() -> None:
+    said_so = {**SIGNED, "keySecretNamespace": "dev"}
+    name, places = "icr.io/ns/app", {"namespace": "dev"}
+    before, after = (pools((name, simple(one)), **places) for one in (SIGNED, said_so))
+    assert diff(before, after) == ImageDiff(())
+    before, after = (pools((name, simple(one))) for one in (SIGNED, said_so))
+    assert diff(before, after).changes
 
 
 words = st.sampled_from(("", "a", "b"))
@@ -263,7 +323,12 @@ demands = st.builds(
 def test_two_demands_read_alike_only_if_they_mean_the_same(one: Demand, other: Demand) -> None:
     owner = PolicyId("ClusterImagePolicy", "p")
     first, second = (Meaning(PolicyRule("a/b", demand, owner, 0)) for demand in (one, other))
-    assert (str(first) == str(second)) == (first.effect == second.effect)
+    if first.effect is None or second.effect is None:  # told with the reason
+        for one in (first, second):
+            assert (one.effect is None) == str(one).startswith("denied: ")
+        assert (str(first) == str(second)) <= (first.effect == second.effect)
+    else:
+        assert (str(first) == str(second)) == (first.effect == second.effect)
 
 
 def test_cise_is_compared_as_its_older_portieris() -> None:

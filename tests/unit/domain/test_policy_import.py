@@ -344,3 +344,31 @@ def test_a_namespace_of_the_newer_api_is_held_against_a_cluster_of_the_older() -
 def test_versions_that_nobody_knows_are_refused(version: str) -> None:
     with refused("engine-unknown"):
         EarlierEngine.parse(version)
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "code"),
+    [
+        ("reject", "insecureAcceptAnything", "meaning-loosened"),
+        ("insecureAcceptAnything", "reject", "meaning-changed"),
+        ("signedBy", "insecureAcceptAnything", "meaning-loosened"),
+        ("signedBy", "reject", "meaning-changed"),
+    ],
+)
+def test_what_a_rule_asks_for_tells_whether_it_is_loosened(
+    inner: str, outer: str, code: str
+) -> None:
+    """A digest comes from the wider rule to the narrower with 0.14.3."""
+    demands = {
+        kind: {"requirements": [{"type": kind, **({"keySecret": "k"} if "By" in kind else {})}]}
+        for kind in ("reject", "insecureAcceptAnything", "signedBy")
+    }
+    rules = (
+        a_rule("icr.io/ns/app", simple=demands[outer]),
+        a_rule("icr.io/ns/*", simple=demands[inner]),
+    )
+    made = taken(a_policy(*rules, api=PORTIERIS_API), before="0.14.2")
+    notes = told(made)
+    assert {"meaning-loosened", "meaning-changed"} & set(notes) == {code}
+    assert ("(signature)" in notes[code]) == (inner == "signedBy")
+    assert ("denied by" in notes[code]) == ("reject" in (inner, outer))

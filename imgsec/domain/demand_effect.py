@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a demand comes to: whether any image can meet it, and which of two asks for more."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import replace
+from enum import StrEnum
+
+from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity
+
+ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
+# What the identities that read nothing but the image's name hold a signature's name against.
+_HELD_AGAINST = {
+    "matchRepository": ("repository",),
+    "": ("repository", "tag"),
+    "matchExact": ("repository", "tag", "digest"),
+}
+
+
+class Direction(StrEnum):
+    """What a change does to an image."""
+
+    STRICTER = "stricter"
+    LOOSER = "looser"
+    OTHER = "other"  # neither asks for more: another key, another layer
+
+
+def denial_of(demand: Demand) -> str:
+    """Why no image can ever meet it; empty where one could.
+
+    An engine that asks for simple signing and trust compares their answers as it should not, and
+    denies whatever they are.
+    """
+    requirements = demand.simple.requirements if demand.simple is not None else ()
+    if any(one.kind == REJECT for one in requirements):
+        return "its requirement is reject"
+    if any(one.kind == SIGNED and not one.key_secret for one in requirements):
+        return "it names no key to be signed by"
+    if demand.simple is not None and demand.trust is not None:
+        return "no image meets simple signing and trust in one rule"
+    return ""
+
+
+def effect_of(demand: Demand, namespace: str = "") -> Demand | None:
+    """The demand without what changes nothing; None where every image is denied.
+
+    namespace: the policy's, where a key's Secret is looked for if none is said. The image of an
+    unchecked rule is never rewritten, only a signature has a key and an identity, all requirements
+    are to be met in whichever order, and what is signed is there.
+    """
+    if demand.is_nothing:
+        return Demand()
+    if denial_of(demand):
+        return None
+    if demand.simple is None:
+        return demand if demand.trust is not None else replace(demand, mutates=True)
+    wanted = {_effective(one, namespace) for one in demand.simple.requirements}
+    signed = sorted((one for one in wanted if one.kind == SIGNED), key=repr)
+    requirements = tuple(signed) or tuple(wanted)
+    return replace(demand, simple=replace(demand.simple, requirements=requirements))
+
+
+def direction_of(before: Demand | None, after: Demand | None) -> Direction:
+    """From one effect to another: whether more or less is asked for.
+
+    Where each asks for something that the other does not, the layers and the number of signatures
+    tell.
+    """
+    if before is None or after is None:
+        if before is after:
+            return Direction.OTHER
+        return Direction.LOOSER if before is None else Direction.STRICTER
+    for asked in (_asked, _layers):
+        old, new = frozenset(asked(before)), frozenset(asked(after))
+        if old != new and (old <= new or new <= old):
+            return Direction.STRICTER if old < new else Direction.LOOSER
+    return Direction.OTHER
+
+
+def _effective(requirement: Requirement, namespace: str) -> Requirement:
+    if requirement.kind != SIGNED:
+        return Requirement(requirement.kind)
+    identity = requirement.identity
+    where = requirement.key_namespace
+    return replace(
+        requirement,
+        identity=identity if identity is not None and identity.kind else None,
+        key_namespace="" if where == namespace else where,
+    )
+
+
+def _asked(effect: Demand) -> Iterator[Hashable]:
+    """Everything that is asked for, by itself."""
+    yield from _layers(effect)
+    for one in _signatures(effect):
+        key = one.key_namespace, one.key_secret
+        yield key
+        for what in _held_against(one.identity):
+            yield key, what
+    if effect.trust is not None:
+        yield "server", effect.trust.server
+        yield from (("signer", name) for name in effect.trust.signer_secrets)
+    if effect.advisor is not None:
+        yield "account", effect.advisor.account
+
+
+def _layers(effect: Demand) -> Iterator[Hashable]:
+    if effect.simple is not None or effect.trust is not None:
+        yield "the image"
+    keys = {(one.key_namespace, one.key_secret) for one in _signatures(effect)}
+    yield from (("a signature", number) for number in range(len(keys)))
+    if effect.trust is not None:
+        yield "trust"
+    if effect.advisor is not None:
+        yield "advisor"
+
+
+def _signatures(effect: Demand) -> Iterator[Requirement]:
+    if effect.simple is not None:
+        yield from (one for one in effect.simple.requirements if one.kind == SIGNED)
+
+
+def _held_against(identity: SignedIdentity | None) -> tuple[Hashable, ...]:
+    kind = identity.kind if identity is not None else ""
+    return _HELD_AGAINST.get(kind, (identity,))
