@@ -15,6 +15,8 @@ from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
 from imgsec.domain.resolution import Pools, RulePool
+from imgsec.domain.witnesses import witness_of
+from imgsec.errors import ImgsecError
 
 _EXACT = "matchExact"
 
@@ -80,9 +82,14 @@ def _tell_layers(
     after: Engine,
     out: Findings,
 ) -> None:
-    demand, witness = rule.demand, _witness(rule, pool)
+    demand, name = rule.demand, f"{rule.owner}, {rule.repository!r}"
+    try:
+        witness = witness_of(rule.repository, pool)
+    except ImgsecError as error:
+        out.note("not-compared", f"{name}: {error.reason.text}; see what it asks for yourself")
+        return
     if witness is None:
-        out.note("never-decides", f"{rule.owner}, {rule.repository!r}: no image is decided by it")
+        out.note("never-decides", f"{name}: no image is decided by it")
         return
     if demand.advisor is not None:
         _tell_advisor(witness, demand, source, before, out)
@@ -161,13 +168,11 @@ def _tell_own_namespaces(pools: Pools, out: Findings) -> None:
 
 
 def _witness(rule: PolicyRule, pool: RulePool) -> str | None:
-    """An image that a rule of this name decides about."""
-    for image in samples_of(rule.repository):
-        decided = pool.resolve(image).rule
-        names = (rule.repository, f"{rule.repository}@*")
-        if decided is not None and decided.repository in names:
-            return image
-    return None
+    """An image that a rule of this name decides about; None where none is, or none was found."""
+    try:
+        return witness_of(rule.repository, pool)
+    except ImgsecError:
+        return None
 
 
 def _read(image: str) -> EngineName | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from imgsec.domain import witnesses
 from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.operations.import_policy import ImportedPolicies, ImportRules, import_policies
@@ -372,3 +373,34 @@ def test_what_a_rule_asks_for_tells_whether_it_is_loosened(
     assert {"meaning-loosened", "meaning-changed"} & set(notes) == {code}
     assert ("(signature)" in notes[code]) == (inner == "signedBy")
     assert ("denied by" in notes[code]) == ("reject" in (inner, outer))
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow"),
+    [("*.icr.io/shop/*", "us.icr.io/shop/*"), ("*", "registry.example.com/*")],
+)
+def test_a_rule_beside_one_that_has_its_likeliest_images_decides_about_others(
+    wide: str, narrow: str
+) -> None:
+    both = {"trust": {"enabled": True}, "simple": SIGNED}
+    made = taken(a_policy(a_rule(wide, **both), a_rule(narrow), api=PORTIERIS_API))
+    notes = told(made)
+    assert "never-passes" in notes
+    assert "never-decides" not in notes
+
+
+def test_a_rule_that_others_leave_nothing_never_decides() -> None:
+    rules = (a_rule("icr.io/**"), a_rule("icr.io/*", simple=SIGNED))
+    made = taken(a_policy(*rules, api=PORTIERIS_API))
+    assert "never-decides" in told(made)
+
+
+def test_a_rule_that_nobody_can_compare_in_time_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(witnesses, "_TRIES_MAX", 0)
+    rules = a_rule("*.icr.io/shop/*"), a_rule("us.icr.io/shop/*")
+    assert "not-compared" in told(taken(a_policy(*rules, api=PORTIERIS_API)))
+
+
+@pytest.mark.parametrize("name", ["https://icr.io/ns/*", "icr.io/ns/", "icr.io/NS/app"])
+def test_a_name_that_no_image_can_have_never_decides(name: str) -> None:
+    assert "never-decides" in told(taken(a_policy(a_rule(name), api=PORTIERIS_API)))
