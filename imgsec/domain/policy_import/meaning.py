@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from imgsec.domain.demand_effect import SIGNED, Direction, direction_of
+from imgsec.domain.diff_samples import samples_of_change
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.intent_rendering.rendered import Findings
-from imgsec.domain.pattern_sets import foreign_twin, other_spellings, samples_of
+from imgsec.domain.pattern_sets import other_spellings, samples_of
 from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
@@ -34,10 +35,9 @@ def tell_changes(
     """
     old = [one.read_by(before) for one in sources]
     pools = Pools.of(old, before.compares), Pools.of(new, after)
+    _tell_matching(old, *pools, after, out)
     for source in sources:
-        namespace = source.policy.id.namespace
-        was, becomes = (one.of_namespace(namespace) for one in pools)
-        _tell_matching(source.policy, was, becomes, after, out)
+        becomes = pools[1].of_namespace(source.policy.id.namespace)
         for rule in source.policy.rules:
             _tell_layers(rule, source, becomes, before, after, out)
             _tell_short_names(rule, becomes, out)
@@ -48,30 +48,37 @@ def tell_other_decisions(
     old: Sequence[Policy], new: Sequence[Policy], engine: Engine, out: Findings
 ) -> None:
     """Where two sets of policies differ for one engine."""
-    pools = Pools.of(old, engine), Pools.of(new, engine)
-    for policy in old:
-        was, becomes = (one.of_namespace(policy.id.namespace) for one in pools)
-        _tell_matching(policy, was, becomes, engine, out)
+    _tell_matching(old, Pools.of(old, engine), Pools.of(new, engine), engine, out)
 
 
 def _tell_matching(
-    policy: Policy, old: RulePool, new: RulePool, after: Engine, out: Findings
+    policies: Iterable[Policy], before: Pools, after: Pools, engine: Engine, out: Findings
 ) -> None:
     """Names are compared otherwise: hosts by themselves from 0.14.2, digests from 0.14.3."""
-    for rule in policy.rules:
-        for image in (*samples_of(rule.repository), *_strangers(rule.repository)):
-            was, becomes = old.resolve(image).rule, new.resolve(image).rule
-            if _effect(was) != _effect(becomes):
-                is_looser = direction_of(_effect(was), _effect(becomes)) is Direction.LOOSER
-                code = "meaning-loosened" if is_looser else "meaning-changed"
-                text = f"{image}: {_said(was)} until now; {after}: {_said(becomes)}"
-                out.note(code, text, alike=f"{policy.id} {rule.place} {code}")
+    for namespace in dict.fromkeys(policy.id.namespace for policy in policies):
+        was, becomes = before.of_namespace(namespace), after.of_namespace(namespace)
+        found = samples_of_change([(was, becomes)])
+        likely = (image for rule in was.rules for image in samples_of(rule.repository))
+        for image in dict.fromkeys((*likely, *found.images)):
+            _tell_image(image, was.resolve(image).rule, becomes.resolve(image).rule, engine, out)
+        if found.left_out:
+            where = f"in the namespace {namespace}" if namespace else "for the whole cluster"
+            text = f"more rules {where} could share images than were compared with each other"
+            out.note("not-compared", text)
 
 
-def _strangers(name: str) -> Iterator[str]:
-    stranger = foreign_twin(name)
-    if stranger is not None:
-        yield stranger
+def _tell_image(
+    image: str, was: PolicyRule | None, becomes: PolicyRule | None, engine: Engine, out: Findings
+) -> None:
+    old, new = _effect(was), _effect(becomes)
+    if old == new:
+        return
+    is_looser = direction_of(old, new) is Direction.LOOSER
+    code = "meaning-loosened" if is_looser else "meaning-changed"
+    text = f"{image}: {_said(was)} until now; {engine}: {_said(becomes)}"
+    decides = was or becomes
+    alike = "" if decides is None else f"{decides.owner} {decides.place} {code}"
+    out.note(code, text, alike=alike)
 
 
 def _tell_layers(

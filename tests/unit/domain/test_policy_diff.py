@@ -324,8 +324,8 @@ def test_two_demands_read_alike_only_if_they_mean_the_same(one: Demand, other: D
     owner = PolicyId("ClusterImagePolicy", "p")
     first, second = (Meaning(PolicyRule("a/b", demand, owner, 0)) for demand in (one, other))
     if first.effect is None or second.effect is None:  # told with the reason
-        for one in (first, second):
-            assert (one.effect is None) == str(one).startswith("denied: ")
+        for meaning in (first, second):
+            assert (meaning.effect is None) == str(meaning).startswith("denied: ")
         assert (str(first) == str(second)) <= (first.effect == second.effect)
     else:
         assert (str(first) == str(second)) == (first.effect == second.effect)

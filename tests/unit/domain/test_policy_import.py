@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imgsec.domain import witnesses
+from imgsec.domain import diff_samples, witnesses
 from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.operations.import_policy import ImportedPolicies, ImportRules, import_policies
@@ -183,7 +183,7 @@ def test_what_is_no_policy_is_told_or_refused() -> None:
 def test_a_stranger_is_the_witness_for_hosts_and_a_digest_for_digests() -> None:
     rules = (a_rule("*.icr.io/a/*", trust={"enabled": True}), a_rule("*"), a_rule("b.io/c/d"))
     notes = told(taken(a_policy(*rules)))
-    assert notes["meaning-loosened"].startswith("evil.example/us.icr.io/a/any:1.0: checked (trust)")
+    assert notes["meaning-loosened"].startswith("evil.example/any.icr.io/a/any: checked (trust)")
     alone = told(taken(a_policy(a_rule("b.io/c/d"))))
     assert alone["meaning-loosened"].startswith("b.io/c/d@sha256:5a")
     assert "denied" in alone["meaning-loosened"]
@@ -404,3 +404,21 @@ def test_a_rule_that_nobody_can_compare_in_time_says_so(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("name", ["https://icr.io/ns/*", "icr.io/ns/", "icr.io/NS/app"])
 def test_a_name_that_no_image_can_have_never_decides(name: str) -> None:
     assert "never-decides" in told(taken(a_policy(a_rule(name), api=PORTIERIS_API)))
+
+
+@pytest.mark.parametrize(
+    "name", ["registry*.bluemix.net/armada/*", "*.icr.io/armada/*", "us*r.io/armada/app"]
+)
+def test_a_foreign_host_that_is_met_no_more_is_told_wherever_the_star_stands(name: str) -> None:
+    rules = (a_rule(name), a_rule("*", simple=SIGNED))
+    notes = told(taken(a_policy(*rules, api=PORTIERIS_API), before="0.14.1"))
+    image = notes["meaning-changed"].partition(": ")[0]
+    assert f"unchecked by {name}" in notes["meaning-changed"]
+    assert image.split("/")[0].endswith(("bluemix.net", "icr.io")) is False
+
+
+def test_what_could_not_be_compared_to_the_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff_samples, "_PAIRS_MAX", 0)
+    rules = (a_rule("icr.io/*/a"), a_rule("icr.io/*", simple=SIGNED))
+    made = taken(a_policy(*rules, api=PORTIERIS_API), before="0.14.1")
+    assert "not-compared" in told(made)
