@@ -453,6 +453,12 @@ DIFF_INCOMPLETE = _kind(
     "Not all rules that could share images were compared, so what did not show may be there.",
     "Name the images that count with --image, or compare fewer policies at once.",
 )
+DIFF_UNDECIDED = _kind(
+    "diff-undecided",
+    Outcome.UNDECIDED,
+    "Workloads are undecided before and after, so that a change of theirs would not show.",
+    "Let the engine's questions be answered: leave --offline out, and see why with `imgsec admit`.",
+)
 NOT_ENFORCED = _kind(
     "not-enforced",
     Outcome.UNDECIDED,

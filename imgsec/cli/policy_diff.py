@@ -28,10 +28,12 @@ from imgsec.cli.predicting import (
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from imgsec.domain.admission import AdmissionChange
+    from collections.abc import Iterator
+
     from imgsec.domain.engines import Engine
     from imgsec.domain.verdict import Note, Verdict
     from imgsec.domain.webhook import Webhook
+    from imgsec.operations.diff_policies import ImageDiff, WorkloadDiff
     from imgsec.ports import AdmissionState
     from imgsec.wiring import World
 
@@ -120,7 +122,7 @@ def policy_diff(
     from imgsec.domain.engines import Engine
     from imgsec.domain.report import Report
     from imgsec.operations.admit import read_pools
-    from imgsec.operations.diff_policies import diff_images, diff_workloads
+    from imgsec.operations.diff_policies import WorkloadDiff, diff_images, diff_workloads
     from imgsec.wiring import wire
 
     place = (namespace or ["default"])[0]
@@ -132,21 +134,23 @@ def policy_diff(
         ruled = new if is_live and before != _LIVE else old
         engine, webhook, notes = _engine_of(prediction, world, ruled, live=is_live)
         other = Engine.parse(engine_after) if engine_after is not None else engine
-        images = diff_images(
-            read_pools(old, engine), read_pools(new, other), image or (), namespace or ()
-        )
-        workloads: tuple[AdmissionChange, ...] = ()
+        pools = read_pools(old, engine), read_pools(new, other)
+        images = diff_images(*pools, image or (), namespace or ())
+        workloads = WorkloadDiff()
         if workload:
             workloads = diff_workloads(
                 make_predictor(prediction, world, old, engine, webhook),
                 make_predictor(prediction, world, new, other, webhook),
                 read_workloads(world, workload, place),
+                pools,
             )
-    verdict = _verdict(
-        len(images.changes) + len(workloads), images.left_out, notes, asked=exit_code
-    )
+    notes += tuple(_engine_notes(engine, other, images))
+    verdict = _verdict(images, workloads, notes, asked=exit_code)
     report = Report(
-        "policy diff", verdict, meaning_changes=images.changes, admission_changes=workloads
+        "policy diff",
+        verdict,
+        meaning_changes=images.changes,
+        admission_changes=workloads.changes,
     )
     return Answer(report)
 
@@ -184,18 +188,45 @@ def _engine_of(
         return engine, None, (Note("engine-assumed", text),)
 
 
-def _verdict(count: int, left_out: bool, assumed: tuple[Note, ...], *, asked: bool) -> Verdict:
-    """asked: whether a change is a refusal."""
-    from imgsec.domain.verdict import Note, because, passed
-    from imgsec.reasons import DIFF_INCOMPLETE, POLICY_DIFFERS
+def _engine_notes(before: Engine, after: Engine, images: ImageDiff) -> Iterator[Note]:
+    """What another engine changes for workloads, which images alone do not show."""
+    from imgsec.domain.policy_diff import engines_differ
+    from imgsec.domain.verdict import Note
 
-    what = "more rules could share images than were compared with each other"
-    notes = (*assumed, Note("diff-incomplete", what)) if left_out else assumed
-    if asked and count:
-        text = f"{count} images and workloads are decided otherwise"
+    if told := engines_differ(before, after):
+        yield Note("engines-differ", f"{before} and {after}: {', '.join(told)}")
+    if images.pods:
+        others = len(images.pods) - 1
+        more = f" (and {others} more like it)" if others else ""
+        yield Note("pods-differ", f"{images.pods[0]}{more}")
+
+
+def _verdict(
+    images: ImageDiff, workloads: WorkloadDiff, told: tuple[Note, ...], *, asked: bool
+) -> Verdict:
+    """asked: whether a change is a refusal."""
+    from imgsec.domain.admission import shown_workload
+    from imgsec.domain.verdict import Note, because, passed
+    from imgsec.reasons import DIFF_INCOMPLETE, DIFF_UNDECIDED, POLICY_DIFFERS
+
+    open_reasons = []
+    if images.left_out:
+        what = "more rules could share images than were compared with each other"
+        open_reasons.append(DIFF_INCOMPLETE(what))
+    if workloads.open:
+        others = len(workloads.open) - 1
+        more = f" and {others} more" if others else ""
+        what = f"{shown_workload(workloads.open[0])}{more}: undecided before and after"
+        open_reasons.append(DIFF_UNDECIDED(what))
+    count = len(images.changes) + len(workloads.changes)
+    is_changed = count or images.pods
+    if asked and open_reasons and not is_changed:
+        return because(*open_reasons, notes=told)
+    notes = (*told, *(Note(one.code, one.text) for one in open_reasons))
+    if asked and is_changed:
+        pods = f", and pods of {len(images.pods)} more" if images.pods else ""
+        text = f"{count} images and workloads are decided otherwise{pods}"
         return because(POLICY_DIFFERS(text), notes=notes)
-    if asked and left_out:
-        return because(DIFF_INCOMPLETE(what), notes=assumed)
     return passed(Note("policies-compared", f"{count} images and workloads change"), *notes)
 
 

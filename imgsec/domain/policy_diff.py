@@ -150,6 +150,8 @@ def engines_differ(before: Engine, after: Engine) -> Sequence[str]:
         told.append("whether a name without a tag covers digests")
     if before.skips_owned != after.skips_owned:
         told.append("whether pods of controllers are checked")
+    if before.skips_unreplicated != after.skips_unreplicated:
+        told.append("whether what wants no replicas is checked")
     if before.layers != after.layers:
         told.append("the order of the layers")
     return told

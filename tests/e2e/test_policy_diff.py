@@ -76,3 +76,66 @@ def test_what_nobody_could_compare_is_no_pass(desk: Desk) -> None:
     desk.write("after", other, one)
     desk("--exit-code").expect(3, "diff-incomplete")
     assert "diff-incomplete" in [one["code"] for one in desk().expect(0).json["notes"]]
+
+
+WORKLOAD = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec: {replicas: 1, template: {spec: {containers: [{name: a, image: 'docker.io/ns/app:1'}]}}}
+"""
+SIGNED = "{{name: '{}', policy: {{simple: {{requirements: [{{type: signedBy, keySecret: {}}}]}}}}}}"
+
+
+@pytest.fixture
+def manifest(desk: Desk) -> Path:
+    path = desk.folder / "web.yaml"
+    path.write_text(WORKLOAD)
+    return path
+
+
+def notes(done: Ended) -> dict[str, str]:
+    return {one["code"]: one["text"] for one in done.json["notes"]}
+
+
+def test_a_workload_that_the_same_rules_decide_is_no_open_question(
+    desk: Desk, manifest: Path
+) -> None:
+    desk.write("before", CHECKED.format("docker.io/ns/*"))
+    desk.write("after", CHECKED.format("docker.io/ns/*"))
+    done = desk("--workload", manifest, "--offline", "--exit-code").expect(0)
+    assert "diff-undecided" not in notes(done)
+
+
+def test_a_workload_that_nobody_could_judge_is_no_pass(desk: Desk, manifest: Path) -> None:
+    for side in ("before", "after"):
+        desk.write(side, CHECKED.format("docker.io/ns/*"))
+    words = ("--workload", manifest, "--offline", "--engine", "0.14.1", "--engine-after", "0.14.2")
+    assert "diff-undecided" in notes(desk(*words).expect(0))
+    desk(*words, "--exit-code").expect(3, "diff-undecided")
+    desk.write("after", CHECKED.format("docker.io/ns/app*"))
+    words = ("--image", "docker.io/ns/app:1", "--exit-code")
+    desk("--workload", manifest, "--offline", *words).expect(3, "diff-undecided")
+
+
+def test_an_upgrade_that_denies_pods_is_a_change(desk: Desk) -> None:
+    for side in ("before", "after"):
+        desk.write(side, SIGNED.format("icr.io/ns/app:1", "k"))
+    words = ("--engine", "0.14.1", "--engine-after", "0.14.3")
+    told = notes(desk(*words, "--image", "icr.io/ns/app:1").expect(0))
+    assert "whether pods of controllers are checked" in told["engines-differ"]
+    assert told["pods-differ"].startswith("pods of 'icr.io/ns/app:1' get an image such as")
+    assert told["pods-differ"].endswith("which is denied: no rule names it")
+    desk(*words, "--image", "icr.io/ns/app:1", "--exit-code").expect(1, "policy-differs")
+    desk("--engine", "0.14.3", "--exit-code").expect(0)
+
+
+def test_what_an_upgrade_checks_without_replicas_is_told(desk: Desk, manifest: Path) -> None:
+    for side in ("before", "after"):
+        desk.write(side, "{name: 'quay.io/*'}")
+    words = ("--engine", "0.13.38", "--engine-after", "0.14.1", "--exit-code")
+    told = notes(desk(*words).expect(0))
+    assert told["engines-differ"].endswith("whether what wants no replicas is checked")
+    manifest.write_text(WORKLOAD.replace("replicas: 1", "replicas: 0"))
+    done = desk(*words, "--workload", manifest).expect(1, "policy-differs")
+    assert done.json["workloadChanges"][0]["lockedOut"]

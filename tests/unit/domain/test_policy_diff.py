@@ -130,7 +130,7 @@ def test_digests_that_only_one_engine_covers_are_told() -> None:
 
 
 def test_an_upgrade_that_changes_nothing_here_says_nothing() -> None:
-    rules: list[Rule] = [("icr.io/ns/*", UNCHECKED), ("quay.io/ns/app:*", TRUSTED)]
+    rules: list[Rule] = [("icr.io/ns/*", simple(SIGNED)), ("quay.io/ns/app:*", UNCHECKED)]
     assert diff(pools(*rules, engine=OLDER), pools(*rules)) == ImageDiff(())
 
 
@@ -337,3 +337,28 @@ def test_cise_is_compared_as_its_older_portieris() -> None:
         pools(("*.icr.io/ns/*", TRUSTED), engine=CISE),
     )
     assert {str(one.direction) for one in found.changes} == {"stricter"}
+
+
+# --- Pods that nobody looked at ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        ([("icr.io/ns/app:1", simple(SIGNED))], "denied: no rule names it"),
+        ([("icr.io/ns/app:1", simple(SIGNED)), ("icr.io/*", {})], "let through unchecked"),
+        ([("icr.io/ns/*", simple(EXACT))], "matchExact denies"),
+        ([("docker.io/*", TRUSTED)], "the tag latest"),
+        ([("icr.io/ns/*", simple(SIGNED))], None),
+        ([("icr.io/ns/app:1", simple(REJECT))], None),
+        ([("icr.io/ns/app:1", {})], None),
+        ([("icr.io/ns/app:1", {**simple(SIGNED), "mutateImage": False})], None),
+    ],
+)
+def test_pods_that_an_upgrade_looks_at_are_told(rules: list[Rule], told: str | None) -> None:
+    older, newer = pools(*rules, engine=Engine.parse("0.14.2")), pools(*rules)
+    for one, other in ((older, newer), (newer, older)):
+        found = diff(one, other).pods
+        assert len(found) == (told is not None)
+        assert told is None or told in str(found[0])
+    assert diff(newer, newer).pods == ()
