@@ -21,10 +21,10 @@ from imgsec.domain.resolution import RulePool
 from imgsec.domain.wildcard import weight_of
 from imgsec.errors import ImgsecError
 
-# Ours: two hundred rules, all of them changed, are compared to the end in a second.
+# Ours: two hundred rules of different repositories, all of them changed, take a second.
 _PAIRS_MAX = 1_000_000  # looked at by what they begin and end with
 _SEARCHES_MAX = 1_000  # for an image
-_PLACES_MAX = 2_000_000  # of names, that these look at together: some ten seconds
+_PLACES_MAX = 2_000_000  # of names, that these look at together: some twenty seconds
 _TRIES_MAX = 12  # rules that have the images found so far
 _DIGEST = f"@sha256:{'0' * 64}"
 _STAR_STANDS_FOR, _FOREIGN = "any", "evil.example/any"

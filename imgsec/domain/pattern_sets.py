@@ -121,9 +121,17 @@ def may_share(one: Read, other: Read) -> bool:
     """Whether two names could be met by one image; cheap, and never wrongly False."""
     host, slash, rest = one.name.partition("/")
     other_host, other_slash, other_rest = other.name.partition("/")
+    if not _may_end_alike(_end_of(one.name), _end_of(other.name)):
+        return False
     if not (slash and other_slash and one.engine.splits_hosts and other.engine.splits_hosts):
         return _may_begin_alike(one.name, other.name)
-    return _may_begin_alike(rest, other_rest) and _may_begin_alike(host, other_host)
+    ends = _end_of(host), _end_of(other_host)
+    may_hosts_end_alike = ends[0].endswith(ends[1]) or ends[1].endswith(ends[0])
+    return (
+        may_hosts_end_alike
+        and _may_begin_alike(rest, other_rest)
+        and _may_begin_alike(host, other_host)
+    )
 
 
 class _Search:
@@ -275,6 +283,26 @@ def _may_begin_alike(one: str, other: str) -> bool:
     first, other_first = one.partition("*")[0], other.partition("*")[0]
     shorter = min(len(first), len(other_first))
     return first[:shorter] == other_first[:shorter]
+
+
+def _end_of(name: str) -> str:
+    return name.rpartition("*")[2]
+
+
+def _may_end_alike(one: str, other: str) -> bool:
+    """By what two names have behind their last star, with a tag or digest behind that or without.
+
+    Neither has a slash in it, so that where both ends have one, an image's last part is that of
+    both: the same, or of one the other with its tag or digest.
+    """
+    above, slash, last = one.rpartition("/")
+    other_above, other_slash, other_last = other.rpartition("/")
+    if not (slash and other_slash):
+        return True
+    if not (above.endswith(other_above) or other_above.endswith(above)):
+        return False
+    shorter, longer = sorted((last, other_last), key=len)
+    return shorter == longer or longer.startswith((f"{shorter}:", f"{shorter}@"))
 
 
 def samples_of(name: str) -> tuple[str, ...]:

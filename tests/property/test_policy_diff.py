@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import CISE, ENGINES, NEWEST, Engine
+from imgsec.domain.pattern_sets import Read, may_share
 from imgsec.domain.policy_rules import Policy
 from imgsec.domain.resolution import Pools
 from imgsec.operations.diff_policies import diff_images
@@ -122,3 +123,17 @@ def test_few_rules_are_compared_to_the_end(
     before: list[tuple[str, str]], after: list[tuple[str, str]]
 ) -> None:
     assert not diff_images(pools(before, NEWEST), pools(after, NEWEST), (), ()).left_out
+
+
+@settings(max_examples=600, deadline=None)
+@given(names, names, engines, engines)
+@example("*/a", "*/a:b", NEWEST, NEWEST)
+@example("*/a", "a/*b", NEWEST, NEWEST)
+@example("b/*/a", "*/b", NEWEST, NEWEST)
+@example("*a/b", "a:*/b", NEWEST, ENGINES[2])
+def test_names_that_an_image_meets_may_share_it(
+    one: str, other: str, engine: Engine, another: Engine
+) -> None:
+    if not may_share(Read(one, engine), Read(other, another)):
+        met = [text for text in TEXTS if naively_met(one, text, engine)]
+        assert not any(naively_met(other, text, another) for text in met)

@@ -99,6 +99,18 @@ def test_namespaces_are_compared_by_their_own_rules() -> None:
     ]
 
 
+def test_names_that_end_otherwise_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diff_samples, "_SEARCHES_MAX", 0)
+    count = 30
+    before, after = (
+        pools(*((f"us.icr.io/*/svc{n:02}", simple(signed)) for n in range(count)))
+        for signed in (SIGNED, OTHER_KEY)
+    )
+    found = diff(before, after)
+    assert len({one.image.partition("svc")[2][:2] for one in found.changes}) == count
+    assert not found.left_out
+
+
 # --- Another engine ---------------------------------------------------------------------------
 
 
