@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from imgsec.domain.demand_effect import ANYTHING, REJECT, SIGNED
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.engines import Engine
 from imgsec.domain.hosts import is_icr_host, is_loopback, shown_address
@@ -44,7 +45,6 @@ from imgsec.domain.policy_rules import CLUSTER_KIND, Demand, Requirement, Signed
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 
-_ANYTHING, _REJECT, _SIGNED = "insecureAcceptAnything", "reject", "signedBy"
 # The words of the policies' API -> those of containers/image, and the fields that each reads.
 _IDENTITIES = {
     "matchExact": ("matchExact", ()),
@@ -58,7 +58,7 @@ _IDENTITIES = {
 def signing_strength(demand: Demand) -> int:
     """How much of a signature is asked for: 0 none, 1 one by a key, 2 what nobody can give."""
     kinds = [one.kind for one in demand.simple.requirements] if demand.simple else []
-    return 2 if _REJECT in kinds else 1 if _SIGNED in kinds else 0
+    return 2 if REJECT in kinds else 1 if SIGNED in kinds else 0
 
 
 def is_unsigned(demand: Demand) -> bool:
@@ -96,7 +96,69 @@ def lost_to(winner: LintRule, rule: LintRule) -> tuple[str, ...]:
     """What is not asked of an image any more if the winner decides in place of the rule."""
     if winner.demand is None or rule.demand is None:
         return ()
-    return lost_by(Profile.of(winner.demand), Profile.of(rule.demand))
+    lost = lost_by(Profile.of(winner.demand), Profile.of(rule.demand))
+    if "a signature" in lost or not _asks_for_several(rule.demand):
+        return lost
+    namespace = winner.rule.owner.namespace or rule.rule.owner.namespace
+    mine, its = signatures_of(rule, namespace), signatures_of(winner, namespace)
+    if not its or not its < mine:
+        return lost
+    keys = sorted({key for key, _ in mine - its})
+    return (*(f"the signature by the key in {shown(key)}" for key in keys), *lost)
+
+
+Signatures = frozenset[tuple[str, SignedIdentity | None]]
+
+
+@lru_cache(maxsize=8192)
+def signatures_of(rule: LintRule, namespace: str) -> Signatures:
+    """All that must be there: by which key, and for which name. Empty for what nobody can give.
+
+    namespace: that in which a key is looked for if none is said.
+    """
+    if rule.demand is None or rule.demand.simple is None or signing_strength(rule.demand) > 1:
+        return frozenset()
+    return frozenset(
+        (
+            "/".join(filter(None, (one.key_namespace or namespace, one.key_secret))),
+            one.identity if one.identity is not None and one.identity.kind else None,
+        )
+        for one in rule.demand.simple.requirements
+        if one.kind == SIGNED
+    )
+
+
+def _asks_for_several(demand: Demand) -> bool:
+    return demand.simple is not None and len(demand.simple.requirements) > 1
+
+
+def asking_for_less(rules: Sequence[LintRule]) -> list[LintRule]:
+    """Those that ask for less than some other of one pool."""
+    profiles = {id(rule): Profile.of(rule.demand) for rule in rules if rule.demand is not None}
+    distinct = set(profiles.values())
+    more: dict[tuple[str, SignedIdentity | None], set[Signatures]] = {}
+    for rule in rules:
+        if rule.demand is not None and _asks_for_several(rule.demand):
+            wanted = signatures_of(rule, rule.rule.owner.namespace)
+            for one in wanted:
+                more.setdefault(one, set()).add(wanted)
+    return [
+        rule
+        for rule in rules
+        if id(rule) in profiles
+        and (
+            any(lost_by(profiles[id(rule)], other) for other in distinct)
+            or (more and _is_part_of_any(rule, more))
+        )
+    ]
+
+
+def _is_part_of_any(
+    rule: LintRule, more: Mapping[tuple[str, SignedIdentity | None], Iterable[Signatures]]
+) -> bool:
+    wanted = signatures_of(rule, rule.rule.owner.namespace)
+    one = next(iter(wanted), None)
+    return one is not None and any(wanted < others for others in more.get(one, ()))
 
 
 def demand_findings(rule: LintRule, engine: Engine) -> Iterator[LintFinding]:
@@ -167,18 +229,18 @@ def _requirements(rule: LintRule, demand: Demand, engine: Engine) -> Iterator[Li
     kinds = [one.kind for one in requirements]
     for place, one in enumerate(requirements):
         path: Path = ("policy", "simple", "requirements", place)
-        if one.kind == _ANYTHING:
-            is_alone = set(kinds) == {_ANYTHING}
+        if one.kind == ANYTHING:
+            is_alone = set(kinds) == {ANYTHING}
             what = "asks for no signature" if is_alone else "adds nothing to what else is demanded"
             text = f"insecureAcceptAnything of {rule} {what}"
             level = Level.WARNING if is_alone else Level.NOTE
             yield rule.tell(ACCEPTS_ANYTHING, text, path=(*path, "type"), level=level)
-        elif one.kind == _REJECT:
+        elif one.kind == REJECT:
             yield rule.tell(REJECTS_EVERYTHING, f"{rule} denies every image", path=(*path, "type"))
         elif not one.key_secret:
             text = f"signedBy of {rule} names no keySecret"
             yield rule.tell(KEY_SECRET_UNNAMED, text, path=path)
-        if one.kind == _SIGNED and one.identity is not None and one.identity.kind:
+        if one.kind == SIGNED and one.identity is not None and one.identity.kind:
             path = (*path, "signedIdentity")
             yield from _identity(rule, one.identity, path)
             yield from _child(rule, demand, one, path, engine)

@@ -21,7 +21,7 @@ from imgsec.domain.lint_catalogue import (
     Level,
     LintFinding,
 )
-from imgsec.domain.lint_demands import Profile, lost_by, lost_to
+from imgsec.domain.lint_demands import asking_for_less, lost_to
 from imgsec.domain.lint_examples import (
     Host,
     could_overlap,
@@ -192,13 +192,7 @@ class _Overlaps:
     def __init__(self, rules: Iterable[LintRule], pool: LintPool, strange: str) -> None:
         self._pool, self._strange = pool, strange
         self._rules = [rule for rule in rules if rule.name.strip("*") and rule.demand is not None]
-        profiles = {id(rule): Profile.of(rule.demand) for rule in self._rules if rule.demand}
-        distinct = set(profiles.values())
-        self._lax = [
-            rule
-            for rule in self._rules
-            if any(lost_by(profiles[id(rule)], other) for other in distinct)
-        ]
+        self._lax = asking_for_less(self._rules)
         self._hosts: dict[str | None, _Group] = {}
         self._work = _WORK_MAX
 

@@ -295,6 +295,41 @@ def test_pods_of_a_laxer_rule_are_a_warning() -> None:
     assert the("child-uncovered", rules).level is Level.WARNING
 
 
+BOTH_KEYS: dict[str, Any] = {
+    "simple": {
+        "requirements": [*SIGNED["simple"]["requirements"], *OTHER_KEY["simple"]["requirements"]]
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "documents"),
+    [
+        ("shadowed-rule", [policy(("icr.io/*/app", BOTH_KEYS), ("icr.io/team/*", SIGNED))]),
+        ("dead-rule", [policy(("icr.io/**", SIGNED), ("icr.io/*", BOTH_KEYS))]),
+        (
+            "weaker-than-cluster",
+            [policy(("icr.io/*", BOTH_KEYS)), policy(("icr.io/*", SIGNED), namespace="dev")],
+        ),
+        ("child-uncovered", [policy(("icr.io/ns/app:1", BOTH_KEYS), ("icr.io/ns/*", SIGNED))]),
+    ],
+)
+def test_one_of_two_keys_is_less_than_both(code: str, documents: list[Any]) -> None:
+    assert "the signature by the key in 'p/o'" in the(code, *documents).text
+
+
+@pytest.mark.parametrize("less", [BOTH_KEYS, TRUSTED])
+def test_the_same_keys_in_another_order_are_not_less(less: dict[str, Any]) -> None:
+    turned = {"simple": {"requirements": BOTH_KEYS["simple"]["requirements"][::-1]}}
+    rules = policy(("icr.io/*/app", turned), ("icr.io/team/*", less))
+    assert ("shadowed-rule" in codes(rules)) == (less is TRUSTED)
+
+
+def test_other_keys_are_neither_more_nor_less() -> None:
+    third = signed_by(keySecret="z")
+    assert codes(policy(("icr.io/*/app", BOTH_KEYS), ("icr.io/team/*", third))) == []
+
+
 def test_cise_knows_trust_and_va_of_its_registries() -> None:
     rules = [
         ("quay.io/org/app", TRUSTED),
