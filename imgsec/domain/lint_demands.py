@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from imgsec.domain.demand_effect import ANYTHING, REJECT, SIGNED
+from imgsec.domain.demand_effect import ANYTHING, REJECT, SIGNED, denial_of
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.engines import Engine
 from imgsec.domain.hosts import is_icr_host, is_loopback, shown_address
@@ -173,7 +173,8 @@ def demand_findings(rule: LintRule, engine: Engine) -> Iterator[LintFinding]:
     if demand.simple is not None and demand.trust is not None:
         text = f"{rule} demands simple signing and trust, which no image can have both"
         yield rule.tell(SIMPLE_WITH_TRUST, text, path=("policy", "trust"))
-    if demand.trust is not None and demand.mutates and not skips_children(engine):
+    is_looked_at_again = demand.mutates and not denial_of(demand) and not skips_children(engine)
+    if demand.trust is not None and is_looked_at_again:
         text = f"pods of {rule} carry a digest, and trust then looks up latest"
         yield rule.tell(TRUST_OF_LATEST, text, path=("policy", "trust"))
 
@@ -286,7 +287,7 @@ def _child(
     rule: LintRule, demand: Demand, one: Requirement, path: Path, engine: Engine
 ) -> Iterator[LintFinding]:
     is_exact = one.identity is not None and one.identity.kind == "matchExact"
-    if not (is_exact and demand.mutates) or skips_children(engine):
+    if not (is_exact and demand.mutates) or denial_of(demand) or skips_children(engine):
         return
     text = f"{rule}: a template is admitted and rewritten to a digest, and matchExact denies pods"
     yield rule.tell(IDENTITY_FAILS_CHILD, text, path=path)

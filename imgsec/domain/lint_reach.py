@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
+from imgsec.domain.demand_effect import denial_of
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.hosts import is_icr_host, other_icr_host
 from imgsec.domain.lint_catalogue import (
@@ -28,10 +29,12 @@ from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, engine_name, examp
 from imgsec.domain.lint_names import HUB, HUB_HOSTS, usual_host
 from imgsec.domain.lint_pool import LintPool, pool_for
 from imgsec.domain.lint_sources import LintPolicy, LintRule, WorkloadImage
+from imgsec.domain.policy_rules import Demand
 from imgsec.domain.reference import shown
 from imgsec.domain.wildcard import compare, is_met
 
 _OFFICIAL = "library/"
+_WHOLE_HOST = "registry.example.com/"
 _LISTED_MAX = 5  # names in one sentence
 _STARRED_MAX = 50  # hosts with a star; of more it is quicker to ask for the rule that decides
 _FAMILY_MAX = 40  # hosts; IBM has a dozen, each with a private twin
@@ -106,8 +109,7 @@ class Reach:
         few: dict[tuple[str, int], list[tuple[LintRule, str]]],
     ) -> Iterator[LintFinding]:
         demand = rule.demand
-        rewrites = demand is not None and demand.mutates and (demand.simple or demand.trust)
-        if rewrites and not skips_children(self.pool.engine):
+        if demand is not None and self._looks_at_digests_of(demand):
             child = f"{name.repository}@{EXAMPLE_DIGEST}"
             winner = self.pool.decide(child)
             if winner is None:
@@ -118,6 +120,7 @@ class Reach:
                 text = f"pods of {rule} are decided by {winner}, which loses {' and '.join(lost)}"
                 yield rule.tell(CHILD_UNCOVERED, text, image=child, level=Level.WARNING)
                 return
+            yield from self._tags_by_digest(rule)
         if has_tag(rule.name) and not rule.name.endswith(":*"):
             return
         digested = f"{image.removesuffix(':1.0')}@{EXAMPLE_DIGEST}"
@@ -130,6 +133,24 @@ class Reach:
             text = f"by digest, images of {rule} are decided by {winner}"
             text += f", which does not ask for {' and '.join(lost)}"
             yield rule.tell(DIGEST_UNCOVERED, text, image=digested, level=Level.WARNING)
+
+    def _looks_at_digests_of(self, demand: Demand) -> bool:
+        """Whether an image is admitted, rewritten, and its pods are looked at again."""
+        is_rewritten = demand.mutates and bool(demand.simple or demand.trust)
+        return is_rewritten and not denial_of(demand) and not skips_children(self.pool.engine)
+
+    def _tags_by_digest(self, rule: LintRule) -> Iterator[LintFinding]:
+        """Where a star is met by a colon, too, and what is behind it by the end of a tag."""
+        image = _tagged_by_star(rule.name)
+        name = engine_name(image) if image is not None else None
+        if image is None or name is None or self.pool.decide(image) is not rule:
+            return
+        child = f"{name.repository}@{EXAMPLE_DIGEST}"
+        winner = self.pool.decide(child)
+        if winner is None or (winner is not rule and lost_to(winner, rule)):
+            whose = f"that {winner} decides about" if winner else "that no rule names"
+            text = f"images like {shown(image)} meet {rule}, and their pods get one {whose}"
+            yield rule.tell(CHILD_UNCOVERED, text, image=child, level=Level.NOTE)
 
     def _spelled(
         self,
@@ -171,6 +192,17 @@ class Reach:
         image = example_of(other, self.pool.engine)
         if image is not None and self.pool.decide(image) is None:
             yield rule, image
+
+
+def _tagged_by_star(name: str) -> str | None:
+    """An image whose tag ends as the name does; None where a tag is its own already."""
+    head, star, end = name.rpartition("*")
+    if not (star and end) or any(mark in end for mark in "/:@") or has_tag(head):
+        return None
+    host, slash, rest = head.partition("/")
+    if not slash:
+        return None if host.strip("*") else f"{_WHOLE_HOST}app:1.0{end}"
+    return f"{host.replace('*', 'reg')}/{rest.replace('*', 'x')}app:1.0{end}"
 
 
 _KINDS: dict[str, LintKind] = {

@@ -330,6 +330,35 @@ def test_other_keys_are_neither_more_nor_less() -> None:
     assert codes(policy(("icr.io/*/app", BOTH_KEYS), ("icr.io/team/*", third))) == []
 
 
+@pytest.mark.parametrize(
+    "demand",
+    [
+        {"simple": {"requirements": [{"type": "reject"}]}},
+        {**signed_by(signedIdentity={"type": "matchExact"}), **TRUSTED},
+    ],
+)
+def test_nothing_is_said_of_pods_of_what_is_denied(demand: dict[str, Any]) -> None:
+    told = set(codes(policy(("docker.io/ns/app:1", demand)), notes=True))
+    assert not told & {"child-uncovered", "trust-of-latest", "identity-fails-child"}
+
+
+def test_a_tag_that_only_a_star_is_met_by_is_lost_with_it() -> None:
+    found = the("child-uncovered", policy(("us.icr.io/team/*-prod", SIGNED)))
+    assert "'us.icr.io/team/app:1.0-prod'" in found.text
+    assert (found.level, found.image.partition("@")[0]) == (Level.NOTE, "us.icr.io/team/app")
+    both = policy(("us.icr.io/team/*-prod", SIGNED), ("us.icr.io/team/*", SIGNED))
+    assert "child-uncovered" not in codes(both, notes=True)
+    assert "child-uncovered" not in codes(
+        policy(("us.icr.io/team/*-prod", SIGNED)), engine="0.14.2", notes=True
+    )
+
+
+@pytest.mark.parametrize("name", ["us.icr.io/*/app", "us.icr.io/team/*:prod", "us.icr.io/team/*"])
+def test_stars_that_no_tag_meets_lose_none(name: str) -> None:
+    told = [one.text for one in lint(policy((name, SIGNED))).findings]
+    assert not any("images like" in text for text in told)
+
+
 def test_cise_knows_trust_and_va_of_its_registries() -> None:
     rules = [
         ("quay.io/org/app", TRUSTED),
