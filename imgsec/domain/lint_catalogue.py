@@ -256,7 +256,7 @@ SHORT_NAME = _kind(
 HOST_ONLY = _kind(
     _WARNING,
     "host-only",
-    "A name that is just a host is met by none of its images.",
+    "A name that is just a host is met by images of it that name a port, and by no others.",
     "Write host/*.",
 )
 HOST_SPELLING = _kind(

@@ -41,7 +41,7 @@ _ENDINGS = (
     f":{_HEX}{_HEX[:32]}",
     f":{_HEX}{_HEX}",
 )
-_HOST_NAME = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}", re.IGNORECASE)
+HOST_NAME = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}(?::[0-9]+)?", re.IGNORECASE)
 _DEFAULT_PORTS = (":443", ":80")
 
 
@@ -97,14 +97,23 @@ def name_findings(
 def _shortness(rule: LintRule, host: Host) -> Iterator[LintFinding]:
     name = rule.name
     if host.text is None:
-        if _HOST_NAME.fullmatch(name):
-            yield rule.tell(HOST_ONLY, f"{rule} is a host, and no image of it meets that")
+        if HOST_NAME.fullmatch(name):
+            yield _host_only(rule)
         elif name[0] != "*" and "." not in name.partition(":")[0]:
             text = f"{rule} names no host, so docker.io/library/... does not meet it"
             yield rule.tell(SHORT_NAME, text)
     elif not host.is_said:
         text = f"{rule} names no host, so docker.io/{host.text}/... does not meet it"
         yield rule.tell(SHORT_NAME, text)
+
+
+def _host_only(rule: LintRule) -> LintFinding:
+    """What stands behind a name may be a tag or, to the eye, the port of a host with a path."""
+    if ":" in rule.name:
+        return rule.tell(HOST_ONLY, f"{rule} is a host, and no image of it meets that")
+    image = f"{rule.name}:5000/any/app:1.0"
+    text = f"{rule} is a host, and images of it meet that only if they name a port, whatever path"
+    return rule.tell(HOST_ONLY, text, image=image)
 
 
 def never_met(name: str, engine: Engine) -> str | None:

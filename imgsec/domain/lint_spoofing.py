@@ -17,6 +17,7 @@ from imgsec.domain.lint_catalogue import (
 )
 from imgsec.domain.lint_demands import is_unsigned
 from imgsec.domain.lint_examples import FOREIGN_HOST, Host, engine_name, first_image
+from imgsec.domain.lint_names import HOST_NAME
 from imgsec.domain.lint_pool import LintPool
 from imgsec.domain.lint_sources import LintRule
 
@@ -38,6 +39,12 @@ def spoofing(rule: LintRule, pool: LintPool) -> Iterator[LintFinding]:
     engine = pool.engine
     kinds = (
         (SPOOFABLE_HOST, None, _foreign_hosts(rule.name), "an image of a foreign host"),
+        (
+            SPOOFABLE_HOST,
+            Level.WARNING,
+            _hosts_with_port(rule.name),
+            "an image of a host of that name",
+        ),
         (
             HOST_NOT_ANCHORED,
             None,
@@ -106,6 +113,16 @@ def _foreign_hosts(name: str) -> Iterator[str]:
         pieces = open_host.split("*")
         filled = "x".join(pieces[:-1]) + text + pieces[-1]
         yield f"{filled}{port_text}/{path}"
+
+
+def _hosts_with_port(name: str) -> Iterator[str]:
+    """Texts of hosts that are called as an image is: what is meant for its tag is their port."""
+    bare, colon, tag = name.partition(":")
+    if "/" in name or "@" in name or "*" in bare or HOST_NAME.fullmatch(bare):
+        return
+    port, star, rest = tag.partition("*")
+    if star or not colon:
+        yield _tagged(f"{bare}:{port or '80'}/evil/app{_plain(rest)}")
 
 
 def _foreign_beginnings(name: str) -> Iterator[str]:

@@ -568,3 +568,31 @@ def test_thousands_of_rules_of_every_form_are_looked_at() -> None:
         for number in range(4000)
     ]
     assert lint(policy(*rules)).rules == 4000
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("nginx", "nginx:80/evil/app:1.0"),
+        ("redis:*", "redis:80/evil/app:1.0"),
+        ("redis:6*", "redis:6/evil/app:1.0"),
+    ],
+)
+def test_a_short_name_is_that_of_a_host_with_a_port(name: str, image: str) -> None:
+    found = the("spoofable-host", policy((name, {})))
+    assert (found.level, found.image) == (Level.WARNING, image)
+    assert "spoofable-host" not in codes(policy((name, SIGNED)))
+
+
+@pytest.mark.parametrize("name", ["redis:6", "docker.io/library/redis", "nginx@sha256:*"])
+def test_a_name_that_no_port_fits_is_no_hosts(name: str) -> None:
+    assert "spoofable-host" not in codes(policy((name, {})))
+
+
+def test_a_host_alone_is_met_by_its_ports() -> None:
+    found = the("host-only", policy(("registry.example.com", SIGNED)))
+    assert found.image == "registry.example.com:5000/any/app:1.0"
+    decided = lint(policy(("registry.example.com", SIGNED)), images=(found.image,)).decisions
+    assert decided[0].rule is not None
+    found = the("host-only", policy(("registry.example.com:5000", SIGNED)))
+    assert "no image of it meets that" in found.text
