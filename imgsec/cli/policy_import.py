@@ -7,10 +7,9 @@ from typing import Annotated
 
 import typer
 
-from imgsec.cli.options import RenderOpt, own, with_options
+from imgsec.cli.options import RenderOpt, own, shared, with_options
 from imgsec.cli.output import Answer
 from imgsec.cli.policies import AdoptOpt
-from imgsec.cli.predicting import EngineOpt
 from imgsec.config import Settings
 
 _COMMAND = "policy-import"
@@ -40,6 +39,15 @@ FromOpt = Annotated[
         help="The engine until now: cise, or a version of Portieris (0.5 to 0.9 for the older API)."
         " By default the older API's: cise, or 0.9 where a rule has what cise never read; for the"
         " newer one the same as --engine.",
+    ),
+]
+EngineOpt = Annotated[
+    str | None,
+    shared(
+        "--engine",
+        metavar="VERSION",
+        panel="Policy",
+        help="The Portieris from now on: 0.13.38, 0.14.1, 0.14.2 or 0.14.3. By default the newest.",
     ),
 ]
 NamespaceOpt = Annotated[

@@ -24,6 +24,7 @@ from imgsec.ports import FoundDocument
 from imgsec.reasons import INPUT_MALFORMED, POLICY_UNTRANSLATED, Reason
 
 _LAST_OLDER = "0.9"  # Portieris, the last that read the older API
+_WITH_BARE_LIST = "0.6.0"  # the only one that read a bare list of requirements
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,8 @@ def _tell_changes(
     older = [one for one in sources if one.is_older]
     before = EarlierEngine.of(CISE)
     if any(one.is_beyond_cise for one in older):
-        before = EarlierEngine.parse(_LAST_OLDER)
+        with_list = any(one.has_bare_list for one in older)
+        before = EarlierEngine.parse(_WITH_BARE_LIST if with_list else _LAST_OLDER)
         text = f"CISE never read all that stands there, so it is taken for {before}'s"
         findings.note("engine-assumed", f"{text}: say --from cise if that is what ran")
     newer = [one for one in sources if not one.is_older]

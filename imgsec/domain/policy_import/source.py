@@ -42,12 +42,13 @@ _FIELDS = {PORTIERIS_API: PORTIERIS_FIELDS, CISE_API: OLDER_FIELDS}
 @dataclass(frozen=True, slots=True)
 class Source:
     """One policy, understood. policy: all that stands there, whoever read it; document: the same as
-    v1 says it. original: the document that was given.
+    v1 says it. original: the document that was given. has_bare_list: as only 0.6.0 read it.
     """
 
     policy: Policy
     document: Document
     original: Document
+    has_bare_list: bool = False
 
     @property
     def is_older(self) -> bool:
@@ -87,7 +88,8 @@ def config_documents(content: object, where: str, findings: Findings) -> list[Do
     chart = content[CONFIG_CHART] or {}
     entries = chart.get(CONFIG_LIST) if isinstance(chart, Mapping) else None
     if not isinstance(entries, list) or not entries:
-        text = f"{shown(where)}: {CONFIG_CHART}.{CONFIG_LIST} is no list of rules"
+        what = "has no rules" if entries == [] else "is no list of rules"
+        text = f"{shown(where)}: {CONFIG_CHART}.{CONFIG_LIST} {what}"
         raise ImgsecError(INPUT_MALFORMED(text))
     others = [*(key for key in content if key != CONFIG_CHART)]
     others += [f"{CONFIG_CHART}.{key}" for key in chart if key != CONFIG_LIST]
@@ -115,8 +117,7 @@ def read_source(
     told = copy.deepcopy(document)
     metadata = told.get("metadata")
     title = f"{told['kind']} {metadata.get('name') if isinstance(metadata, dict) else ''}"
-    if api == CISE_API:
-        _tell_lists(told, title, findings)
+    has_bare_list = api == CISE_API and _tell_lists(told, title, findings)
     flaws = list(flaws_of(told, _FIELDS[api]))
     for flaw in flaws:
         findings.refuse(_untranslated(flaw, api, f"{shown(where)}: {title}"))
@@ -132,17 +133,20 @@ def read_source(
         Namespace.parse(policy.id.namespace)
     if api == CISE_API and not _move_advisor(told, title, findings):
         return None
-    return Source(policy, _as_ours(told, policy, title, findings), original)
+    return Source(policy, _as_ours(told, policy, title, findings), original, has_bare_list)
 
 
-def _tell_lists(document: Document, title: str, findings: Findings) -> None:
-    """``simple`` as 0.6.0 had it, without a store."""
+def _tell_lists(document: Document, title: str, findings: Findings) -> bool:
+    """``simple`` as 0.6.0 had it, without a store; whether there is any."""
+    is_any = False
     for place, entry in enumerate(_entries(document)):
         policy = entry.get("policy") if isinstance(entry, dict) else None
         if isinstance(policy, dict) and isinstance(policy.get("simple"), list):
             policy["simple"] = {"requirements": policy["simple"]}
             text = f"{title}, rule {place + 1}: simple was a bare list, which only 0.6.0 read"
             findings.note("simple-was-a-list", text)
+            is_any = True
+    return is_any
 
 
 def _move_advisor(document: Document, title: str, findings: Findings) -> bool:

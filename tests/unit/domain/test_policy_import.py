@@ -422,3 +422,19 @@ def test_what_could_not_be_compared_to_the_end_is_told(monkeypatch: pytest.Monke
     rules = (a_rule("icr.io/*/a"), a_rule("icr.io/*", simple=SIGNED))
     made = taken(a_policy(*rules, api=PORTIERIS_API), before="0.14.1")
     assert "not-compared" in told(made)
+
+
+def test_a_bare_list_is_taken_for_what_read_one() -> None:
+    requirements = [{"type": "signedBy", "keySecret": "k"}]
+    notes = told(taken(a_policy(a_rule("icr.io/a/*", simple=requirements))))
+    assert "Portieris 0.6.0's" in notes["engine-assumed"]
+    assert "0.6.0" in notes["simple-was-a-list"]
+
+
+@pytest.mark.parametrize(
+    ("chart", "said"), [([], "has no rules"), ({}, "is no list"), (None, "is no list")]
+)
+def test_a_list_without_rules_says_so(chart: Any, said: str) -> None:
+    with refused("input-malformed") as reasons:
+        taken({"image-security-enforcement": {"clusterImagePolicy": chart}})
+    assert said in reasons[0].text
