@@ -28,7 +28,7 @@ from imgsec.cli.predicting import (
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from imgsec.domain.engines import Engine
     from imgsec.domain.verdict import Note, Verdict
@@ -125,6 +125,7 @@ def policy_diff(
     from imgsec.operations.diff_policies import WorkloadDiff, diff_images, diff_workloads
     from imgsec.wiring import wire
 
+    _require_sense(image or (), namespace or ())
     place = (namespace or ["default"])[0]
     with wire(settings) as world:
         old = _state(world, before, place)
@@ -153,6 +154,21 @@ def policy_diff(
         admission_changes=workloads.changes,
     )
     return Answer(report)
+
+
+def _require_sense(images: Sequence[str], namespaces: Sequence[str]) -> None:
+    """Raises `ImgsecError` (invalid-option, invalid-name)."""
+    from imgsec.domain.pattern_sets import is_name
+    from imgsec.domain.policy import Namespace
+    from imgsec.domain.reference import shown
+    from imgsec.errors import ImgsecError
+    from imgsec.reasons import INVALID_OPTION
+
+    for image in images:
+        if not is_name(image):
+            raise ImgsecError(INVALID_OPTION(f"--image {shown(image)}: it is no image's name"))
+    for namespace in namespaces:
+        Namespace.parse(namespace)
 
 
 def _require_policies(*sides: AdmissionState) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.lint_catalogue import Level, LintFinding
 from imgsec.domain.lint_demands import demand_findings
@@ -17,6 +18,7 @@ from imgsec.domain.lint_reach import Reach, namespace_findings, workload_finding
 from imgsec.domain.lint_sources import Inventory, LintRule
 from imgsec.domain.lint_spoofing import spoofing
 from imgsec.domain.verdict import Verdict, because, passed
+from imgsec.domain.workload import Container
 from imgsec.reasons import LINT_INCOMPLETE, NO_POLICY, POLICY_FLAWED, Reason
 
 _ORDER = tuple(Level)
@@ -45,6 +47,21 @@ class Decision:
     rule: RulePlace | None
     others: tuple[RulePlace, ...]
     is_image: bool
+
+    @property
+    def without_rules(self) -> str:
+        """What becomes of a text that no rule is asked about; empty for an image's name."""
+        if self.is_image:
+            return ""
+        if Container("containers", 0, "", self.image).is_blank:
+            return "it is blank, so the engine passes the container over"
+        try:
+            EngineName.parse(self.image)
+        except Panic:
+            return "the webhook breaks on it, and its failurePolicy decides"
+        except ValueError:
+            pass
+        return "it is no image's name, so it is denied"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from imgsec.domain.lint_catalogue import Level
 from imgsec.domain.policy_lint import Decision, Lint, RulePlace
+from imgsec.domain.reference import shown
 
 
 def lint_lines(lint: Lint, *, verbose: bool) -> Iterator[str]:
@@ -33,9 +34,8 @@ def decision_line(decision: Decision) -> str:
     if decision.namespace is not None:
         where = f"in namespace {decision.namespace}" if decision.namespace else "by ImagePolicy"
     said = _rule(decision.rule) if decision.rule is not None else "no rule, so it is denied"
-    if not decision.is_image:
-        said = "it is no image's name, so it is denied"
-    return f"{decision.image} {where}: {said}"
+    image = decision.image if decision.image.strip() else shown(decision.image)
+    return f"{image} {where}: {decision.without_rules or said}"
 
 
 def _rule(rule: RulePlace) -> str:

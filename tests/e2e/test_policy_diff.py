@@ -139,3 +139,21 @@ def test_what_an_upgrade_checks_without_replicas_is_told(desk: Desk, manifest: P
     manifest.write_text(WORKLOAD.replace("replicas: 1", "replicas: 0"))
     done = desk(*words, "--workload", manifest).expect(1, "policy-differs")
     assert done.json["workloadChanges"][0]["lockedOut"]
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--image", "icr.io/ns/App"), "invalid-option"),
+        (("--image", "icr.io/ns/app:1", "--image", ""), "invalid-option"),
+        (("--image", "icr.io/ns/*"), "invalid-option"),
+        (("--namespace", "No_Such"), "invalid-name"),
+        (("--namespace", ""), "invalid-name"),
+    ],
+)
+def test_what_no_workload_could_say_is_a_mistake(
+    desk: Desk, words: tuple[str, ...], reason: str
+) -> None:
+    desk.write("before", "{name: icr.io/ns/app}")
+    desk.write("after", "{name: icr.io/ns/other}")
+    desk(*words, "--exit-code").expect(2, reason)

@@ -19,6 +19,7 @@ from imgsec.domain.lint_catalogue import Level
 from imgsec.domain.lint_secrets import secret_findings
 from imgsec.domain.lint_sources import take_inventory
 from imgsec.domain.policy_lint import Lint, judge_lint, lint_inventory
+from imgsec.render.lint_text import decision_line
 
 SIGNED = {
     "simple": {"requirements": [{"type": "signedBy", "keySecret": "k", "keySecretNamespace": "p"}]}
@@ -596,3 +597,22 @@ def test_a_host_alone_is_met_by_its_ports() -> None:
     assert decided[0].rule is not None
     found = the("host-only", policy(("registry.example.com:5000", SIGNED)))
     assert "no image of it meets that" in found.text
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        ("", "'' in the cluster: it is blank, so the engine passes the container over"),
+        (" ", "' ' in the cluster: it is blank, so the engine passes the container over"),
+        (
+            f"a/b@sha512:{'0' * 128}",
+            f"a/b@sha512:{'0' * 128} in the cluster: the webhook breaks on it",
+        ),
+        ("icr.io/A", "icr.io/A in the cluster: it is no image's name, so it is denied"),
+        ("icr.io/a", "icr.io/a in the cluster: no rule, so it is denied"),
+    ],
+)
+def test_what_no_rule_is_asked_about_is_told_as_it_ends(image: str, said: str) -> None:
+    (decision,) = lint(policy(("icr.io/ns/*", SIGNED)), images=(image,)).decisions
+    assert decision_line(decision).startswith(said)
+    assert ("the webhook breaks on it" in decision_line(decision)) == ("sha512" in image)
