@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from urllib.parse import quote
 
 from imgsec.domain.lint_catalogue import Level, LintFinding, LintKind
@@ -22,6 +23,7 @@ from imgsec.render.sarif_parts import (
 )
 from imgsec.render.text import clean
 
+_LINE = re.compile(r", line [0-9]+")
 _STDIN = "-"
 
 
@@ -59,7 +61,9 @@ def _rule(kind: LintKind) -> Document:
 
 def _result(one: LintFinding, number: int, seen: dict[str, int]) -> Document:
     image = f" (image {one.image})" if one.image else ""
-    identity = "\0".join([one.kind.code, one.about, one.where, one.text])
+    # Lines move with what is written above them.
+    said = _LINE.sub("", one.text)
+    identity = "\0".join([one.kind.code, one.about, one.where, said])
     # Findings that are alike are told apart by their order, as GitHub does it.
     count = seen[identity] = seen.get(identity, 0) + 1
     return {

@@ -50,7 +50,7 @@ def report_sarif(report: Report) -> str:
     ]
     named: list[tuple[str, list[tuple[ScannedImage, JudgedScan]]]] = []
     if len(scans) >= _RUNS_MAX:  # one more may be needed for what could not be scanned
-        named = [(f"imgsec/{report.command}/{len(scans)}-images/", scans)]
+        named = [(f"imgsec/{_command(report)}/{len(scans)}-images/", scans)]
     else:
         taken: set[str] = set()
         for found, scan in scans:
@@ -67,6 +67,11 @@ def report_sarif(report: Report) -> str:
         runs = [*runs[: _RUNS_MAX - 1], _unscanned_run(report, unscanned)]
     document = {"$schema": SCHEMA, "version": "2.1.0", "runs": runs}
     return json.dumps(document) + "\n"
+
+
+def _command(report: Report) -> str:
+    """As a category can have it."""
+    return report.command.replace(" ", "-")
 
 
 def _category(found: ScannedImage, scan: JudgedScan) -> str:
@@ -119,7 +124,7 @@ def _unscanned_run(report: Report, parts: Sequence[ImageReport]) -> Document:
     told = [notification(one, str(part.asked)) for part in parts for one in part.verdict.reasons]
     if not report.images:
         told = [notification(one) for one in report.verdict.reasons]
-    return sarif_run(f"imgsec/{report.command}/not-scanned/", [], told, [])
+    return sarif_run(f"imgsec/{_command(report)}/not-scanned/", [], told, [])
 
 
 def _rule(finding: Finding) -> Document:

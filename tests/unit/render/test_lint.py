@@ -14,9 +14,12 @@ from imgsec.domain.engines import NEWEST
 from imgsec.domain.lint_sources import take_inventory
 from imgsec.domain.policy_lint import judge_lint, lint_inventory
 from imgsec.domain.report import Report
+from imgsec.domain.verdict import because
+from imgsec.reasons import NO_POLICY
 from imgsec.render.junit import report_junit
 from imgsec.render.lint_sarif import lint_sarif
 from imgsec.render.markdown import report_markdown
+from imgsec.render.sarif import report_sarif
 from imgsec.render.text import report_lines
 from tests.unit.render.test_sarif import SCHEMA
 
@@ -63,7 +66,7 @@ def test_sarif_of_what_could_not_be_read_says_so() -> None:
 
 def test_strict_warnings_fail_in_junit() -> None:
     for strict, failures in ((False, "0"), (True, "1")):
-        root = ElementTree.fromstring(report_junit(report("nginx", strict=strict)))
+        root = ElementTree.fromstring(report_junit(report("redis:6", strict=strict)))
         suite = root.find("testsuite[@name='a.yaml']")
         assert suite is not None
         assert suite.get("failures") == failures
@@ -86,3 +89,22 @@ def test_hostile_names_stay_in_their_cells_and_lines() -> None:
     assert "\x1b" not in markdown
     assert "](https" not in markdown
     assert "<b>" not in markdown
+
+
+def test_a_finding_is_the_same_wherever_its_lines_move() -> None:
+    def hashes(*names: str) -> set[str]:
+        told = report(*names)
+        assert told.lint is not None
+        results = json.loads(lint_sarif(told, told.lint))["runs"][0]["results"]
+        return {
+            one["partialFingerprints"]["primaryLocationLineHash"]
+            for one in results
+            if one["ruleId"] == "duplicate-rule"
+        }
+
+    assert hashes("icr.io/ns/a", "icr.io/ns/a") == hashes("icr.io/b", "icr.io/ns/a", "icr.io/ns/a")
+
+
+def test_a_command_of_two_words_is_a_category() -> None:
+    document = json.loads(report_sarif(Report("policy lint", because(NO_POLICY("none")))))
+    assert document["runs"][0]["automationDetails"]["id"] == "imgsec/policy-lint/not-scanned/"
