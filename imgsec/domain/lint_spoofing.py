@@ -15,7 +15,7 @@ from imgsec.domain.lint_catalogue import (
     Level,
     LintFinding,
 )
-from imgsec.domain.lint_demands import is_unsigned
+from imgsec.domain.lint_demands import is_unsigned, lost_to
 from imgsec.domain.lint_examples import FOREIGN_HOST, Host, engine_name, first_image
 from imgsec.domain.lint_names import HOST_NAME
 from imgsec.domain.lint_pool import LintPool
@@ -28,6 +28,16 @@ _PUBLIC_HOSTS = frozenset(
         *("registry.gitlab.com", "public.ecr.aws"),
     )
 )
+# Domains in which anybody can have a host: some of https://publicsuffix.org, and those of rented
+# registries. The latter of the two have regions below them.
+_SHARED_DOMAINS = frozenset(
+    (
+        *("azurecr.io", "jfrog.io", "github.io", "gitlab.io", "herokuapp.com", "ngrok.io"),
+        *("azurewebsites.net", "cloudfront.net", "co.uk", "com.au", "co.jp", "com.br", "co.in"),
+    )
+)
+_SHARED_BY_REGION = frozenset(("amazonaws.com", "appdomain.cloud", "aliyuncs.com", "azure.com"))
+_HINT_FOR_CISE = "Write each host."
 _PORT = re.compile(r":[0-9*]*\Z")
 _LEAST_DOTS = 2  # the least of an own domain, from its first dot: .example.com
 
@@ -58,9 +68,19 @@ def spoofing(rule: LintRule, pool: LintPool) -> Iterator[LintFinding]:
     for kind, level, texts, what in kinds:
         image = next((text for text in texts if _decides(rule, text, pool)), None)
         if image is not None:
-            text = f"{rule} lets {what} through unsigned"
-            yield rule.tell(kind, text, image=image, level=level)
+            if not _is_let_through_anyway(rule, image, pool):
+                text = f"{rule} lets {what} through unsigned"
+                hint = _HINT_FOR_CISE if kind is HOST_NOT_ANCHORED and engine.is_cise else None
+                yield rule.tell(kind, text, image=image, level=level, hint=hint)
             return
+
+
+def _is_let_through_anyway(rule: LintRule, image: str, pool: LintPool) -> bool:
+    """Whether a rule for all that no other names asks for no more: that one is told instead."""
+    other = pool.found(next(iter(pool.resolve(image).others), None))
+    if other is None or other.demand is None or other.name.strip("*"):
+        return False
+    return not lost_to(rule, other)
 
 
 def _decides(rule: LintRule, image: str, pool: LintPool) -> bool:
@@ -100,7 +120,7 @@ def _foreign_hosts(name: str) -> Iterator[str]:
     if "*" not in open_host:
         return
     path = _tagged(_plain(host.rest))
-    if end.startswith(".") and end.count(".") >= _LEAST_DOTS:
+    if end.startswith(".") and end.count(".") >= _LEAST_DOTS and not _is_shared(end[1:]):
         return
     texts: tuple[str, ...]
     if not end:
@@ -113,6 +133,12 @@ def _foreign_hosts(name: str) -> Iterator[str]:
         pieces = open_host.split("*")
         filled = "x".join(pieces[:-1]) + text + pieces[-1]
         yield f"{filled}{port_text}/{path}"
+
+
+def _is_shared(domain: str) -> bool:
+    """Whether anybody can have a host in a domain."""
+    in_regions = any(domain.endswith(f".{one}") for one in _SHARED_BY_REGION)
+    return in_regions or domain in (*_SHARED_DOMAINS, *_SHARED_BY_REGION)
 
 
 def _hosts_with_port(name: str) -> Iterator[str]:

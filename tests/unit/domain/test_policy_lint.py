@@ -616,3 +616,40 @@ def test_what_no_rule_is_asked_about_is_told_as_it_ends(image: str, said: str) -
     (decision,) = lint(policy(("icr.io/ns/*", SIGNED)), images=(image,)).decisions
     assert decision_line(decision).startswith(said)
     assert ("the webhook breaks on it" in decision_line(decision)) == ("sha512" in image)
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("*.azurecr.io/team/*", "evil.azurecr.io/team/app:1.0"),
+        (
+            "*.dkr.ecr.eu-west-1.amazonaws.com/team/*",
+            "evil.dkr.ecr.eu-west-1.amazonaws.com/team/app:1.0",
+        ),
+        ("*.co.uk/*", "evil.co.uk/app:1.0"),
+    ],
+)
+def test_a_host_in_a_domain_that_all_share_is_foreign(name: str, image: str) -> None:
+    assert the("spoofable-host", policy((name, {}))).image == image
+
+
+@pytest.mark.parametrize("name", ["*.team.jfrog.io/*", "*.example.co.uk/*", "*.example.com/*"])
+def test_a_host_in_an_own_domain_is_not_foreign(name: str) -> None:
+    assert "spoofable-host" not in codes(policy((name, {})))
+
+
+def test_where_everything_is_let_through_only_that_is_told() -> None:
+    rules: list[Rule] = [("*icr.io/ns/*", {}), ("docker.io/*", {})]
+    told = codes(policy(*rules, ("*", {})))
+    assert "catch-all-unchecked" in told
+    assert not {"spoofable-host", "any-namespace"} & set(told)
+    for demand in (SIGNED, {"vulnerability": {"ICCRVA": {"enabled": True}}}):
+        told = codes(policy(*rules, ("*", demand)))
+        assert {"spoofable-host", "any-namespace"} <= set(told)
+
+
+def test_nobody_is_told_to_update_cise() -> None:
+    rules = policy(("*.icr.io/ns/*", {}), api=CISE_API)
+    assert the("host-not-anchored", rules, engine="cise").hint == "Write each host."
+    rules = policy(("*.icr.io/ns/*", {}))
+    assert "0.14.2" in the("host-not-anchored", rules, engine="0.14.1").hint
