@@ -202,7 +202,9 @@ def _tagged_by_star(name: str) -> str | None:
     host, slash, rest = head.partition("/")
     if not slash:
         return None if host.strip("*") else f"{_WHOLE_HOST}app:1.0{end}"
-    return f"{host.replace('*', 'reg')}/{rest.replace('*', 'x')}app:1.0{end}"
+    host, colon, port = host.partition(":")
+    host = f"{host.replace('*', 'reg')}{colon}{port.replace('*', '5000')}"
+    return f"{host}/{rest.replace('*', 'x')}app:1.0{end}"
 
 
 _KINDS: dict[str, LintKind] = {

@@ -347,6 +347,8 @@ def test_a_tag_that_only_a_star_is_met_by_is_lost_with_it() -> None:
     found = the("child-uncovered", policy(("us.icr.io/team/*-prod", SIGNED)))
     assert "'us.icr.io/team/app:1.0-prod'" in found.text
     assert (found.level, found.image.partition("@")[0]) == (Level.NOTE, "us.icr.io/team/app")
+    found = the("child-uncovered", policy(("r.example:*/team/*-prod", SIGNED)))
+    assert "'r.example:5000/team/app:1.0-prod'" in found.text
     both = policy(("us.icr.io/team/*-prod", SIGNED), ("us.icr.io/team/*", SIGNED))
     assert "child-uncovered" not in codes(both, notes=True)
     assert "child-uncovered" not in codes(
