@@ -16,6 +16,9 @@ _METADATA_HOST = "169.254.169.254"  # IBM Cloud VPC, Instance Metadata
 _LOOPBACK = re.compile(r"localhost|127(?:\.[0-9]{1,3}){3}|::1")
 # IBM Cloud's own domains; a host belongs to one label by label, so that xicr.io is foreign.
 _ICR_DOMAIN, _PRIVATE = "icr.io", "private."
+# Docker Hub under other names, which engines do not take for one another.
+HUB = "docker.io"
+HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _IAM_TOKEN_DOMAINS = (
     _ICR_DOMAIN,
     "iam.cloud.ibm.com",

@@ -3,7 +3,8 @@
 
 All rules of a pool compete for an image, whoever wrote them, and where a namespace has an
 ImagePolicy no ClusterImagePolicy is looked at. For rules that share images one is made up, and the
-engine's own order of search tells which rule decides about it.
+engine's own order of search tells which rule decides about it. An image counts under each text that
+a runtime pulls it by: a rule for `us.icr.io/team/*` says nothing of `US.icr.io/team/app`.
 """
 
 from __future__ import annotations
@@ -12,16 +13,18 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from imgsec.domain.engines import Engine
+from imgsec.domain.host_spellings import Respelt, respelt
 from imgsec.domain.lint_demands import signing_strength
 from imgsec.domain.lint_examples import could_overlap, example_of, is_image, overlaid
-from imgsec.domain.pattern_sets import Read, image_of
-from imgsec.domain.policy_diff import Meaning, demand_text
+from imgsec.domain.pattern_sets import Effort, Read, image_of
+from imgsec.domain.policy_diff import demand_text
 from imgsec.domain.policy_rules import Demand, Policy, PolicyId, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.wildcard import weight_of
 
 _TRIES_MAX = 8  # ours: images that other rules decide about as is meant, before one that does not
+_PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
 _ENDS = ("", ":*", "@*")
 
 
@@ -29,25 +32,32 @@ _ENDS = ("", ":*", "@*")
 class LaxerRule:
     """An image of which less is asked than one of the new rules says.
 
-    namespace: where that is so; empty for all that have no ImagePolicy. more: how many further
-    rules of the same object do so.
+    namespace: where that is so; empty for all that have no ImagePolicy. usual: what the new rule
+    calls the image, if not so. more: how many further rules of the same object do so.
     """
 
     image: str
     namespace: str
     promised: PolicyRule
     decides: PolicyRule
+    usual: str = ""
     more: int = 0
 
     def __str__(self) -> str:
         """As a sentence for people."""
         where = f" in the namespace {self.namespace}" if self.namespace else ""
         more = f" (and {self.more} more of its rules)" if self.more else ""
-        rule = self.promised
+        same = f", the same image as {shown(self.usual)}," if self.usual else ""
+        rule, decides = self.promised, self.decides
         return (
-            f"{shown(self.image)}{where} is {Meaning(self.decides)}{more}, but"
-            f" {rule.owner} {shown(rule.repository)} says that it {demand_text(rule.demand)}"
+            f"{shown(self.image)}{same} {_told(decides)}{where}, by {decides.owner}"
+            f" {shown(decides.repository)}{more}, but {rule.owner} {shown(rule.repository)} says"
+            f" that it {_told(rule)}"
         )
+
+
+def _told(rule: PolicyRule) -> str:
+    return f"{'is ' if rule.demand.is_nothing else ''}{demand_text(rule.demand)}"
 
 
 def laxer_rules(
@@ -57,23 +67,25 @@ def laxer_rules(
 
     policies: all that the cluster will have. A namespace for which there is a new ImagePolicy is
     not held against the new ClusterImagePolicies: that is how it was meant. Raises `ImgsecError`
-    (invalid-pattern) for names that nobody can compare.
+    (invalid-pattern) for names that nobody can compare in a moment.
     """
     pools = Pools.of(policies, engine)
     meant = Pools.of([policy for policy in policies if policy.id in new], engine)
     scopes = {"": pools.cluster} | pools.own
+    effort = Effort(_PLACES_MAX)
     return tuple(
         one
         for namespace, pool in sorted(scopes.items(), key=lambda each: each[0])
-        for one in _Scope(pool, meant.of_namespace(namespace), namespace, engine).laxer()
+        for one in _Scope(pool, meant.of_namespace(namespace), namespace, effort).laxer()
     )
 
 
 class _Scope:
     """The rules that count in one place, and the new ones as they were meant by themselves."""
 
-    def __init__(self, pool: RulePool, meant: RulePool, namespace: str, engine: Engine) -> None:
-        self._pool, self._meant, self._namespace, self._engine = pool, meant, namespace, engine
+    def __init__(self, pool: RulePool, meant: RulePool, namespace: str, effort: Effort) -> None:
+        self._pool, self._meant, self._namespace, self._effort = pool, meant, namespace, effort
+        self._engine = pool.engine
         self._new = {rule.owner for rule in meant.rules}
 
     def laxer(self) -> list[LaxerRule]:
@@ -90,26 +102,41 @@ class _Scope:
 
     def _taken(self, rule: PolicyRule, other: PolicyRule) -> LaxerRule | None:
         """An image that the other takes from the rule and asks less of."""
-        is_rival = rule.owner.namespace == self._namespace
-        if is_rival and weight_of(other.repository) < weight_of(rule.repository):
-            return None  # it decides about nothing that the rule is met by
-        if not could_overlap(f"{rule.repository}*", f"{other.repository}*"):
-            return None
         if not _asks_less(other.demand, rule.demand, self._namespace):
             return None
-        for image in self._likely(rule.repository, other.repository):
-            if (found := self._broken(image)) is not None:
+        is_rival = rule.owner.namespace == self._namespace
+        wins = not is_rival or weight_of(other.repository) >= weight_of(rule.repository)
+        if wins and (found := self._shared(Respelt(rule.repository, ""), other)) is not None:
+            return found
+        for name in respelt(rule.repository, other.repository):
+            if (found := self._shared(name, other)) is not None:
                 return found
-        return self._searched(rule.repository, other.repository)
+        return None
 
-    def _broken(self, image: str) -> LaxerRule | None:
+    def _shared(self, name: Respelt, other: PolicyRule) -> LaxerRule | None:
+        """For an image that meets both."""
+        if not could_overlap(f"{name.name}*", f"{other.repository}*"):
+            return None
+        for image in self._likely(name.name, other.repository):
+            if (found := self._broken(image, name)) is not None:
+                return found
+        return self._searched(name, other.repository)
+
+    def _broken(self, image: str, name: Respelt) -> LaxerRule | None:
         """Whether less is asked of the image than is meant."""
-        decides, meant = self._pool.resolve(image).rule, self._meant.resolve(image).rule
-        if decides is None or meant is None or decides.owner in self._new:
+        decides, said = self._pool.resolve(image).rule, self._meant.resolve(image).rule
+        if decides is None or decides.owner in self._new:
             return None
-        if not _asks_less(decides.demand, meant.demand, self._namespace):
+        usual = ""
+        meant = said
+        if name.host:
+            names = {each: self._meant.resolve(each).rule for each in name.usual(image)}
+            usual, meant = next(((each, rule) for each, rule in names.items() if rule), ("", None))
+            if said is not None and said.demand.is_nothing:
+                return None  # so the image is let in by this name on purpose
+        if meant is None or not _asks_less(decides.demand, meant.demand, self._namespace):
             return None
-        return LaxerRule(image, self._namespace, meant, decides)
+        return LaxerRule(image, self._namespace, meant, decides, usual)
 
     def _likely(self, one: str, other: str) -> Iterator[str]:
         """Images such as people name, that meet both."""
@@ -119,14 +146,16 @@ class _Scope:
             if image is not None and self._is_met(image, one, other):
                 yield image
 
-    def _searched(self, one: str, other: str) -> LaxerRule | None:
+    def _searched(self, name: Respelt, other: str) -> LaxerRule | None:
         """The shortest, passing by what further rules decide as it is meant."""
         passed_by: list[str] = []
+        one = name.name
         for _ in range(_TRIES_MAX):
-            image = image_of((Read(one), Read(other)), [Read(each) for each in passed_by])
+            wanted = (Read(one), Read(other))
+            image = image_of(wanted, [Read(each) for each in passed_by], self._effort)
             if image is None:
                 return None
-            if self._is_met(image, one, other) and (found := self._broken(image)) is not None:
+            if self._is_met(image, one, other) and (found := self._broken(image, name)) is not None:
                 return found
             deciding = (self._pool.resolve(image).rule, self._meant.resolve(image).rule)
             further = {rule.repository for rule in deciding if rule is not None} - {one, other}

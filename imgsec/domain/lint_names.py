@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from imgsec.domain.engines import Engine
+from imgsec.domain.hosts import HUB, HUB_HOSTS
 from imgsec.domain.lint_catalogue import (
     EMPTY_NAME,
     HOST_ONLY,
@@ -24,9 +25,6 @@ from imgsec.domain.lint_examples import (
 from imgsec.domain.lint_sources import LintRule
 from imgsec.domain.reference import shown
 
-# Docker Hub under other names, which engines do not take for one another.
-HUB = "docker.io"
-HUB_HOSTS = ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _FOREIGN = re.compile(r"[^A-Za-z0-9._:/@*\[\]-]")
 _BROKEN = re.compile(r"//|/[.:@_-]|[.:@_-]/|::|@@")
 _EMPTY_ENDS = re.compile(r"^[/.:@_-]|/$")

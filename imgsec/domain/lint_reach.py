@@ -9,7 +9,7 @@ from functools import cached_property
 
 from imgsec.domain.demand_effect import denial_of
 from imgsec.domain.engine_name import EngineName
-from imgsec.domain.hosts import is_icr_host, other_icr_host
+from imgsec.domain.hosts import HUB, HUB_HOSTS, is_icr_host, other_icr_host
 from imgsec.domain.lint_catalogue import (
     CHILD_UNCOVERED,
     CLUSTER_POLICY_OFF,
@@ -26,7 +26,7 @@ from imgsec.domain.lint_catalogue import (
 )
 from imgsec.domain.lint_demands import lost_to, skips_children
 from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, engine_name, example_of, has_tag
-from imgsec.domain.lint_names import HUB, HUB_HOSTS, usual_host
+from imgsec.domain.lint_names import usual_host
 from imgsec.domain.lint_pool import LintPool, pool_for
 from imgsec.domain.lint_sources import LintPolicy, LintRule, WorkloadImage
 from imgsec.domain.policy_rules import Demand

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import NEWEST, Engine
-from imgsec.domain.hosts import other_icr_host
+from imgsec.domain.host_spellings import other_hosts
+from imgsec.domain.hosts import HUB
 from imgsec.domain.reference import Digest, ImageReference, shown
 from imgsec.domain.wildcard import compare, is_met
 from imgsec.errors import ImgsecError
@@ -21,7 +22,7 @@ from imgsec.reasons import INVALID_PATTERN
 
 SAMPLE_DIGEST = Digest("sha256", "5a" * 32)
 _ENDS = ("", ":*", "@*")
-_HUB, _OFFICIAL = "docker.io/", "library/"
+_OFFICIAL = "library/"
 _FILLERS = ("any", "any/deeper")
 _DIGEST_MARK, _HEX_DIGITS = "@sha256:", frozenset("0123456789abcdef")
 _JOINTS = (".", "-", "_")  # no part of a name begins or ends with one
@@ -351,15 +352,10 @@ def other_spellings(image: str) -> tuple[str, ...]:
     except ImgsecError:
         return ()
     rest = image.partition("/")[2]
-    first, dot, others = parsed.registry.partition(".")
-    found = [] if ":" in parsed.registry else [f"{parsed.registry}:443/{rest}"]
-    found.append(f"{first.upper()}{dot}{others}/{rest}")
-    twin = other_icr_host(parsed.registry)
-    if twin is not None:
-        found.append(f"{twin}/{rest}")
-    if parsed.registry == _HUB.rstrip("/"):
+    found = [f"{host}/{rest}" for host in other_hosts(parsed.registry)]
+    if parsed.registry == HUB:
         short = rest.removeprefix(_OFFICIAL)
-        found += [f"{_HUB}{short}"] * (short != rest) + [short, f"index.{_HUB}{rest}"]
+        found += [f"{HUB}/{short}"] * (short != rest) + [short]
     return tuple(found)
 
 

@@ -68,8 +68,19 @@ def test_rule_of_others_that_lets_in_what_is_to_be_signed_stops_the_policy(
     assert POLICY in site.cluster.objects
 
 
+def test_other_spellings_of_an_image_are_held_against_the_rest_of_the_cluster(site: Site) -> None:
+    holds(site, "default", lets("*"), namespace="kube-system")
+    holds(site, "default", lets("*"))
+    code, report = site.publish(*TEAM)
+    assert (code, codes(report)) == (1, ["laxer-rule"] * 2)
+    first = report["reasons"][0]["text"]
+    assert "'r.example:443/team/app:1.0', the same image as 'r.example/team/app:1.0'" in first
+    assert "by ClusterImagePolicy default '*'" in first
+    assert site.publish(*TEAM, "--accept-laxer")[0] == 0
+
+
 def test_rule_that_never_wins_is_nobodys_news(site: Site) -> None:
-    holds(site, "allow-all", lets("*"), lets("r.example/*"), lets("r.example/other/app"))
+    holds(site, "allow-all", lets("r.example/*"), lets("r.example/other/app"))
     assert site.publish(*TEAM)[0] == 0
 
 

@@ -10,7 +10,7 @@ from datetime import date
 
 from imgsec.domain.engines import NEWEST
 from imgsec.domain.intent_rendering.rendered import Findings
-from imgsec.domain.pattern_sets import Read, covers, image_of
+from imgsec.domain.pattern_sets import Effort, Read, covers, image_of
 from imgsec.domain.policy_intent import (
     ImageNames,
     IntentRule,
@@ -25,6 +25,7 @@ from imgsec.domain.resolution import RulePool
 from imgsec.reasons import INTENT_CONTRADICTS, INTENT_EXPIRED
 
 _PLACE = PolicyId("PolicyIntent", "")
+_PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
 Named = tuple[ImageNames, IntentRule]
 
 
@@ -67,7 +68,10 @@ def scopes_of(intents: Iterable[PolicyIntent]) -> tuple[Scope, ...]:
 
 
 def check_coherence(intents: Sequence[PolicyIntent], today: date, findings: Findings) -> None:
-    """Contradictions, days that are over, and what a reader must know."""
+    """Contradictions, days that are over, and what a reader must know.
+
+    Raises `ImgsecError` (invalid-pattern) for names that nobody can compare in a moment.
+    """
     _check_names(intents, findings)
     for rule in dict.fromkeys(rule for intent in intents for rule in intent.rules):
         _check_end(rule, today, findings)
@@ -76,8 +80,9 @@ def check_coherence(intents: Sequence[PolicyIntent], today: date, findings: Find
                 text = f"images that nobody meant can meet the name {name.text}"
                 findings.note("wide-names", text, alike=rule.origin)
     scopes = scopes_of(intents)
+    effort = Effort(_PLACES_MAX)
     for scope in scopes:
-        _check_pairs(scope, findings)
+        _check_pairs(scope, findings, effort)
         if not scope.named:
             findings.note("denies-everything", f"no rule names an image for {scope}: all is denied")
         elif scope.namespace:
@@ -110,7 +115,7 @@ def _check_end(rule: IntentRule, today: date, findings: Findings) -> None:
         findings.note("expiry-not-enforced", text)
 
 
-def _check_pairs(scope: Scope, findings: Findings) -> None:
+def _check_pairs(scope: Scope, findings: Findings, effort: Effort) -> None:
     """Where two rules differ, one must be the narrower one."""
     for one, other in _that_may_meet(scope):
         first, second = one[0].text, other[0].text
@@ -120,7 +125,7 @@ def _check_pairs(scope: Scope, findings: Findings) -> None:
         elif covers(first, second):
             text = f"{first} and {second} name the same images"
             _contradict(one[1], other[1], text, scope, findings)
-        elif (witness := _unsettled(first, second, scope)) is not None:
+        elif (witness := _unsettled(first, second, scope, effort)) is not None:
             text = f"both {first} and {second} name {witness}, and neither is the narrower one"
             _contradict(one[1], other[1], text, scope, findings)
 
@@ -173,16 +178,17 @@ def _contradict(
         findings.refuse(INTENT_CONTRADICTS(text))
 
 
-def _unsettled(first: str, second: str, scope: Scope) -> str | None:
+def _unsettled(first: str, second: str, scope: Scope, effort: Effort) -> str | None:
     """An image that both name, and no rule that is narrower than both."""
-    if image_of((Read(first), Read(second))) is None:
+    if image_of((Read(first), Read(second)), effort=effort) is None:
         return None
     narrower = {
         name.text
         for name, _ in scope.named
         if _is_narrower(name.text, first) and _is_narrower(name.text, second)
     }
-    return image_of((Read(first), Read(second)), [Read(one) for one in sorted(narrower)])
+    unwanted = [Read(one) for one in sorted(narrower)]
+    return image_of((Read(first), Read(second)), unwanted, effort)
 
 
 def _is_narrower(inner: str, outer: str) -> bool:

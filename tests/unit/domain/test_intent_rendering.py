@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -104,6 +105,17 @@ def test_names_that_take_too_long_to_compare_are_refused() -> None:
         rendered(an_intent(*crafted))
 
 
+def test_many_names_with_stars_are_refused_in_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgsec.domain.intent_rendering.coherence._PLACES_MAX", 20_000)
+    asked: list[dict[str, Any]] = [{"signedBy": ["release"]}, {"unchecked": {"reason": "r"}}]
+    rules = [
+        {"wide": [f"r.io/*{one}*{other}*"]} | asked[place % 2]
+        for place, (one, other) in enumerate(itertools.product("abcde", repeat=2))
+    ]
+    with refused("invalid-pattern"):
+        rendered(an_intent(*rules))
+
+
 def test_a_longer_text_that_is_the_wider_rule_is_told() -> None:
     """The engine counts characters, the intent asks which rule is the narrower one."""
     rules = (unchecked("a.io/team*/app"), signed("a.io/team/app"))
@@ -123,6 +135,9 @@ def test_another_spelling_must_not_come_in_by_another_rule() -> None:
     )
     reason, *_ = rendered(both).reasons
     assert reason.text.startswith("US.icr.io/team/any:1.0 is the same image as us.icr.io/team/any")
+    for host in ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"):
+        beside = an_intent(signed("docker.io/team/*"), unchecked(f"{host}/*"))
+        assert codes(rendered(beside)) == {"intent-misread"}
     stricter = an_intent(
         {"images": ["us.icr.io/team/*"], "advisor": True, "mutateImage": False},
         {"images": ["*.icr.io/*"], "advisor": True, "trust": True, "mutateImage": False},

@@ -13,6 +13,7 @@ from imgsec.domain.engines import ENGINES, NEWEST, Engine
 from imgsec.domain.laxer_rules import LaxerRule, laxer_rules
 from imgsec.domain.policy_rules import Policy, PolicyRule
 from imgsec.domain.resolution import Pools
+from tests.unit.refusals import refused
 
 NAMES = (
     *(
@@ -90,7 +91,7 @@ def test_whatever_is_let_in_of_these_images_is_found(engine: Engine) -> None:
         for one in claims:
             told += 1
             assert after.resolve(one.image).rule == one.decides
-            assert meant.resolve(one.image).rule == one.promised
+            assert meant.resolve(one.usual or one.image).rule == one.promised
             assert key_of(one.promised) == "k" != key_of(one.decides)
     assert told > 20
 
@@ -137,3 +138,51 @@ def test_hundreds_of_rules_are_compared_in_a_moment() -> None:
     its = policy("z", *(rule(f"r{one}.io/t/x*") for one in range(300)))
     (one,) = found(mine, its)
     assert one.more == 299
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "image"),
+    [
+        ("us.icr.io/shop/*", "*", "us.icr.io:443/shop/app:1.0"),
+        ("us.icr.io/shop/*", "us.icr.io:443/shop/x", "us.icr.io:443/shop/x:1.0"),
+        ("us.icr.io/shop/*", "private.us.icr.io/shop/*", "private.us.icr.io/shop/app:1.0"),
+        ("us.icr.io/shop/*", "US.icr.io/*", "US.icr.io/shop/app:1.0"),
+        ("us.icr.io/shop/*", "Us.iCr.*/shop/y:1", "Us.iCr.io/shop/y:1"),
+        ("us.icr.io/shop/*", "US*", "US.icr.io/shop/app:1.0"),
+        ("*.icr.io/shop/*", "DE.ICR.io/shop/*", "DE.ICR.io/shop/app:1.0"),
+        ("docker.io/library/nginx", "nginx", "nginx:1.0"),
+        ("docker.io/library/nginx", "registry-1.docker.io/*", "registry-1.docker.io/library/ng"),
+        ("docker.io/*", "team/*", "team/app:1.0"),
+    ],
+)
+def test_an_image_is_the_same_under_another_text(name: str, other: str, image: str) -> None:
+    (one,) = found(policy("m", rule(name, "k")), policy("z", rule(other)))
+    assert one.image.startswith(image)
+    assert f"{one.image}', the same image as '{one.usual}', is let through unchecked, by" in str(
+        one
+    )
+    assert (
+        found(policy("m", rule(name, "k"), rule(other, "k")), policy("z", rule(other, "k"))) == ()
+    )
+
+
+@pytest.mark.parametrize("other", ["de.icr.io/*", "us.icr.io:443/other/*", "evil.example/*"])
+def test_other_images_are_others(other: str) -> None:
+    assert not found(policy("m", rule("us.icr.io/shop/*", "k")), policy("z", rule(other)))
+    assert not found(policy("m", rule("docker.io/*", "k")), policy("z", rule(other)))
+
+
+def test_what_is_denied_and_let_in_reads_as_a_sentence() -> None:
+    anything = {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}
+    new = policy("m", rule("a.io/*", "k"))
+    (one,) = found(new, policy("z", {"name": "a.io/t/*", "policy": anything}))
+    assert str(one).startswith("'a.io/t/app:1.0' needs to be there, unsigned or not, by Cluster")
+
+
+def test_names_that_take_too_long_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgsec.domain.laxer_rules._PLACES_MAX", 20_000)
+    pairs = list(itertools.product("abcd", repeat=2))
+    mine = policy("m", *(rule(f"r.io/*{one}*{other}*", "k") for one, other in pairs))
+    its = policy("z", *(rule(f"r.io/*{other}*{one}*") for one, other in pairs))
+    with refused("invalid-pattern"):
+        found(mine, its)
