@@ -15,6 +15,7 @@ from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_OPTION
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
+    from imgsec.cli.predicting import PredictionOptions
     from imgsec.domain.engines import Engine
     from imgsec.domain.intent_rendering import Target
     from imgsec.domain.policy import ImagePolicy
@@ -113,7 +114,7 @@ class Asked:
     """What the options ask of an intent. options: the policy that they describe themselves."""
 
     target: Target
-    engine: Engine
+    prediction: PredictionOptions
     intent: str | None
     options: ImagePolicy | None
     sets: tuple[str, ...]
@@ -131,8 +132,8 @@ def target_of(word: str) -> Target:
     return Target(word)
 
 
-def engine_of(version: str | None, target: Target) -> Engine:
-    """Raises `ImgsecError` (engine-unknown, invalid-option)."""
+def _engine_of(version: str | None, target: Target) -> Engine:
+    """The one that is asked for. Raises `ImgsecError` (engine-unknown, invalid-option)."""
     from imgsec.domain.engines import NEWEST, Engine
     from imgsec.domain.intent_rendering import Target
 
@@ -147,15 +148,20 @@ def engine_of(version: str | None, target: Target) -> Engine:
 
 def publish_intents(asked: Asked, world: World, destination: Destination) -> Answer:
     """Render all that was asked for, and publish it where nothing stands against it."""
+    from imgsec.cli.predicting import Ahead
     from imgsec.domain.intent_rendering import Target, render_intents
     from imgsec.operations.publish_intent import key_reasons
 
     if destination.render is None and asked.target is not Target.PORTIERIS:
         text = f"--for {asked.target} gives files: say --render DIR, and take them there"
         raise ImgsecError(INVALID_OPTION(text))
+    engine = _engine_of(asked.prediction.engine, asked.target)
     now = world.clock.now()
     intents, notes = _intents(asked, world)
-    rendered = render_intents(intents, asked.target, now.date(), asked.engine)
+    if destination.render is None:
+        ahead = Ahead(asked.prediction, world)
+        engine, destination = ahead.engine, replace(destination, ahead=ahead)
+    rendered = render_intents(intents, asked.target, now.date(), engine)
     reasons = key_reasons(intents, asked.target, lambda: world.keyring, now)
     destination = replace(destination, reads_secrets=asked.target is Target.PORTIERIS)
     return publish(rendered, destination, world, reasons=reasons, notes=notes)

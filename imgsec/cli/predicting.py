@@ -209,6 +209,10 @@ class Ahead:
         self._engine, self._notes = _engine_to_come(options, world, self._before)
         self._webhook, self._is_enforced = _registered(self._before)
 
+    @property
+    def engine(self) -> Engine:
+        return self._engine
+
     def foresee(
         self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
     ) -> Foresight:
@@ -267,15 +271,20 @@ def _engine_to_come(
         POLICY_ENGINE_MISSING,
     )
 
-    if options.engine is not None:
-        return Engine.parse(options.engine), ()
+    wanted = Engine.parse(options.engine) if options.engine is not None else None
     try:
-        return choose_engine(options, world, state, live=True)[0], ()
+        runs = choose_engine(replace(options, engine=None), world, state, live=True)[0]
     except ImgsecError as error:
+        if wanted is not None:
+            return wanted, ()
         tolerated = (ENGINE_UNKNOWN, NOT_ENFORCED, PERMISSION_DENIED, POLICY_ENGINE_MISSING)
         if error.reason.code not in [kind.code for kind in tolerated]:
             raise
         return NEWEST, (Note("engine-assumed", f"judged as {NEWEST} would: {error.reason.text}"),)
+    if wanted is None or wanted == runs:
+        return runs, ()
+    text = f"the cluster runs {runs}; all is judged as {wanted} would, as --engine says"
+    return wanted, (Note("engine-differs", text),)
 
 
 def read_workloads(

@@ -15,7 +15,6 @@ from imgsec.cli.intents import (
     PolicyFileOpt,
     SetOpt,
     TrustOpt,
-    engine_of,
     flip_switches,
     publish_intents,
     target_of,
@@ -47,7 +46,7 @@ from imgsec.cli.policies import (
     policy_of,
 )
 from imgsec.cli.predicting import PREDICTION, PredictionOptions
-from imgsec.cli.publishing import Destination, publish
+from imgsec.cli.publishing import Destination
 from imgsec.config import Settings
 
 _COMMAND = "publish-policy"
@@ -147,8 +146,6 @@ def publish_policy(
 
     Example: imgsec publish-policy --policy cise.yaml --trust on --va off --render out/
     """
-    from imgsec.domain.intent_rendering.rendered import Rendered
-    from imgsec.domain.kubernetes import policy_document
     from imgsec.domain.left_behind import Pruning
     from imgsec.errors import ImgsecError
     from imgsec.operations.apply_policies import Terms
@@ -206,15 +203,12 @@ def publish_policy(
             adopt=adopt,
             pruning=Pruning.parse(pruned or ()),
         ),
-        prediction,
     )
     with wire(settings) as world:
-        if described_policy is not None and not any(asked.values()):
-            return publish(Rendered((policy_document(described_policy),)), destination, world)
         return publish_intents(
             Asked(
                 wanted,
-                engine_of(prediction.engine, wanted),
+                prediction,
                 intent,
                 described_policy,
                 tuple(sets or ()),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from imgsec.cli.output import Answer
 
 if TYPE_CHECKING:  # imported where they are used: --help needs none of them
-    from imgsec.cli.predicting import PredictionOptions
+    from imgsec.cli.predicting import Ahead
     from imgsec.domain.intent_rendering.rendered import Rendered
     from imgsec.domain.verdict import Note
     from imgsec.operations.apply_policies import Terms
@@ -22,12 +22,14 @@ _COMMAND = "publish-policy"
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """render: the folder; None for the cluster. reads_secrets: the engine finds keys in Secrets."""
+    """Either a folder, render, or a cluster, ahead. reads_secrets: the engine finds keys in
+    Secrets.
+    """
 
     render: Path | None
     dry_run: bool
     terms: Terms
-    prediction: PredictionOptions
+    ahead: Ahead | None = None
     reads_secrets: bool = True
 
 
@@ -46,9 +48,9 @@ def publish(
     reasons, notes = (*rendered.reasons, *reasons), (*notes, *rendered.notes)
     if destination.render is not None:
         return _to_folder(rendered, destination, destination.render, world, reasons, notes)
-    if reasons:
+    if reasons or destination.ahead is None:
         return Answer(Report(_COMMAND, because(*reasons, notes=notes)))
-    return _to_cluster(rendered, destination, world, notes)
+    return _to_cluster(rendered, destination, destination.ahead, world, notes)
 
 
 def _to_folder(
@@ -87,11 +89,14 @@ def _to_folder(
 
 
 def _to_cluster(
-    rendered: Rendered, destination: Destination, world: World, notes: tuple[Note, ...]
+    rendered: Rendered,
+    destination: Destination,
+    ahead: Ahead,
+    world: World,
+    notes: tuple[Note, ...],
 ) -> Answer:
     from dataclasses import replace
 
-    from imgsec.cli.predicting import Ahead
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note
     from imgsec.operations.apply_policies import apply_policies
@@ -101,7 +106,7 @@ def _to_cluster(
     done = apply_policies(
         rendered.documents,
         cluster,
-        lambda: Ahead(destination.prediction, world),
+        ahead,
         destination.terms,
         judge_keys=lambda: secret_reasons(
             rendered.documents,

@@ -54,14 +54,14 @@ class Prospect(Protocol):
 def apply_policies(
     documents: Documents,
     cluster: PolicyKeeper,
-    look: Callable[[], Prospect],
+    prospect: Prospect,
     terms: Terms,
     *,
     judge_keys: Callable[[], Sequence[Reason]],
 ) -> PolicyChange:
     """Apply all of them in their order, or none; what was applied before a failure is told.
 
-    look: asks the cluster. judge_keys: why the engine would not read the keys that they name.
+    judge_keys: why the engine would not read the keys that they name.
     All are rehearsed before the first is applied. Raises `ImgsecError` (foreign-object) and as
     reading the cluster does, before any change.
     """
@@ -69,7 +69,6 @@ def apply_policies(
     cluster.require_ready(*map(object_id, documents), adopt=terms.adopt)
     left, left_notes = _left_behind(documents, cluster, terms)
     keys, key_notes = _judged_keys(judge_keys, terms)
-    prospect = look()
     laxer, laxer_notes = _held_against_others(prospect, documents, left.removed, terms)
     ahead = look_ahead(prospect.foresee, documents, left.removed, accept_lockout=terms.lockout)
     notes = (*key_notes, *laxer_notes, *left_notes, *ahead.verdict.notes)

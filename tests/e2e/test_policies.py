@@ -167,6 +167,23 @@ def test_questions_that_are_wrong_write_nothing(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("repository", "unchecked", "code"),
+    [
+        ("us.icr.io/*/app", "us.icr.io/team/*", "intent-contradicts"),
+        ("us.icr.io/team/*", "*.icr.io/*", "intent-misread"),
+        ("us.icr.io/team/app:1", "us.icr.io/team/app:2", "intent-misread"),
+    ],
+)
+def test_options_are_held_against_the_engine_as_an_intent_is(
+    tmp_path: Path, repository: str, unchecked: str, code: str
+) -> None:
+    words = ("--repository", repository, "--allow-unchecked", unchecked, "--render", "out")
+    done = published(tmp_path, *words)
+    assert (done.code, [one["code"] for one in done.json["reasons"]]) == (1, [code])
+    assert not (tmp_path / "out").exists()
+
+
 def test_apply_is_for_portieris_alone(tmp_path: Path) -> None:
     (tmp_path / "i.yaml").write_text(SIMPLE)
     for target in ("cise", "containers", "config"):

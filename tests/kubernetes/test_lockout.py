@@ -151,15 +151,31 @@ def test_what_is_not_known_stops_the_policy_too(site: Site) -> None:
 
 def test_engine_is_the_one_that_runs(site: Site) -> None:
     """0.14.1 lets a foreign host meet a rule with an open host, and 0.14.2 does not."""
-    words = ("--repository", "r.example/team/*", "--allow-unchecked", "*.icr.io/team/*")
+    words = ("--repository", "*.icr.io/team/*")
     site.runs("evil.example/x.icr.io/team/app:1")
     site.installs("0.14.1")
     code, report = site.publish(*words)
-    assert (code, "engine-assumed" in notes(report)) == (0, False)
-    site.run("policy", "rollback", "imgsec-signed-images", "--accept-lockout")
+    assert (code, "engine-assumed" in notes(report)) == (3, False)
     site.installs("0.14.2")
-    site.publish("--repository", "r.example/team/*", "--allow-unchecked", "evil.example/*")
-    assert site.publish(*words)[0] == 1
+    code, report = site.publish(*words)
+    assert (code, "running-pods-unnamed" in notes(report)) == (0, True)
+
+
+def test_what_is_meant_is_held_against_the_engine_that_runs(site: Site, tmp_path: Path) -> None:
+    """Up to 0.14.1, evil.example/us.icr.io/shop/any meets *.icr.io/shop/*, too."""
+    rule = "{images: ['*.icr.io/shop/*'], unchecked: {reason: r}}"
+    intent = tmp_path / "intent.yaml"
+    intent.write_text(f"apiVersion: imgsec/v1\nkind: PolicyIntent\nrules: [{rule}]\n")
+    words = ("--intent", str(intent))
+    site.installs("0.14.1")
+    code, report = site.publish(*words)
+    assert (code, codes(report)) == (1, ["intent-misread"])
+    code, report = site.publish(*words, "--engine", "0.14.2")
+    assert (code, "engine-differs" in notes(report)) == (0, True)
+    site.installs("0.14.2")
+    code, report = site.publish(*words, "--engine", "0.14.2")
+    assert (code, "engine-differs" in notes(report)) == (0, False)
+    assert site.publish(*words)[0] == 0
 
 
 def test_engine_that_nobody_knows_is_taken_for_the_newest(site: Site) -> None:
