@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from imgsec.adapters.files import load_yaml_stream, read_file
-from imgsec.domain.intent_file import intent_document, parse_intent
+from imgsec.domain.intent_file import intent_document, parse_intent, told_where
 from imgsec.domain.policy_intent import PolicyIntent
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
@@ -26,6 +26,8 @@ def read_intents(path: str) -> tuple[PolicyIntent, ...]:
         except ValueError as error:
             text = f"{shown(path)} is no intent, document {place}: {error}"
             raise ImgsecError(INPUT_MALFORMED(text)) from None
+        except ImgsecError as error:
+            raise told_where(f"{shown(path)}, document {place}", error) from None
     if not found:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(path)} is empty"))
     return tuple(found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from imgsec.domain.exemption import parse_day
@@ -32,6 +33,7 @@ from imgsec.domain.policy_rules import AdvisorDemand, SignedIdentity, TrustDeman
 from imgsec.domain.reference import ImageReference, RepositoryPattern, shown
 from imgsec.domain.spelling import unknown_field
 from imgsec.domain.verifiers import armoured_blocks, armoured_kinds
+from imgsec.errors import ImgsecError
 
 API_VERSION, KIND = "imgsec/v1", "PolicyIntent"
 _WIDE = re.compile(r"[\x21-\x7e]{1,512}")  # ours; an image's name has at most 255, with its host
@@ -61,12 +63,13 @@ def parse_intent(document: Any) -> PolicyIntent:
     used = {one.key.name for rule in rules for one in rule.signatures}
     if unused := sorted(set(keys) - used):
         raise ValueError(f"keys: {shown(unused[0])} signs nothing; take it out")
-    namespaces = tuple(map(Namespace.parse, _texts(said.get("namespaces", []), "namespaces")))
+    named = _texts(said.get("namespaces", []), "namespaces")
+    namespaces = tuple(_in("namespaces", Namespace.parse, one) for one in named)
     if "namespaces" in said and not namespaces:
         raise ValueError("namespaces: it is empty; leave it out for the whole cluster")
     if len(set(namespaces)) != len(namespaces):
         raise ValueError("namespaces: one stands twice")
-    name = ObjectName.parse(_text(said.get("name", DEFAULT_NAME), "name"))
+    name = _in("name", ObjectName.parse, _text(said.get("name", DEFAULT_NAME), "name"))
     return PolicyIntent(rules, name, namespaces)
 
 
@@ -97,7 +100,8 @@ def _fields(
             raise ValueError(f"{name} is missing")
     for name, member in value.items():
         if member is None:
-            raise ValueError(f"{name} is empty; leave it out")
+            rest = "" if name in required else "; leave it out"
+            raise ValueError(f"{name} is empty{rest}")
     return value
 
 
@@ -108,6 +112,13 @@ def _in(where: str, read: Callable[..., Read], *values: Any) -> Read:
     except ValueError as error:
         joint = "" if str(error).startswith("[") else ": "
         raise ValueError(f"{where}{joint}{error}") from None
+    except ImgsecError as error:
+        raise told_where(where, error) from None
+
+
+def told_where(where: str, error: ImgsecError) -> ImgsecError:
+    """The same refusal, with the place of what is refused."""
+    return ImgsecError(replace(error.reason, text=f"{where}: {error.reason.text}"))
 
 
 def _text(value: Any, name: str) -> str:
@@ -170,7 +181,7 @@ def _is_public(content: bytes) -> bool:
 def _rule(value: Any, keys: Mapping[str, IntentKey], mutates: bool) -> IntentRule:
     said = _fields(value, _RULE)
     names = [
-        _name(text, form)
+        _in(str(form), _name, text, form)
         for form in NameForm
         for text in (_texts(said[form], form) if form in said else ())
     ]
@@ -227,7 +238,7 @@ def parse_identity(value: Any) -> SignedIdentity | None:
     if kind == _USUAL:
         _fields(value, ("type",))
         return None
-    if kind not in IDENTITIES:
+    if not isinstance(kind, str) or kind not in IDENTITIES:
         known = ", ".join((_USUAL, *IDENTITIES))
         raise ValueError(f"type: {shown(str(kind))} is not one of {known}")
     members = IDENTITIES[kind][0]

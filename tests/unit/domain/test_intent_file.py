@@ -172,3 +172,31 @@ def test_what_is_not_meant_so_is_refused(document: Any, said: str) -> None:
 def test_names_and_addresses_have_their_grammar(document: Any) -> None:
     with pytest.raises(ImgsecError):
         parse_intent(document)
+
+
+@pytest.mark.parametrize("kind", [["matchExact"], {"a": 1}, 1, True])
+def test_an_identity_of_an_odd_type_is_refused(kind: object) -> None:
+    rule = {"images": ["a.io/b"], "signedBy": [{"key": "release", "identity": {"type": kind}}]}
+    with pytest.raises(ValueError, match=r"rules\[0\]: signedBy\[0\]: identity: type"):
+        an_intent(rule)
+
+
+@pytest.mark.parametrize(
+    ("rest", "where"),
+    [
+        ({"name": "A"}, "name: "),
+        ({"namespaces": ["a", "B"]}, "namespaces: "),
+        ({"rules": [signed("a.io/b"), signed("a.io/c*")]}, "rules[1]: images: "),
+        ({"rules": [unchecked(exactly=["a.io"])]}, "rules[0]: "),
+    ],
+)
+def test_a_name_that_is_refused_is_told_with_its_place(rest: dict[str, Any], where: str) -> None:
+    with pytest.raises((ValueError, ImgsecError)) as caught:
+        parse_intent(a_document(signed("a.io/b")) | rest)
+    assert where in str(caught.value)
+
+
+def test_what_must_be_there_is_not_said_to_be_left_out() -> None:
+    document = a_document(signed("a.io/b")) | {"rules": None}
+    with pytest.raises(ValueError, match=r"rules is empty$"):
+        parse_intent(document)
