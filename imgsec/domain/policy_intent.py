@@ -131,9 +131,14 @@ class IntentRule:
             raise ValueError("store: it goes with signedBy")
 
     def rule_names(self) -> Iterator[str]:
-        """The names of an engine's rules for it; what is built in stays as it was published."""
+        """The names of an engine's rules for it; what is built in stays as it was published.
+
+        One image that is let through by its tag is let through as that alone: behind a tag and a
+        digest is whatever the digest says.
+        """
         for name in self.names:
-            yield from (name.text,) if self.origin else name.rule_names
+            is_whole = self.origin or (self.unchecked is not None and is_tag_alone(name))
+            yield from (name.text,) if is_whole else name.rule_names
 
     @property
     def demand(self) -> Demand:
@@ -195,6 +200,14 @@ def is_digest_alone(name: ImageNames) -> bool:
         return False
     image = ImageReference.parse(name.text)
     return image.tag is None and image.digest is not None
+
+
+def is_tag_alone(name: ImageNames) -> bool:
+    """Whether it is one image by its tag, without a digest."""
+    if name.form is not NameForm.EXACT:
+        return False
+    image = ImageReference.parse(name.text)
+    return image.tag is not None and image.digest is None
 
 
 def form_of(name: str) -> NameForm:

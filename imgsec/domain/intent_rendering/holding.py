@@ -15,7 +15,7 @@ from imgsec.domain.intent_rendering.coherence import Scope
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import Document
 from imgsec.domain.pattern_sets import SAMPLE_DIGEST, foreign_twin, other_spellings, samples_of
-from imgsec.domain.policy_intent import ImageNames, IntentRule
+from imgsec.domain.policy_intent import ImageNames, IntentRule, is_tag_alone
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
 from imgsec.domain.resolution import Pools, RulePool
 from imgsec.reasons import INTENT_MISREAD
@@ -54,6 +54,8 @@ class _Court:
     def try_name(self, name: ImageNames, rule: IntentRule) -> None:
         """One finding of a kind at most."""
         own = [one for one in samples_of(name.text) if self._is_about(one, rule)]
+        if rule.unchecked is not None and is_tag_alone(name):
+            own = [one for one in own if one == name.text]
         for sample in own:
             if self._demand(sample) != self._shape(rule.demand):
                 text = f"{sample} is meant for {name.text}, and {self._said(sample)}"

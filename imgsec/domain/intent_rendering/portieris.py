@@ -18,6 +18,7 @@ from imgsec.domain.policy_intent import (
     PolicyIntent,
     has_tag_and_digest,
     is_digest_alone,
+    is_tag_alone,
 )
 from imgsec.reasons import INTENT_INEXPRESSIBLE
 
@@ -64,6 +65,10 @@ def _check_rule(rule: IntentRule, engine: Engine, findings: Findings) -> None:
                 f"signatures of {name.text} are looked for by nobody, as it has tag and digest",
                 "Leave the tag out: the digest says which image it is.",
             )
+    for name in rule.names if rule.unchecked and engine.covers_digests else ():
+        if is_tag_alone(name):
+            text = f"{name.text}: {engine} lets in whatever digest is written behind this tag, too"
+            findings.note("any-digest", f"{text}; name the digest itself, to let in that alone")
     check_trusted_names(rule, findings)
     _check_digests(rule, engine, named, findings)
     _check_switches(rule, findings)

@@ -275,3 +275,17 @@ def test_config_is_the_cluster_wide_rules_in_a_list() -> None:
 
 def test_nothing_is_demanded_by_an_empty_policy() -> None:
     assert portieris_policy(Demand()) == cise_policy(Demand()) == {}
+
+
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_one_tag_that_is_let_through_lets_no_digest_in(engine: str) -> None:
+    base = {"exactly": ["a.io/t/base:1"], "unchecked": {"reason": "r"}}
+    found = rendered(an_intent(signed("a.io/t/base"), base), engine=engine)
+    assert codes(found) == set()
+    names = [one["name"] for one in found.documents[0]["spec"]["repositories"]]
+    assert names == ["a.io/t/base", "a.io/t/base@*", "a.io/t/base:1"]
+    version = Engine.parse(engine)
+    demand = decides(found, f"a.io/t/base:1@{DIGEST}", version)
+    assert demand is not None
+    assert demand.is_nothing == version.covers_digests == ("any-digest" in note_codes(found))
+    assert decides(found, "a.io/t/base:1", version) == Demand()
