@@ -17,6 +17,7 @@ from imgsec.adapters.files import (
     require_writable,
     write_file,
 )
+from imgsec.adapters.manifest_files import MANIFEST_MAX_BYTES, parse_documents
 from imgsec.domain.kubernetes import holds_public_key, is_ours
 from imgsec.domain.policy_rules import POLICY_KINDS
 from imgsec.domain.reference import shown
@@ -25,7 +26,7 @@ from imgsec.errors import ImgsecError
 from imgsec.ports import ObjectId
 from imgsec.reasons import FOREIGN_OBJECT, INPUT_MALFORMED, INPUT_UNREADABLE, OUTPUT_UNWRITABLE
 
-MANIFEST_FILE_MAX_BYTES = 1 * 2**20
+OBJECT_MAX_BYTES = 1_500_000  # etcd, --max-request-bytes: 1.5 MiB, with what a cluster adds
 _SPACE_BYTES = 64 * 1024  # more than all that set-up writes
 _SUFFIXES = (".json", ".yaml", ".yml")
 
@@ -35,6 +36,7 @@ class FolderSink:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._read: dict[Path, tuple[bytes, list[dict[str, Any]]]] = {}
 
     def require_ready(self, *names: ObjectId, adopt: bool = False) -> None:
         """See `imgsec.ports.ManifestSink`. Nothing stays: the folder may be still to be made."""
@@ -53,7 +55,7 @@ class FolderSink:
         """See `imgsec.ports.ManifestSink`. Another object in the file is no such object."""
         wanted = {"kind": kind, "metadata": {"name": name, "namespace": namespace}}
         path = self._path_of(wanted)
-        return next((one for one in _objects(path) if _is_same(one, wanted)), None)
+        return next((one for one in self._objects(path) if _is_same(one, wanted)), None)
 
     def list_key_secrets(self) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PublishedReader`."""
@@ -79,15 +81,17 @@ class FolderSink:
         return tuple(held for _, held in self._documents() if held.get("kind") == kind)
 
     def rehearse(self, document: dict[str, Any], *, adopt: bool = False) -> None:
-        """See `imgsec.ports.PolicyKeeper`."""
-        self._held(document, adopt=adopt)
+        """See `imgsec.ports.PolicyKeeper`. Raises (output-unwritable) for what is too large."""
+        if self._folder.exists():
+            self._held(document, adopt=adopt)
+        _bytes_of(document)
 
     def list_made_policies(self) -> tuple[dict[str, Any], ...]:
         """See `imgsec.ports.PolicyKeeper`. Files that nobody can read hold none of ours."""
         found: list[dict[str, Any]] = []
         for path in self._files():
             try:
-                found += [one for one in _objects(path) if one["kind"] in POLICY_KINDS]
+                found += [one for one in self._objects(path) if one["kind"] in POLICY_KINDS]
             except ImgsecError:
                 continue
         return tuple(one for one in found if is_ours(one))
@@ -108,7 +112,7 @@ class FolderSink:
         """What the manifests of the folder hold. Raises (input-unreadable, input-malformed)."""
         if not os.path.isdir(self._folder):
             raise ImgsecError(INPUT_UNREADABLE(f"{shown(str(self._folder))} is not a folder"))
-        return [(path, held) for path in self._files() for held in _objects(path)]
+        return [(path, held) for path in self._files() for held in self._objects(path)]
 
     def _files(self) -> list[Path]:
         """What kubectl takes from a folder, in its order."""
@@ -116,13 +120,33 @@ class FolderSink:
             return []
         return sorted(path for path in self._folder.iterdir() if path.suffix in _SUFFIXES)
 
+    def _objects(self, path: Path) -> list[dict[str, Any]]:
+        """The Kubernetes objects in a file: of each document, and the items of a List.
+
+        Parsed once, as long as the file holds the same.
+        """
+        if not path.exists():
+            return []
+        content = read_file(str(path), max_bytes=MANIFEST_MAX_BYTES)
+        if path not in self._read or self._read[path][0] != content:
+            found = (one.content for one in parse_documents(content, str(path)))
+            self._read[path] = content, [one for one in found if _identity(one) is not None]
+        return self._read[path][1]
+
+    def _holds(self, path: Path, wanted: dict[str, Any]) -> bool:
+        """Whether the file holds that object; one that nobody can read does not."""
+        try:
+            return path.is_file() and any(_is_same(one, wanted) for one in self._objects(path))
+        except ImgsecError:
+            return False
+
     def _path_of(self, document: dict[str, Any]) -> Path:
         """The object's file: the usual one, unless only another file holds the object.
 
         Raises (input-malformed) if two do.
         """
         usual = self._folder / file_name(document)
-        holding = [path for path in self._files() if _holds(path, document)]
+        holding = [path for path in self._files() if self._holds(path, document)]
         if len(holding) > 1:
             raise _twice(holding[0], holding[1])
         return holding[0] if holding else usual
@@ -132,10 +156,6 @@ class FolderSink:
 
         Labels and annotations that others gave it stay, too.
         """
-        import yaml
-
-        from imgsec.adapters._yaml import PlainDumper
-
         path = self._path_of(document)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -144,10 +164,9 @@ class FolderSink:
                 OUTPUT_UNWRITABLE(f"the folder {shown(str(self._folder))}: {error.strerror}")
             ) from None
         present = self._held(document, adopt=adopt)
-        if present is not None and (held := _objects(path)):
+        if present is not None and (held := self._objects(path)):
             document = _with_what_others_said(document, held[0])
-        text = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
-        content = text.encode()
+        content = _bytes_of(document)
         if present == content:
             return Change(str(path), "unchanged")
         write_file(path, content)
@@ -159,8 +178,8 @@ class FolderSink:
         require_writable(str(path))
         if not path.exists():
             return None
-        content = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
-        objects = _objects(path)
+        content = read_file(str(path), max_bytes=MANIFEST_MAX_BYTES)
+        objects = self._objects(path)
         held = next((one for one in objects if _is_same(one, document)), None)
         if held is None and (len(objects) != 1 or is_ours(objects[0])):
             hint = "Use another folder or name: what the file holds is not replaced by this."
@@ -209,16 +228,19 @@ def file_name(document: dict[str, Any]) -> str:
     return ".".join(filter(None, [metadata["name"], namespace, kind.lower(), "yaml"]))
 
 
-def _objects(path: Path) -> list[dict[str, Any]]:
-    """The Kubernetes objects in a file: of each document, and the items of a List."""
-    if not path.exists():
-        return []
-    content = read_file(str(path), max_bytes=MANIFEST_FILE_MAX_BYTES)
-    found: list[dict[str, Any]] = []
-    for document in load_yaml_stream(content, str(path)):
-        items = document.get("items") if isinstance(document, dict) else None
-        found += items if _is_list(document) and isinstance(items, list) else [document]
-    return [one for one in found if _identity(one) is not None]
+def _bytes_of(document: dict[str, Any]) -> bytes:
+    """Raises `ImgsecError` (output-unwritable) for what no cluster takes."""
+    import yaml
+
+    from imgsec.adapters._yaml import PlainDumper
+
+    text: str = yaml.dump(document, Dumper=PlainDumper, sort_keys=False, width=2**16)
+    content = text.encode()
+    if len(content) > OBJECT_MAX_BYTES:
+        name = f"{document['kind']} {document['metadata']['name']}"
+        text = f"{name} would have {len(content)} bytes, and a cluster takes {OBJECT_MAX_BYTES}"
+        raise ImgsecError(OUTPUT_UNWRITABLE(text, hint="Spread the rules over several documents."))
+    return content
 
 
 def _is_list(document: object) -> bool:
@@ -226,19 +248,11 @@ def _is_list(document: object) -> bool:
 
 
 def _is_wrapped(content: bytes, name: str) -> bool:
-    return any(map(_is_list, load_yaml_stream(content, name)))
+    return b"items" in content and any(map(_is_list, load_yaml_stream(content, name)))
 
 
 def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return _identity(one) == _identity(other)
-
-
-def _holds(path: Path, wanted: dict[str, Any]) -> bool:
-    """Whether the file holds that object; one that nobody can read does not."""
-    try:
-        return path.is_file() and any(_is_same(one, wanted) for one in _objects(path))
-    except ImgsecError:
-        return False
 
 
 def _twice(one: Path, other: Path) -> ImgsecError:

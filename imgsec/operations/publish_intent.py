@@ -89,6 +89,8 @@ def publish_rendered(
     names = [object_id(one) for one in rendered.documents]
     if names:
         objects.require_ready(*names, adopt=adopt)
+    for document in rendered.documents:
+        objects.rehearse(document, adopt=adopt)
     files.require_ready(*(one.name for one in rendered.files), adopt=adopt)
     left = LeftBehind.of(objects.list_made_policies(), rendered.documents, pruning)
     gone = pruning.names | left.removed

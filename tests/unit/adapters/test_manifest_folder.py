@@ -7,13 +7,16 @@ import errno
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from imgsec.adapters.manifest_files import ManifestDocument, parse_documents
 from imgsec.adapters.manifest_folder import FolderSink
-from imgsec.ports import ObjectId
+from imgsec.ports import ObjectId, object_id
 from tests.unit.refusals import refused
 
 POLICY = {
@@ -234,3 +237,46 @@ def test_key_that_was_written_by_hand_is_seen(tmp_path: Path) -> None:
     secret = {"kind": "Secret", "metadata": {"name": "theirs"}, "stringData": {"key": "text"}}
     (tmp_path / "theirs.yaml").write_text(yaml.safe_dump(secret))
     assert FolderSink(tmp_path).list_foreign_key_secrets() == (secret,)
+
+
+def a_policy(name: str, rules: int) -> dict[str, Any]:
+    repositories = [{"name": f"r.example/{one:0>200}", "policy": {}} for one in range(rules)]
+    labels = {"app.kubernetes.io/managed-by": "imgsec"}
+    return {
+        **{"apiVersion": "portieris.cloud.ibm.com/v1", "kind": "ClusterImagePolicy"},
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"repositories": repositories},
+    }
+
+
+def test_what_was_written_is_read_again_however_large(tmp_path: Path) -> None:
+    large = a_policy("large", 6000)
+    assert FolderSink(tmp_path).publish(large).state == "created"
+    assert next(tmp_path.iterdir()).stat().st_size > 2**20
+    assert FolderSink(tmp_path).publish(large).state == "unchanged"
+
+
+def test_what_no_cluster_takes_is_not_written(tmp_path: Path) -> None:
+    huge = a_policy("huge", 8000)
+    for write in (FolderSink(tmp_path).rehearse, FolderSink(tmp_path / "new").publish):
+        with refused("output-unwritable"):
+            write(huge)
+    assert not list(tmp_path.glob("**/*.yaml"))
+
+
+def test_each_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [a_policy(f"p{one}", 1) for one in range(5)]
+    for document in documents:
+        FolderSink(tmp_path).publish(document)
+    parsed: list[str] = []
+
+    def count(content: bytes, where: str) -> Iterator[ManifestDocument]:
+        parsed.append(where)
+        return parse_documents(content, where)
+
+    monkeypatch.setattr("imgsec.adapters.manifest_folder.parse_documents", count)
+    sink = FolderSink(tmp_path)
+    sink.require_ready(*map(object_id, documents))
+    for document in documents:
+        assert sink.publish(document).state == "unchanged"
+    assert len(parsed) == len(set(parsed)) == 5
