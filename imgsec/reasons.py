@@ -673,7 +673,8 @@ LAXER_RULE = _kind(
     Outcome.REFUSED,
     "Another rule of the cluster lets images in that the policy would check, so it was not"
     " applied.",
-    "Narrow or remove the rule that the reason names, or give --accept-laxer if it is meant.",
+    "Narrow or remove the rules that are named, a cluster-wide * first. --accept-laxer accepts all"
+    " of them: give it once no other is left than those that are meant.",
 )
 KEY_SECRET_MISSING = _kind(
     "key-secret-missing",

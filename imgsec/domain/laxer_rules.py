@@ -63,7 +63,8 @@ def _told(rule: PolicyRule) -> str:
 def laxer_rules(
     policies: Sequence[Policy], new: Collection[PolicyId], engine: Engine
 ) -> tuple[LaxerRule, ...]:
-    """One for each object that lets images in which the new policies would not.
+    """One for each object that lets images in which the new policies would not, those of the
+    whole cluster first.
 
     policies: all that the cluster will have. A namespace for which there is a new ImagePolicy is
     not held against the new ClusterImagePolicies: that is how it was meant. Raises `ImgsecError`

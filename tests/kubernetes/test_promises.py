@@ -76,6 +76,7 @@ def test_other_spellings_of_an_image_are_held_against_the_rest_of_the_cluster(si
     first = report["reasons"][0]["text"]
     assert "'r.example:443/team/app:1.0', the same image as 'r.example/team/app:1.0'" in first
     assert "by ClusterImagePolicy default '*'" in first
+    assert "a cluster-wide * first" in report["reasons"][0]["hint"]
     assert site.publish(*TEAM, "--accept-laxer")[0] == 0
 
 
