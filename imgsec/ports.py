@@ -517,6 +517,12 @@ class FileSink(Protocol):
         adopt: write over one that imgsec did not make. Raises (foreign-object) without.
         """
 
+    def is_made(self, name: str) -> bool:
+        """Whether there is such a file, and imgsec made it."""
+
+    def remove(self, name: str) -> Change:
+        """Remove a file that imgsec made. Raises (output-unwritable, foreign-object)."""
+
 
 class ClusterReader(Protocol):
     """Looks at what runs in a cluster. Raises (cluster-unreachable, permission-denied)."""

@@ -12,7 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from imgsec.adapters.files import load_yaml, read_file, require_writable, write_file
+from imgsec.adapters.files import (
+    load_yaml,
+    read_file,
+    remove_file,
+    require_writable,
+    write_file,
+)
 from imgsec.domain.reference import shown
 from imgsec.domain.report import Change
 from imgsec.errors import ImgsecError
@@ -36,6 +42,21 @@ class PlainFolder:
     def publish(self, name: str, content: Mapping[str, Any], *, adopt: bool = False) -> Change:
         """See `imgsec.ports.FileSink`."""
         return self._write(name, _bytes_of(name, content), _is_ours, adopt=adopt)
+
+    def is_made(self, name: str) -> bool:
+        """See `imgsec.ports.FileSink`."""
+        try:
+            return self._held(self._folder / name, _is_ours, adopt=False) is not None
+        except ImgsecError:
+            return False
+
+    def remove(self, name: str) -> Change:
+        """See `imgsec.ports.FileSink`."""
+        path = self._folder / name
+        if self._held(path, _is_ours, adopt=False) is None:
+            return Change(str(path), "unchanged")
+        remove_file(str(path))
+        return Change(str(path), "removed")
 
     def copy(
         self, name: str, content: bytes, is_copy: Callable[[bytes], bool], *, adopt: bool = False

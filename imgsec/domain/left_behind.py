@@ -50,10 +50,16 @@ NO_PRUNING = Pruning()
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """Those that are to be removed, and those that stay."""
+    """Those that are to be removed, those that stay, and those that were named and are not there.
+
+    files: what is no policy, of an earlier run; removes_files: whether they go.
+    """
 
     pruned: tuple[Document, ...] = ()
     kept: tuple[PolicyId, ...] = ()
+    missing: tuple[PolicyId, ...] = ()
+    files: tuple[str, ...] = ()
+    removes_files: bool = False
 
     @classmethod
     def of(
@@ -61,13 +67,16 @@ class LeftBehind:
         made: Iterable[Document],
         published: Iterable[Mapping[str, Any]],
         pruning: Pruning,
+        files: Iterable[str] = (),
     ) -> Self:
-        """made: the policies of ours that are there."""
+        """made: the policies of ours that are there; files: the same of what is no policy."""
         current = {id_of(one) for one in published}
         older = {id_of(one): one for one in made if id_of(one) not in current}
         gone = [name for name in older if pruning.everything or name in pruning.names]
         kept = tuple(name for name in older if name not in gone)
-        return cls(tuple(older[name] for name in gone), kept)
+        missing = tuple(sorted(pruning.names - older.keys(), key=str))
+        pruned = tuple(older[name] for name in gone)
+        return cls(pruned, kept, missing, tuple(files), pruning.everything)
 
     @property
     def removed(self) -> frozenset[PolicyId]:
@@ -75,13 +84,22 @@ class LeftBehind:
 
     def notes(self, *, enforced: bool) -> tuple[Note, ...]:
         """What stays, each by its name. enforced: it is in a cluster, and decides there."""
-        if not self.kept:
-            return ()
-        named = ", ".join(map(str, self.kept))
+        told = [
+            Note("nothing-pruned", f"--prune {word_of(one)}: imgsec made no {one} that is there")
+            for one in self.missing
+        ]
         stays = "in the cluster, and enforced" if enforced else "in the folder"
-        words = " ".join(f"--prune {word_of(one)}" for one in self.kept[:1])
-        text = f"imgsec made {named}, which this run does not: still {stays}; {words} removes it"
-        return (Note("left-behind", text),)
+        if self.kept:
+            words = " ".join(f"--prune {word_of(one)}" for one in self.kept)
+            told.append(_left(", ".join(map(str, self.kept)), stays, words))
+        if self.files and not self.removes_files:
+            told.append(_left(", ".join(self.files), stays, f"--prune '{ALL}'"))
+        return tuple(told)
+
+
+def _left(named: str, stays: str, words: str) -> Note:
+    text = f"imgsec made {named}, which this run does not: still {stays}; to remove: {words}"
+    return Note("left-behind", text)
 
 
 def id_of(document: Mapping[str, Any]) -> PolicyId:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from imgsec.domain.intent_rendering import Target
+from imgsec.domain.intent_rendering.containers import unwritten_files
 from imgsec.domain.intent_rendering.rendered import Rendered
 from imgsec.domain.kubernetes import named_key_secrets, secret_value
 from imgsec.domain.left_behind import NO_PRUNING, LeftBehind, Pruning, id_of
@@ -92,7 +93,8 @@ def publish_rendered(
     for document in rendered.documents:
         objects.rehearse(document, adopt=adopt)
     files.require_ready(*(one.name for one in rendered.files), adopt=adopt)
-    left = LeftBehind.of(objects.list_made_policies(), rendered.documents, pruning)
+    older = [name for name in unwritten_files(rendered.files) if files.is_made(name)]
+    left = LeftBehind.of(objects.list_made_policies(), rendered.documents, pruning, older)
     gone = pruning.names | left.removed
     objects.require_ready(*(ObjectId(one.kind, one.name, one.namespace or None) for one in gone))
     changes: list[Change] = []
@@ -103,6 +105,8 @@ def publish_rendered(
             changes.append(objects.publish(document, adopt=adopt))
         for one in map(id_of, left.pruned):
             changes.append(objects.remove(one.kind, one.name, one.namespace or None))
+        for name in left.files if left.removes_files else ():
+            changes.append(files.remove(name))
     except ImgsecError as error:
         return tuple(changes), error.reason, left
     return tuple(changes), None, left

@@ -278,3 +278,36 @@ def test_a_config_that_we_wrote_is_switched_and_linted(tmp_path: Path) -> None:
     assert [
         (one["line"], one["id"]) for one in lint.json["lint"]["findings"] if one["level"] == "error"
     ] == [(5, "unknown-field")]
+
+
+def test_stores_that_left_the_intent_are_told_and_pruned(tmp_path: Path) -> None:
+    rule = {"images": ["a.io/b/*"], "signedBy": ["k"]}
+    key = {"keyPath": "/a"}
+    words = ("--intent", "i.yaml", "--for", "containers", "--render", "out")
+    stores = tmp_path / "out" / "registries.d" / "imgsec.yaml"
+    (tmp_path / "i.yaml").write_text(an_intent(rule | {"store": {"url": "https://s"}}, k=key))
+    assert published(tmp_path, *words).code == 0
+    (tmp_path / "i.yaml").write_text(an_intent(rule, k=key))
+    (told,) = [one for one in published(tmp_path, *words).json["notes"] if "left" in one["code"]]
+    assert "registries.d/imgsec.yaml" in told["text"]
+    assert stores.exists()
+    done = published(tmp_path, *words, "--prune", "*")
+    assert [one["state"] for one in done.json["changes"]] == ["unchanged", "removed"]
+    stores.write_text("docker: {}\n")
+    done = published(tmp_path, *words, "--prune", "*")
+    assert (done.code, stores.exists()) == (0, True)
+    assert "left-behind" not in {one["code"] for one in done.json["notes"]}
+
+
+def test_what_is_not_there_is_not_pruned_and_told(tmp_path: Path) -> None:
+    (tmp_path / "i.yaml").write_text(SIMPLE)
+    done = published(tmp_path, "--intent", "i.yaml", "--render", "out", "--prune", "none")
+    notes = {one["code"]: one["text"] for one in done.json["notes"]}
+    assert (done.code, "--prune none: " in notes["nothing-pruned"]) == (0, True)
+    for name in "ab":
+        text = SIMPLE.replace("rules", f"name: {name}\nrules")
+        (tmp_path / f"{name}.yaml").write_text(text)
+        published(tmp_path, "--intent", f"{name}.yaml", "--render", "out")
+    done = published(tmp_path, "--intent", "i.yaml", "--render", "out")
+    (told,) = [one["text"] for one in done.json["notes"] if one["code"] == "left-behind"]
+    assert told.endswith("to remove: --prune a --prune b")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,12 @@ def containers_files(intents: Sequence[PolicyIntent], findings: Findings) -> tup
     findings.note("other-transports-rejected", text)
     files = (PlainFile(POLICY_FILE, policy),)
     return (*files, PlainFile(STORES_FILE, {"docker": stores})) if stores else files
+
+
+def unwritten_files(files: Iterable[PlainFile]) -> tuple[str, ...]:
+    """What an earlier intent may have needed, and this one does not."""
+    names = {one.name for one in files}
+    return (STORES_FILE,) if POLICY_FILE in names and STORES_FILE not in names else ()
 
 
 def _check_rule(rule: IntentRule, findings: Findings) -> None:
