@@ -548,8 +548,9 @@ class World:
         The last tells whether any of them was otherwise.
         """
         from imgsec.adapters.plain_folder import PlainFolder
-        from imgsec.adapters.policy_switches import read_switched, switched
+        from imgsec.adapters.policy_switches import read_switched, require_copy, switched
 
+        require_copy(path, folder / Path(path).name)
         content, rules, is_other = read_switched(path, switches)
 
         def is_copy(held: bytes) -> bool:

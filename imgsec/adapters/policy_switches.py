@@ -7,7 +7,9 @@ A rule with neither switch lets its images through unchecked on purpose, and is 
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,7 +21,7 @@ from imgsec.domain.policy_fields import CISE_FIELDS
 from imgsec.domain.policy_rules import is_policy, require_fields
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
-from imgsec.reasons import INPUT_MALFORMED, POLICY_FOREIGN
+from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, POLICY_FOREIGN
 
 _SWITCHES = ("trust", "va")
 Edit = tuple[int, int, str]  # from where to where, in characters, and what stands there then
@@ -36,8 +38,19 @@ def read_switched(path: str, wanted: Mapping[str, bool]) -> tuple[bytes, int, bo
     return result, rules, result != content
 
 
+def require_copy(path: str, copy: Path) -> None:
+    """Raises `ImgsecError` (invalid-option) if the copy is the file itself."""
+    if Path(path).exists() and copy.exists() and copy.samefile(path):
+        text = f"the copy would be written over {shown(path)} itself"
+        raise ImgsecError(INVALID_OPTION(text, hint="Give --render another folder."))
+
+
 def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[bytes, int]:
-    """The same of a file's content."""
+    """The same of a file's content. Its line ends, and a byte order mark, stay as they are."""
+    if content.startswith(BOM_UTF8):
+        result, rules = switched(content[len(BOM_UTF8) :], wanted, where)
+        return BOM_UTF8 + result, rules
+    line_end = "\r\n" if b"\r\n" in content else "\n"
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -59,7 +72,7 @@ def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[by
             rule = policy.content["spec"]["repositories"][place]["policy"]
             for name, is_on in wanted.items():
                 if (rule.get(name) or {}).get("enabled") is not is_on:
-                    edits.append(_edit(policy, place, name, is_on))
+                    edits.append(_edit(policy, place, name, is_on, line_end))
     if not changed:
         text = f"no rule in {shown(where)} has a switch, so each lets its images through unchecked"
         raise ImgsecError(INPUT_MALFORMED(text, hint="Add trust: and va: where it shall check."))
@@ -76,28 +89,28 @@ def _switched_rules(document: Mapping[str, Any]) -> Iterator[int]:
             yield place
 
 
-def _edit(policy: ManifestDocument, place: int, name: str, is_on: bool) -> Edit:
+def _edit(policy: ManifestDocument, place: int, name: str, is_on: bool, line_end: str) -> Edit:
     """What to write where, so that the rule has the switch so."""
     word = "true" if is_on else "false"
     held = _walk(policy.node, "spec", "repositories", place, "policy")
     switch = _member(held, name)
     is_null = isinstance(switch, yaml.ScalarNode)
     if switch is None:
-        return _insertion(held, f'"{name}": {{"enabled": {word}}}')
+        return _insertion(held, f'"{name}": {{"enabled": {word}}}', line_end)
     if is_null:
         return switch.start_mark.index, switch.end_mark.index, f' {{"enabled": {word}}}'
     value = _member(switch, "enabled")
     if value is None:
-        return _insertion(switch, f'"enabled": {word}')
+        return _insertion(switch, f'"enabled": {word}', line_end)
     return value.start_mark.index, value.end_mark.index, word
 
 
-def _insertion(mapping: yaml.MappingNode, member: str) -> Edit:
+def _insertion(mapping: yaml.MappingNode, member: str, line_end: str) -> Edit:
     """A further member, before the first that the mapping has."""
     at = mapping.start_mark.index
     if mapping.flow_style:
         return at + 1, at + 1, member + (", " if mapping.value else "")
-    return at, at, member + "\n" + " " * mapping.start_mark.column
+    return at, at, member + line_end + " " * mapping.start_mark.column
 
 
 def _walk(node: yaml.Node, *path: str | int) -> Any:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from imgsec.adapters.policy_switches import switched
+from imgsec.adapters.policy_switches import require_copy, switched
 from tests.unit.refusals import refused
 
 HEAD = """\
@@ -152,3 +153,22 @@ def test_a_config_without_a_list_has_none(text: str) -> None:
 def test_what_is_so_already_stays_as_it_is_written(word: str) -> None:
     before = f"  - name: a\n    policy: {{trust: {{enabled: {word}}}, va: {{enabled: no}}}}\n"
     assert flipped(before, trust=True, va=False) == before
+
+
+def test_line_ends_and_a_byte_order_mark_stay() -> None:
+    before = (HEAD + "  - name: '*'\n    policy:\n      va: {enabled: true}\n").replace(
+        "\n", "\r\n"
+    )
+    after, _ = switched(b"\xef\xbb\xbf" + before.encode(), {"trust": True}, "a file")
+    added = b'      "trust": {"enabled": true}\r\n'
+    assert after == b"\xef\xbb\xbf" + before.encode().replace(b"      va:", added + b"      va:")
+
+
+def test_the_file_itself_is_no_copy_of_it(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("text")
+    (tmp_path / "other").mkdir()
+    require_copy(str(policy), tmp_path / "other" / "policy.yaml")
+    for same in (policy, tmp_path / "other" / ".." / "policy.yaml"):
+        with refused("invalid-option"):
+            require_copy(str(policy), same)
