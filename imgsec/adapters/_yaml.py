@@ -3,16 +3,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import yaml
 
+# What kubectl's parser (go-yaml, resolve.go) takes for no text, and PyYAML does.
+_NO_TEXT_IN_GO = re.compile(
+    r"""[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?
+    |[-+]?0(?:[xX][0-9a-fA-F_]+|[oO]?[0-7_]+|[bB][01_]+)
+    |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
+    |[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?
+    |[yYnN]""",
+    re.VERBOSE,
+)
+
 
 class PlainDumper(yaml.SafeDumper):
-    """Writes out what stands twice in the data twice: our own loader refuses aliases."""
+    """Writes out what stands twice in the data twice: our own loader refuses aliases.
+
+    A text is quoted where any reader would take it for something else.
+    """
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - PyYAML's signature
         return True
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        style = "'" if _NO_TEXT_IN_GO.fullmatch(data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
+
+
+PlainDumper.add_representer(str, PlainDumper.represent_str)
 
 
 class StrictLoader(yaml.SafeLoader):

@@ -19,7 +19,7 @@ from imgsec.adapters.manifest_folder import FolderSink
 from imgsec.ports import ObjectId, object_id
 from tests.unit.refusals import refused
 
-POLICY = {
+POLICY: dict[str, Any] = {
     "apiVersion": "portieris.cloud.ibm.com/v1",
     "kind": "ClusterImagePolicy",
     "metadata": {"name": "signed", "labels": {"app.kubernetes.io/managed-by": "imgsec"}},
@@ -280,3 +280,38 @@ def test_each_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for document in documents:
         assert sink.publish(document).state == "unchanged"
     assert len(parsed) == len(set(parsed)) == 5
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "1e3",
+            "12e4",
+            "1",
+            "0o7",
+            "07",
+            "0x1f",
+            "0b1",
+            "1_000",
+            "1.5",
+            "1.",
+            ".5",
+            "12:30",
+            "1E-3",
+        ),
+        *("y", "n", "Y", "on", "off", "yes", "no", "true", "null", "2026-01-01", "2026-1-2"),
+    ],
+)
+def test_a_name_that_looks_like_something_else_is_quoted(tmp_path: Path, name: str) -> None:
+    """kubectl reads other numbers than PyYAML does."""
+    document = {**POLICY, "metadata": {**POLICY["metadata"], "name": name}}
+    change = FolderSink(tmp_path).publish(document)
+    assert f"\n  name: '{name}'\n" in Path(change.target).read_text()
+    assert FolderSink(tmp_path).publish(document).state == "unchanged"
+
+
+@pytest.mark.parametrize("name", ["signed", "e3", "1a", "v1.2", "2.example", "1e", "0xg", "yy"])
+def test_a_name_that_is_one_to_everybody_is_not(tmp_path: Path, name: str) -> None:
+    document = {**POLICY, "metadata": {**POLICY["metadata"], "name": name}}
+    assert f"name: {name}\n" in Path(FolderSink(tmp_path).publish(document).target).read_text()
