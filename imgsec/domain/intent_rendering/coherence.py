@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from imgsec.domain.engines import NEWEST
+from imgsec.domain.hosts import is_icr_host
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.pattern_sets import Effort, Read, covers, image_of
 from imgsec.domain.policy_intent import (
@@ -75,6 +76,7 @@ def check_coherence(intents: Sequence[PolicyIntent], today: date, findings: Find
     _check_names(intents, findings)
     for rule in dict.fromkeys(rule for intent in intents for rule in intent.rules):
         _check_end(rule, today, findings)
+        _tell_store(rule, findings)
         for name in rule.names:
             if name.form is NameForm.WIDE:
                 text = f"images that nobody meant can meet the name {name.text}"
@@ -113,6 +115,19 @@ def _check_end(rule: IntentRule, today: date, findings: Findings) -> None:
     else:
         text = f"{names}: no engine ends it on {until}; render and apply again when it is over"
         findings.note("expiry-not-enforced", text)
+
+
+def _tell_store(rule: IntentRule, findings: Findings) -> None:
+    """What becomes of a store beside what the way to it and the registry do."""
+    if rule.store is None:
+        return
+    if rule.store.url.startswith("http://"):
+        text = f"{rule.store.url} is asked without TLS: whoever is on the way can withhold"
+        findings.note("store-without-tls", f"{text} signatures, though not make one")
+    for name in rule.names:
+        if is_icr_host(name.text.partition("/")[0].removeprefix("*.")):
+            text = f"{name.text}: where a registry keeps signatures itself, as IBM's may"
+            findings.note("store-passed-over", f"{text}, its own count and the store is not asked")
 
 
 def _check_pairs(scope: Scope, findings: Findings, effort: Effort) -> None:

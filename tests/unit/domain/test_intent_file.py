@@ -154,7 +154,7 @@ def test_what_is_not_meant_so_is_refused(document: Any, said: str) -> None:
         a_document(name="Not A Name"),
         a_document(namespaces=["a.b"]),
         a_document(signed("a.io/x"), keys={"release": {"secret": "a/b/c"}}),
-        a_document(signed("a.io/x", store={"url": "http://store.example"})),
+        a_document(signed("a.io/x", store={"url": "ftp://store.example"})),
         a_document(signed("a.io/x", store={"url": "https://user:word@store.example"})),
         a_document(
             {
@@ -200,3 +200,12 @@ def test_what_must_be_there_is_not_said_to_be_left_out() -> None:
     document = a_document(signed("a.io/b")) | {"rules": None}
     with pytest.raises(ValueError, match=r"rules is empty$"):
         parse_intent(document)
+
+
+def test_a_store_may_be_without_tls_as_engines_take_it() -> None:
+    (rule,) = an_intent(signed("a.io/x", store={"url": "http://store.example/"})).rules
+    assert rule.store is not None
+    assert rule.store.url == "http://store.example"
+    for url in ("http://user@store.example", "http://"):
+        with pytest.raises(ImgsecError):
+            an_intent(signed("a.io/x", store={"url": url}))

@@ -289,3 +289,21 @@ def test_one_tag_that_is_let_through_lets_no_digest_in(engine: str) -> None:
     assert demand is not None
     assert demand.is_nothing == version.covers_digests == ("any-digest" in note_codes(found))
     assert decides(found, "a.io/t/base:1", version) == Demand()
+
+
+@pytest.mark.parametrize(
+    ("name", "url", "told"),
+    [
+        ("a.io/b/*", "https://s.example", set()),
+        ("a.io/b/*", "http://s.example", {"store-without-tls"}),
+        ("us.icr.io/b/*", "https://s.example", {"store-passed-over"}),
+        ("*.icr.io/b/*", "https://s.example", {"store-passed-over"}),
+        ("xicr.io/b/*", "https://s.example", set()),
+    ],
+)
+@pytest.mark.parametrize("target", [Target.PORTIERIS, Target.CONTAINERS])
+def test_what_becomes_of_a_store_is_told(
+    name: str, url: str, told: set[str], target: Target
+) -> None:
+    found = rendered(an_intent(signed(name, store={"url": url})), target=target)
+    assert {one for one in note_codes(found) if one.startswith("store-")} == told

@@ -259,7 +259,7 @@ def test_an_intent_says_the_same() -> None:
     [
         a_rule("a.io/b/*", simple={"requirements": [{"type": "insecureAcceptAnything"}]}),
         a_rule("a.io/b/*", simple={"requirements": [{"type": "signedBy"}]}),
-        a_rule("a.io/b/*", simple=SIGNED | {"storeURL": "http://s.example"}),
+        a_rule("a.io/b/*", simple=SIGNED | {"storeURL": "ftp://s.example"}),
         a_rule("a.io/b/*", simple=SIGNED | {"storeSecret": "s"}),
         a_rule("a b", simple=SIGNED),
         a_rule("", simple=SIGNED),
