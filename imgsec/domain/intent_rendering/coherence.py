@@ -23,10 +23,12 @@ from imgsec.domain.policy_intent import (
 from imgsec.domain.policy_rules import PolicyId, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import RulePool
+from imgsec.domain.wildcard import weight_of
 from imgsec.reasons import INTENT_CONTRADICTS, INTENT_EXPIRED
 
 _PLACE = PolicyId("PolicyIntent", "")
 _PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
+_TIE_HINT = "Leave your rule out, so that the platform runs, or leave --allow-platform out."
 Named = tuple[ImageNames, IntentRule]
 
 
@@ -139,10 +141,10 @@ def _check_pairs(scope: Scope, findings: Findings, effort: Effort) -> None:
             _check_exception(*((one, other) if inner[0] else (other, one)), scope, findings)
         elif covers(first, second):
             text = f"{first} and {second} name the same images"
-            _contradict(one[1], other[1], text, scope, findings)
+            _contradict(one, other, text, scope, findings)
         elif (witness := _unsettled(first, second, scope, effort)) is not None:
             text = f"both {first} and {second} name {witness}, and neither is the narrower one"
-            _contradict(one[1], other[1], text, scope, findings)
+            _contradict(one, other, text, scope, findings)
 
 
 def _that_may_meet(scope: Scope) -> Iterator[tuple[Named, Named]]:
@@ -178,11 +180,17 @@ def _within(scope: Scope) -> str:
     return f", in {scope}" if scope.namespace else ""
 
 
-def _contradict(
-    one: IntentRule, other: IntentRule, text: str, scope: Scope, findings: Findings
-) -> None:
+def _contradict(first: Named, second: Named, text: str, scope: Scope, findings: Findings) -> None:
+    one, other = first[1], second[1]
     text += _within(scope)
-    if is_of_platform(one) or is_of_platform(other):
+    is_tie = weight_of(first[0].text) == weight_of(second[0].text)
+    if one.origin and other.origin and is_tie:
+        findings.note(INTENT_CONTRADICTS.code, f"{one.origin}, {other.origin}: {text}")
+    elif is_of_platform(one) or is_of_platform(other):
+        if is_tie:
+            text = f"{text}: the engine takes the one whose object's name comes first"
+            findings.refuse(INTENT_CONTRADICTS(text, hint=_TIE_HINT))
+            return
         text = f"{text}: the engine takes the one with the longer text"
         findings.note(
             "platform-exception", text, alike=f"{one.origin}{other.origin}{_within(scope)}"

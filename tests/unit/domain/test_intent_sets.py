@@ -140,3 +140,14 @@ def test_exceptions_are_told_of_each_namespace() -> None:
     for place in ("kube-system", "ibm-system"):
         assert sum(f"in namespace {place}" in text for text in told) == 1, told
     assert len(told) == 3
+
+
+@pytest.mark.parametrize("name", ["a-first", "zz-last"])
+@pytest.mark.parametrize("image", ["icr.io/ext/*", "*.icr.io/armada/*"])
+def test_a_platforms_own_name_is_nobody_elses(name: str, image: str) -> None:
+    """Of two names alike, the engine takes the one whose object comes first."""
+    user = an_intent(signed(image), name=name)
+    found = rendered(user, *platform_named("iks", [user]))
+    assert "intent-contradicts" in codes(found)
+    assert any("whose object's name comes first" in one.text for one in found.reasons)
+    assert not any("longer text" in one.text for one in found.notes)
