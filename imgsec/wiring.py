@@ -550,8 +550,9 @@ class World:
         from imgsec.adapters.plain_folder import PlainFolder
         from imgsec.adapters.policy_switches import read_switched, require_copy, switched
 
-        require_copy(path, folder / Path(path).name)
         content, rules, is_other = read_switched(path, switches)
+        if is_other:
+            require_copy(path, folder / Path(path).name)
 
         def is_copy(held: bytes) -> bool:
             try:

@@ -186,6 +186,10 @@ class FolderSink:
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and holds another object", hint=hint))
         if held is None or not (is_ours(held) or adopt):
             raise ImgsecError(FOREIGN_OBJECT(f"{path} exists and was not made by imgsec"))
+        if not (adopt or _is_of_group(held, document)):
+            text = f"{path} holds {document['metadata']['name']} for the engine of another API"
+            hint = "Use another folder, or give --adopt to put this in its place."
+            raise ImgsecError(FOREIGN_OBJECT(text, hint=hint))
         if len(objects) > 1 or _is_wrapped(content, str(path)):
             text = f"{path} holds {document['metadata']['name']} together with other objects"
             raise ImgsecError(FOREIGN_OBJECT(text, hint="Put it into a file of its own."))
@@ -249,6 +253,14 @@ def _is_list(document: object) -> bool:
 
 def _is_wrapped(content: bytes, name: str) -> bool:
     return b"items" in content and any(map(_is_list, load_yaml_stream(content, name)))
+
+
+def _is_of_group(held: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether both are of one API, if the second says which."""
+    wanted = document.get("apiVersion")
+    return (
+        wanted is None or str(held.get("apiVersion")).partition("/")[0] == wanted.partition("/")[0]
+    )
 
 
 def _is_same(one: dict[str, Any], other: dict[str, Any]) -> bool:

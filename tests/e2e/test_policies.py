@@ -269,6 +269,10 @@ def test_a_config_that_we_wrote_is_switched_and_linted(tmp_path: Path) -> None:
     assert (done.code, done.json["changes"][0]["state"]) == (0, "unchanged")
     assert "nothing-switched" in [one["code"] for one in done.json["notes"]]
     assert (tmp_path / "flipped" / "config.yaml").read_bytes() == before
+    over = ("--policy", "flipped/config.yaml", "--va", "on", "--render", "flipped")
+    done = published(tmp_path, *over)
+    assert (done.code, done.json["reasons"][0]["code"]) == (2, "invalid-option")
+    assert (tmp_path / "flipped" / "config.yaml").read_bytes() == before
     (tmp_path / "bad.yaml").write_text(
         "version: 1\nimage-security-enforcement:\n  clusterImagePolicy:\n"
         "  - {name: 'icr.io/*', policy: }\n  - {name: 'a.io/*', polici: {}}\n"

@@ -315,3 +315,14 @@ def test_a_name_that_looks_like_something_else_is_quoted(tmp_path: Path, name: s
 def test_a_name_that_is_one_to_everybody_is_not(tmp_path: Path, name: str) -> None:
     document = {**POLICY, "metadata": {**POLICY["metadata"], "name": name}}
     assert f"name: {name}\n" in Path(FolderSink(tmp_path).publish(document).target).read_text()
+
+
+def test_a_policy_of_the_other_api_is_not_replaced_silently(tmp_path: Path) -> None:
+    older = {**POLICY, "apiVersion": "securityenforcement.admission.cloud.ibm.com/v1beta1"}
+    sink = FolderSink(tmp_path)
+    sink.publish(older)
+    for write in (sink.rehearse, sink.publish):
+        with refused("foreign-object"):
+            write(POLICY)
+    assert sink.publish(older).state == "unchanged"
+    assert sink.publish(POLICY, adopt=True).state == "updated"
