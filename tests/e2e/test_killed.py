@@ -15,6 +15,7 @@ from tests.support import ROOT
 
 pytestmark = pytest.mark.once
 DYING = ROOT / "tests" / "dying.py"
+UNDECIDED = 3
 
 
 def killed_until_done(bench: Bench, *words: str | Path) -> int:
@@ -31,6 +32,8 @@ def killed_until_done(bench: Bench, *words: str | Path) -> int:
         )
         if done.returncode == 0:
             return number
+        if done.returncode == UNDECIDED and "key-moving" in done.stdout:
+            continue  # the KMS was still at work for the one that was killed: try again, as it says
         assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
     raise AssertionError("it does not come to an end")
 
