@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine
+from imgsec.domain.engines import Engine
 from imgsec.domain.lint_catalogue import (
     FOREIGN_POLICY,
     MISSING_FIELD,
@@ -34,6 +34,7 @@ from imgsec.domain.policy_rules import (
     FIELDS_OF_API,
     NAMESAKES,
     NAMESPACED_KIND,
+    POLICY_GROUPS,
     POLICY_KINDS,
     Demand,
     PolicyId,
@@ -44,7 +45,6 @@ from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 
 _USUAL_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-_GROUPS = tuple(api.partition("/")[0] for api in (PORTIERIS_API, CISE_API))
 # Kinds that become a Secret in the cluster, by which names it.
 _VEILED_KINDS = ("SealedSecret", "ExternalSecret", "SopsSecret")
 _TEMPLATES = {
@@ -200,7 +200,7 @@ class _Reader:
         content, found = document.content, self.found
         found.files[document.where] = None
         kind, group = str(content.get("kind")), str(content.get("apiVersion", "")).partition("/")[0]
-        if kind in POLICY_KINDS or group in _GROUPS:
+        if kind in POLICY_KINDS or group in POLICY_GROUPS:
             self._policy(document, kind, group)
         elif kind == "Secret" and content.get("apiVersion") == "v1":
             named = _named(content)
