@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,31 +42,28 @@ def commands() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """With the files of the page; the commands are run in it in their order."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the page, after all its commands were run beside them in their order."""
     place = tmp_path_factory.mktemp("page")
     for name, text in files().items():
         (place / name).write_text(text, encoding="utf-8")
+    for command in commands():
+        done = subprocess.run(
+            [sys.executable, "-m", *shlex.split(command, comments=True)],
+            cwd=place,
+            env=plain_environment(place),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, command + "\n" + done.stdout + done.stderr
     return place
 
 
 def test_commands_are_shown() -> None:
     assert len(commands()) > 10
     assert all(command.startswith("imgsec ") for command in commands())
-
-
-@pytest.mark.parametrize("command", commands())
-def test_shown_command_does_what_the_page_says(folder: Path, command: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(command, comments=True)],
-        cwd=folder,
-        env=plain_environment(folder),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_shown_commands_leave_what_they_say(folder: Path) -> None:
