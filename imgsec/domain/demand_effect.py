@@ -10,6 +10,7 @@ from enum import StrEnum
 from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity
 
 ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
+_LOOKED_UP = "the image"
 # What the identities that read nothing but the image's name hold a signature's name against.
 _HELD_AGAINST = {
     "matchRepository": ("repository",),
@@ -78,6 +79,16 @@ def direction_of(before: Demand | None, after: Demand | None) -> Direction:
     return Direction.OTHER
 
 
+def asks_less(effect: Demand | None, meant: Demand | None) -> bool:
+    """Whether something that is meant is not asked for; what denies everything asks enough.
+
+    That an image is looked up, and whoever signed it let in, is nothing to be missed.
+    """
+    if effect is None:
+        return False
+    return meant is None or not set(_asked(meant)) - {_LOOKED_UP} <= set(_asked(effect))
+
+
 def _effective(requirement: Requirement, namespace: str) -> Requirement:
     if requirement.kind != SIGNED:
         return Requirement(requirement.kind)
@@ -107,7 +118,7 @@ def _asked(effect: Demand) -> Iterator[Hashable]:
 
 def _layers(effect: Demand) -> Iterator[Hashable]:
     if effect.simple is not None or effect.trust is not None:
-        yield "the image"
+        yield _LOOKED_UP
     keys = {(one.key_namespace, one.key_secret) for one in _signatures(effect)}
     yield from (("a signature", number) for number in range(len(keys)))
     if effect.trust is not None:

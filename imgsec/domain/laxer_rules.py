@@ -12,13 +12,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from imgsec.domain.demand_effect import asks_less, effect_of
 from imgsec.domain.engines import Engine
 from imgsec.domain.host_spellings import Respelt, respelt
-from imgsec.domain.lint_demands import signing_strength
 from imgsec.domain.lint_examples import could_overlap, example_of, is_image, overlaid
 from imgsec.domain.pattern_sets import Effort, Read, image_of
 from imgsec.domain.policy_diff import demand_text
-from imgsec.domain.policy_rules import Demand, Policy, PolicyId, PolicyRule
+from imgsec.domain.policy_rules import Policy, PolicyId, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.wildcard import weight_of
@@ -103,7 +103,7 @@ class _Scope:
 
     def _taken(self, rule: PolicyRule, other: PolicyRule) -> LaxerRule | None:
         """An image that the other takes from the rule and asks less of."""
-        if not _asks_less(other.demand, rule.demand, self._namespace):
+        if not self._asks_less(other, rule):
             return None
         is_rival = rule.owner.namespace == self._namespace
         wins = not is_rival or weight_of(other.repository) >= weight_of(rule.repository)
@@ -135,7 +135,7 @@ class _Scope:
             usual, meant = next(((each, rule) for each, rule in names.items() if rule), ("", None))
             if said is not None and said.demand.is_nothing:
                 return None  # so the image is let in by this name on purpose
-        if meant is None or not _asks_less(decides.demand, meant.demand, self._namespace):
+        if meant is None or not self._asks_less(decides, meant):
             return None
         return LaxerRule(image, self._namespace, meant, decides, usual)
 
@@ -168,20 +168,6 @@ class _Scope:
     def _is_met(self, image: str, one: str, other: str) -> bool:
         return all(is_image(image, name, self._engine) for name in (one, other))
 
-
-def _asks_less(decided: Demand, meant: Demand, namespace: str) -> bool:
-    """Whether something that is meant is not asked for; what denies everything asks enough."""
-    if signing_strength(decided) > 1:
-        return False
-    asked = decided.simple.requirements if decided.simple is not None else ()
-    wanted = meant.simple.requirements if meant.simple is not None else ()
-    beside = [replace(one, key_namespace=one.key_namespace or namespace) for one in asked]
-    return (
-        any(
-            replace(one, key_namespace=one.key_namespace or namespace) not in beside
-            for one in wanted
-            if one.kind != "insecureAcceptAnything"
-        )
-        or (meant.trust is not None and decided.trust != meant.trust)
-        or (meant.advisor is not None and decided.advisor is None)
-    )
+    def _asks_less(self, decides: PolicyRule, meant: PolicyRule) -> bool:
+        asked = effect_of(decides.demand, self._namespace)
+        return asks_less(asked, effect_of(meant.demand, self._namespace))

@@ -172,6 +172,31 @@ def test_other_images_are_others(other: str) -> None:
     assert not found(policy("m", rule("docker.io/*", "k")), policy("z", rule(other)))
 
 
+@pytest.mark.parametrize(
+    ("theirs", "is_laxer"),
+    [
+        ({"type": "matchExact"}, False),
+        ({"type": "matchRepository"}, True),
+        ({"type": "remapIdentity", "prefix": "a.io", "signedPrefix": "b.io"}, True),
+    ],
+)
+def test_an_identity_is_less_only_where_it_holds_less_against_the_name(
+    theirs: dict[str, str], is_laxer: bool
+) -> None:
+    its = rule("a.io/t/*", "k")
+    its["policy"]["simple"]["requirements"][0]["signedIdentity"] = theirs
+    new = policy("m", rule("a.io/*", "k"))
+    assert bool(found(new, policy("z", its))) is is_laxer
+
+
+def test_what_denies_everything_asks_for_enough() -> None:
+    its = rule("a.io/t/*", "k")
+    its["policy"]["simple"]["requirements"][0]["keySecret"] = ""
+    new = policy("m", rule("a.io/*", "k"))
+    assert not found(new, policy("z", its))
+    assert found(policy("m", its), policy("z", rule("a.io/t/x*", "k")))
+
+
 def test_what_is_denied_and_let_in_reads_as_a_sentence() -> None:
     anything = {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}
     new = policy("m", rule("a.io/*", "k"))
