@@ -14,7 +14,7 @@ from imgsec.domain.hosts import HUB, HUB_HOSTS, other_icr_host, public_icr_host
 from imgsec.domain.wildcard import compare
 
 _OFFICIAL = "library/"
-_PORT = ":443"
+TLS_PORT = ":443"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def registry_of(host: str) -> str:
     >>> registry_of("private.US.icr.io:443"), registry_of("index.docker.io")
     ('us.icr.io', 'docker.io')
     """
-    host = public_icr_host(host.lower().removesuffix(_PORT))
+    host = public_icr_host(host.lower().removesuffix(TLS_PORT))
     return HUB if host in HUB_HOSTS else host
 
 
@@ -54,7 +54,7 @@ def other_hosts(host: str) -> tuple[str, ...]:
     ('us.icr.io:443', 'US.icr.io', 'private.us.icr.io')
     """
     first, dot, rest = host.partition(".")
-    found = [] if ":" in host else [host + _PORT]
+    found = [] if ":" in host else [host + TLS_PORT]
     found.append(f"{first.upper()}{dot}{rest}")
     if (twin := other_icr_host(host)) is not None:
         found.append(twin)
@@ -76,7 +76,7 @@ def respelt(name: str, beside: str) -> Iterator[Respelt]:
     base = host.replace("*", "us")
     if "*" in host and other_slash and "*" not in other and compare(host, registry_of(other)):
         base = registry_of(other)
-    known = (base, *other_hosts(base), f"{base}{_PORT}".upper(), base.upper())
+    known = (base, *other_hosts(base), f"{base}{TLS_PORT}".upper(), base.upper())
     own = [other] if other_slash and "*" not in other and _are_one(base, other) else []
     spelt = [_as_written(other, one) for one in known] if other_slash else [*known]
     for each in dict.fromkeys((*own, *filter(None, spelt))):

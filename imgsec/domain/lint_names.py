@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 
 from imgsec.domain.engines import Engine
-from imgsec.domain.hosts import HUB, HUB_HOSTS
+from imgsec.domain.host_spellings import TLS_PORT, registry_of
+from imgsec.domain.hosts import HUB_HOSTS
 from imgsec.domain.lint_catalogue import (
     EMPTY_NAME,
     HOST_ONLY,
@@ -40,25 +41,12 @@ _ENDINGS = (
     f":{_HEX}{_HEX}",
 )
 HOST_NAME = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}(?::[0-9]+)?", re.IGNORECASE)
-_DEFAULT_PORTS = (":443", ":80")
-
-
-def usual_host(host: str) -> str:
-    """The host of the same registry as people spell it.
-
-    >>> usual_host("US.icr.io:443"), usual_host("index.docker.io"), usual_host("localhost:5000")
-    ('us.icr.io', 'docker.io', 'localhost:5000')
-    """
-    host = host.lower()
-    for port in _DEFAULT_PORTS:
-        host = host.removesuffix(port)
-    return HUB if host in HUB_HOSTS else host
 
 
 def usual_name(name: str) -> str:
     """A rule's name with its host as people spell it."""
     host = Host.of(name)
-    return name if host.text is None else f"{usual_host(host.text)}/{host.rest}"
+    return name if host.text is None else f"{registry_of(host.text)}/{host.rest}"
 
 
 def name_findings(
@@ -87,7 +75,7 @@ def name_findings(
     elif host.text in HUB_HOSTS:
         text = f"{rule} names Docker Hub by a host that workloads rarely write"
         yield rule.tell(HOST_SPELLING, text)
-    elif host.text.endswith(_DEFAULT_PORTS):
+    elif host.text.endswith(TLS_PORT):
         text = f"{rule} writes out a port that workloads usually leave out"
         yield rule.tell(HOST_SPELLING, text)
 

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from imgsec.domain.demand_effect import denial_of
 from imgsec.domain.engine_name import EngineName
+from imgsec.domain.host_spellings import registry_of
 from imgsec.domain.hosts import HUB, HUB_HOSTS, is_icr_host, other_icr_host
 from imgsec.domain.lint_catalogue import (
     CHILD_UNCOVERED,
@@ -26,7 +27,6 @@ from imgsec.domain.lint_catalogue import (
 )
 from imgsec.domain.lint_demands import lost_to, skips_children
 from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, engine_name, example_of, has_tag
-from imgsec.domain.lint_names import usual_host
 from imgsec.domain.lint_pool import LintPool, pool_for
 from imgsec.domain.lint_sources import LintPolicy, LintRule, WorkloadImage
 from imgsec.domain.policy_rules import Demand
@@ -85,7 +85,7 @@ class Reach:
         """Hosts of rules in other spellings than the usual one, which is the key."""
         found: dict[str, list[str]] = {}
         for host in sorted(self._hosts[0]):
-            if (usual := usual_host(host)) != host:
+            if (usual := registry_of(host)) != host:
                 found.setdefault(usual, []).append(host)
         return found
 
@@ -246,7 +246,7 @@ def _spellings(image: str, name: EngineName, written: Mapping[str, Sequence[str]
     """
     end = image[len(image.partition("@")[0].rpartition(":")[0]) :] if has_tag(image) else ""
     path = name.repository.removeprefix(f"{name.domain}/")
-    host = usual_host(name.domain)
+    host = registry_of(name.domain)
     if not name.domain or (host == HUB and "/" not in path):
         return  # Docker Hub has no such repository
     hosts = [host]
