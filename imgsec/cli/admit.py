@@ -23,12 +23,13 @@ from imgsec.cli.predicting import (
     PredictionOptions,
     choose_engine,
     make_predictor,
+    passed_over_notes,
     read_workloads,
 )
 from imgsec.config import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from imgsec.domain.admission_review import ReviewRequest
     from imgsec.domain.admission_suite import AdmissionTest
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 _COMMAND = "admit"
 _CLUSTER_PANEL = "The cluster"
-_NAMED_MAX = 5  # of many objects, in a sentence
 
 WorkloadsArg = Annotated[
     list[str] | None,
@@ -159,18 +159,10 @@ def admit(
         judge, passed_over = predictor(), list[str]()
         given = read_workloads(world, workloads or (), namespace, passed_over)
         admissions = admit_all(given, judge)
-        verdict = all_of((*(one.verdict for one in admissions), passed(*_notes(passed_over))))
+        verdict = all_of(
+            (*(one.verdict for one in admissions), passed(*passed_over_notes(passed_over)))
+        )
     return Answer(Report(_COMMAND, verdict, admissions=admissions))
-
-
-def _notes(passed_over: Sequence[str]) -> Iterator[Note]:
-    from imgsec.domain.verdict import Note
-
-    if passed_over:
-        named = ", ".join(passed_over[:_NAMED_MAX])
-        more = f" and {len(passed_over) - _NAMED_MAX} more" if passed_over[_NAMED_MAX:] else ""
-        text = f"no workload, and names images: {named}{more}; what is made of it is judged then"
-        yield Note("objects-passed-over", text)
 
 
 def _run_suite(
@@ -186,7 +178,7 @@ def _run_suite(
     from pathlib import Path
 
     from imgsec.domain.report import Report
-    from imgsec.domain.verdict import all_of
+    from imgsec.domain.verdict import all_of, passed
     from imgsec.errors import ImgsecError
     from imgsec.operations.run_suite import assumed, pod_of, run_suite
     from imgsec.reasons import INVALID_OPTION
@@ -204,11 +196,13 @@ def _run_suite(
     if prediction.engine is None and suite.engine is not None:
         engine = suite.engine
 
+    passed_over: list[str] = []
+
     def workloads(test: AdmissionTest) -> Iterable[Workload]:
         own = test.namespace or place
         if test.image is not None:
             return [pod_of(test.image, own)]
-        return read_workloads(world, [str(folder / (test.workload or ""))], own)
+        return read_workloads(world, [str(folder / (test.workload or ""))], own, passed_over)
 
     results = run_suite(
         suite,
@@ -222,7 +216,8 @@ def _run_suite(
         ),
         workloads,
     )
-    verdict = all_of(one.verdict for one in results)
+    notes = passed_over_notes(tuple(dict.fromkeys(passed_over)))  # tests may share manifests
+    verdict = all_of((*(one.verdict for one in results), passed(*notes)))
     return Answer(Report(_COMMAND, verdict, tests=results))
 
 

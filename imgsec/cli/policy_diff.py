@@ -23,6 +23,7 @@ from imgsec.cli.predicting import (
     PredictionOptions,
     choose_engine,
     make_predictor,
+    passed_over_notes,
     read_workloads,
 )
 from imgsec.config import Settings
@@ -137,15 +138,15 @@ def policy_diff(
         other = Engine.parse(engine_after) if engine_after is not None else engine
         pools = read_pools(old, engine), read_pools(new, other)
         images = diff_images(*pools, image or (), namespace or ())
-        workloads = WorkloadDiff()
+        workloads, passed_over = WorkloadDiff(), list[str]()
         if workload:
             workloads = diff_workloads(
                 make_predictor(prediction, world, old, engine, webhook),
                 make_predictor(prediction, world, new, other, webhook),
-                read_workloads(world, workload, place),
+                read_workloads(world, workload, place, passed_over),
                 pools,
             )
-    notes += tuple(_engine_notes(engine, other, images))
+    notes += (*_engine_notes(engine, other, images), *passed_over_notes(passed_over))
     verdict = _verdict(images, workloads, notes, asked=exit_code)
     report = Report(
         "policy diff",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imgsec.wiring import World
 
 _PANEL = "The prediction"
+_NAMED_MAX = 5  # of many objects, in a sentence
 
 
 EngineOpt = Annotated[
@@ -294,8 +295,9 @@ def read_workloads(
 
     passed_over: takes the names of those that do not, and name images all the same.
     """
+    from imgsec.domain.image_holders import names_images
     from imgsec.domain.reference import shown
-    from imgsec.domain.workload import names_images, read_workload
+    from imgsec.domain.workload import read_workload
 
     for one in world.manifests(paths):
         workload = read_workload(
@@ -307,3 +309,14 @@ def read_workloads(
             metadata = one.content.get("metadata")
             name = metadata.get("name") if isinstance(metadata, dict) else None
             passed_over.append(f"{one.content['kind']} {shown(str(name))}")
+
+
+def passed_over_notes(names: Sequence[str]) -> Iterator[Note]:
+    """What to say of the objects that `read_workloads` names."""
+    from imgsec.domain.verdict import Note
+
+    if names:
+        named = ", ".join(names[:_NAMED_MAX])
+        more = f" and {len(names) - _NAMED_MAX} more" if names[_NAMED_MAX:] else ""
+        text = f"no workload, and names images: {named}{more}; what is made of it is judged then"
+        yield Note("objects-passed-over", text)

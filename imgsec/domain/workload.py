@@ -7,11 +7,11 @@ Which groups and versions are read, and where the pod stands in them: Portieris
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any, Self
 
+from imgsec.domain.near_names import METADATA_FIELDS, OBJECT_FIELDS, almost, misspelt
 from imgsec.domain.policy import is_namespace
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
@@ -34,23 +34,21 @@ _READ: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
     ),
 }
 # As a cluster spells them: it knows no other spelling.
-_KINDS = {
-    f"{kind.lower()}s": kind
-    for kind in (
-        *("Pod", "ReplicationController", "Deployment", "ReplicaSet", "DaemonSet"),
-        *("StatefulSet", "Job", "CronJob"),
-    )
-}
-# What decides in each place. A field that is nearly called so is none of it: a cluster drops it, or
-# refuses the object, and neither is what was meant.
-_OBJECT_FIELDS = ("apiVersion", "kind", "metadata", "spec")
-_METADATA_FIELDS = ("name", "namespace", "labels", "ownerReferences")
-_POD_FIELDS = (
+READ_KINDS = (
+    *("Pod", "ReplicationController", "Deployment", "ReplicaSet", "DaemonSet"),
+    *("StatefulSet", "Job", "CronJob"),
+)
+_KINDS = (*READ_KINDS, "List")
+_READ_GROUPS = frozenset(api.rpartition("/")[0] for apis, _ in _READ.values() for api in apis)
+# What decides in each place, beside what does in every object.
+MAKER_FIELDS = ("replicas", "template", "jobTemplate")
+TEMPLATE_FIELDS = ("metadata", "spec")
+POD_FIELDS = (
     *("containers", "initContainers", "ephemeralContainers", "imagePullSecrets", "volumes"),
     "serviceAccountName",
 )
-_CONTAINER_FIELDS = ("name", "image")
-_REAL_FIELDS = frozenset(("serviceAccount",))
+CONTAINER_FIELDS = VOLUME_FIELDS = ("name", "image")
+OWNER_FIELDS = ("apiVersion", "kind", "name")
 _SCALED = ("deployments", "replicasets", "replicationcontrollers", "statefulsets")
 # The kinds whose children the engines left unchecked, whatever their group.
 OWNER_KINDS = frozenset(
@@ -59,7 +57,7 @@ OWNER_KINDS = frozenset(
 # What controllers make, which makes the pods in its turn.
 MAKERS = frozenset(("replicasets", "replicationcontrollers", "jobs"))
 CONTAINER_TYPES = ("initContainers", "containers")
-_NEAR, _FIELD_MAX_CHARS = 0.8, 64  # imgae is near image; no real field beside these is near
+EVERY_CONTAINER_TYPE = (*CONTAINER_TYPES, "ephemeralContainers")
 _NO_SPACE_IN_GO = "\x1c\x1d\x1e\x1f"
 
 
@@ -129,7 +127,7 @@ class Workload:
         return f"{group}/{version if slash else self.api}/{self.resource}"
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}"
+        return f"{self.kind} {f'{self.namespace}/' if self.namespace else ''}{self.name}"
 
     def with_images(self, images: Mapping[tuple[str, int], str]) -> Self:
         """The same with other images, by type and place."""
@@ -165,18 +163,21 @@ def read_workload(
     """An object with a pod in it; None for any other, which runs nothing by itself.
 
     namespace: for one that names none. request: the group and version, and the resource, that a
-    request names; its namespace counts then, whatever the object says. Raises `ImgsecError`
-    (workload-malformed) for what no cluster would take.
+    request names; its namespace counts then, whatever the object says, and of what engines do not
+    read nothing is looked at. Raises `ImgsecError` (workload-malformed) for what no cluster would
+    take, and for a kind of Kubernetes's own that is almost one of these.
     """
     kind, api = str(document.get("kind", "")), str(document.get("apiVersion", ""))
     api, plural = request or (api, _plural(kind))
     apis, steps = _READ.get(plural, (frozenset[str](), _TEMPLATE))
     is_read = api in apis
     of = f"{where}: {kind}" if where else kind
-    if request is None and is_read and kind != _KINDS[plural]:
-        raise _malformed(f"{of} is spelled {_KINDS[plural]}")
+    if request is None:
+        _require_no_near_kind(kind, api, f"{where}: " if where else "")
+    elif not is_read:
+        return _unread(document, api, plural, namespace)
     spec = _descended(document, steps)
-    if plural not in _READ and not _looks_like_pod(spec) and request is None:
+    if plural not in _READ and not _looks_like_pod(spec):
         return None
     if not is_read and not _looks_like_pod(spec):
         spec = {"containers": []}  # refused by its group, whatever is in it
@@ -185,8 +186,9 @@ def read_workload(
     name = name or _text(metadata.get("generateName"), f"{of}: generateName")
     of = f"{of} {shown(name)}"
     if is_read:
-        _require_no_near(document, _OBJECT_FIELDS, of)
-        _require_no_near(metadata, _METADATA_FIELDS, f"{of}: metadata")
+        _require_no_near(document, OBJECT_FIELDS, of)
+        _require_no_near(metadata, METADATA_FIELDS, f"{of}: metadata")
+        _require_no_near_on_the_way(document, steps, of)
     spec = _mapping(spec, f"{of}: {'.'.join(steps)}")
     pod = _pod(spec, of)
     if is_read and not any(one.type == CONTAINER_TYPES[1] for one in pod.containers):
@@ -197,9 +199,10 @@ def read_workload(
         if wanted is not None and type(wanted) is not int:
             raise _malformed(f"{of}: replicas is no whole number")
         replicas = 1 if wanted is None else wanted
+    owners = _objects(metadata, "ownerReferences", of)
+    for one in owners:
+        _require_no_near(one, OWNER_FIELDS, f"{of}: ownerReferences")
     own = _namespace(_text(metadata.get("namespace"), f"{of}: namespace"), of)
-    template = _descended(document, steps[:-1])
-    inner = template.get("metadata") if isinstance(template, dict) and len(steps) > 1 else None
     return Workload(
         api=api,
         kind=kind,
@@ -208,17 +211,41 @@ def read_workload(
         name=name,
         path="/" + "/".join(steps),
         pod=pod,
-        owners=tuple(
-            _text(one.get("kind"), f"{of}: an owner's kind")
-            for one in _objects(metadata, "ownerReferences", of)
-        ),
+        owners=tuple(_text(one.get("kind"), f"{of}: an owner's kind") for one in owners),
         replicas=replicas,
         is_read=is_read,
         labels=_labels(metadata, of),
-        pod_labels=_labels(_mapping(inner, f"{of}: the template's metadata"), of),
+        pod_labels=_pod_labels(document, steps, of),
         where=where,
         line=line,
     )
+
+
+def _unread(document: Mapping[str, Any], api: str, plural: str, namespace: str) -> Workload:
+    """What a request is about that engines refuse by its resource, whatever is in it."""
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return Workload(
+        api=api,
+        kind=str(document.get("kind") or plural),
+        resource=plural,
+        namespace=namespace,
+        name=name if isinstance(name, str) else "",
+        path="/",
+        pod=PodSpec(()),
+        is_read=False,
+    )
+
+
+def _pod_labels(document: Mapping[str, Any], steps: tuple[str, ...], of: str) -> dict[str, str]:
+    """Of the pods that are made from it; a pod is made from none."""
+    if len(steps) == 1:
+        return {}
+    metadata = _mapping(
+        _descended(document, (*steps[:-1], "metadata")), f"{of}: the template's metadata"
+    )
+    _require_no_near(metadata, METADATA_FIELDS, f"{of}: the template's metadata")
+    return _labels(metadata, of)
 
 
 def _labels(metadata: Mapping[str, Any], of: str) -> dict[str, str]:
@@ -234,36 +261,31 @@ def _namespace(name: str, of: str) -> str:
 
 def _require_no_near(given: Mapping[str, Any], known: tuple[str, ...], of: str) -> None:
     """Raises `ImgsecError` (workload-malformed) for a field that is nearly one of these."""
-    for name in given:
-        if name not in known and (meant := _meant(str(name)[:_FIELD_MAX_CHARS], known)) is not None:
-            text = f"{of}: the field {shown(str(name))} is unknown; did you mean {meant}?"
-            raise _malformed(text)
+    if (said := misspelt(given, known)) is not None:
+        raise _malformed(f"{of}: {said}")
 
 
-@lru_cache(maxsize=1024)
-def _meant(name: str, known: tuple[str, ...]) -> str | None:
-    if name in _REAL_FIELDS:
-        return None
-    import difflib  # few manifests are new to it
+def _require_no_near_on_the_way(
+    document: Mapping[str, Any], steps: tuple[str, ...], of: str
+) -> None:
+    """The same for what leads to the pod: a spec, its template."""
+    for end in range(1, len(steps)):
+        holder = _descended(document, steps[:end])
+        known = MAKER_FIELDS if steps[end - 1] == "spec" else TEMPLATE_FIELDS
+        if isinstance(holder, dict):
+            _require_no_near(holder, known, f"{of}: {'.'.join(steps[:end])}")
 
-    names = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), names, 1, _NEAR)
-    return names[near[0]] if near else None
 
+def _require_no_near_kind(kind: str, api: str, where: str) -> None:
+    """Raises `ImgsecError` (workload-malformed) for a kind that is almost one that is read.
 
-def names_images(document: Mapping[str, Any]) -> bool:
-    """Whether an object that is no workload names images, somewhere: others make pods of it."""
-    waiting: list[Any] = [document]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            image = one.get("image")
-            if isinstance(image, str) and image:
-                return True
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-    return False
+    Only of Kubernetes's own groups: what others name theirs is their business.
+    """
+    if api.rpartition("/")[0] not in _READ_GROUPS or kind in _KINDS:
+        return
+    if (meant := almost(kind, _KINDS)) is not None:
+        text = f"{where}{shown(api)} has no kind {shown(kind)}; did you mean {meant}?"
+        raise _malformed(text)
 
 
 def is_read_by_engines(api: str, resource: str) -> bool:
@@ -276,7 +298,7 @@ def _plural(kind: str) -> str:
 
 
 def _pod(spec: Mapping[str, Any], of: str) -> PodSpec:
-    _require_no_near(spec, _POD_FIELDS, of)
+    _require_no_near(spec, POD_FIELDS, of)
     containers = tuple(
         Container(
             kind,
@@ -287,10 +309,12 @@ def _pod(spec: Mapping[str, Any], of: str) -> PodSpec:
         for kind in CONTAINER_TYPES
         for place, one in enumerate(_objects(spec, kind, of))
     )
-    for kind in CONTAINER_TYPES:
+    for kind in EVERY_CONTAINER_TYPE:
         for one in _objects(spec, kind, of):
-            _require_no_near(one, _CONTAINER_FIELDS, f"{of}: {kind}")
+            _require_no_near(one, CONTAINER_FIELDS, f"{of}: {kind}")
     secrets = _objects(spec, "imagePullSecrets", of)
+    for one in secrets:
+        _require_no_near(one, ("name",), f"{of}: imagePullSecrets")
     account = _text(spec.get("serviceAccountName"), f"{of}: serviceAccountName")
     account = account or _text(spec.get("serviceAccount"), f"{of}: serviceAccount")
     return PodSpec(
@@ -301,13 +325,15 @@ def _pod(spec: Mapping[str, Any], of: str) -> PodSpec:
     )
 
 
-def _unseen(spec: Mapping[str, Any], of: str) -> Iterable[tuple[str, str]]:
+def _unseen(spec: Mapping[str, Any], of: str) -> Iterator[tuple[str, str]]:
     for one in _objects(spec, "ephemeralContainers", of):
-        yield str(one.get("image", "")), "ephemeral container"
+        yield _text(one.get("image"), f"{of}: a container's image"), "ephemeral container"
     for one in _objects(spec, "volumes", of):
-        volume = one.get("image")
-        if isinstance(volume, dict) and volume.get("reference"):
-            yield str(volume["reference"]), "image volume"
+        _require_no_near(one, VOLUME_FIELDS, f"{of}: volumes")
+        volume = _mapping(one.get("image"), f"{of}: a volume's image")
+        _require_no_near(volume, ("reference",), f"{of}: a volume's image")
+        if reference := _text(volume.get("reference"), f"{of}: a volume's reference"):
+            yield reference, "image volume"
 
 
 def _descended(document: Mapping[str, Any], steps: Iterable[str]) -> Any:

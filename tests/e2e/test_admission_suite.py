@@ -204,3 +204,24 @@ def test_namespaces_are_names(suites: Suites, namespace: str) -> None:
     assert suites.run(test).code == 2
     words = ("--offline", "--namespace", namespace)
     assert suites.run({**test, "namespace": "shop"}, words=words).code == 2
+
+
+def test_objects_that_name_images_are_told_once(suites: Suites) -> None:
+    suites.rules({"name": "*"})
+    engine = {
+        **{"apiVersion": "x.example/v1", "kind": "Engine", "metadata": {"name": "a"}},
+        "spec": {"image": IMAGE},
+    }
+    (suites.folder / "it.yaml").write_text(yaml.safe_dump_all([workload(), engine]))
+    test = {"workload": "it.yaml", "expect": "admitted"}
+    done = suites.run({"name": "one", **test}, {"name": "two", **test}).expect(0)
+    (text,) = (one["text"] for one in done.json["notes"] if one["code"] == "objects-passed-over")
+    assert text.startswith("no workload, and names images: Engine 'a'; ")
+
+
+def test_workload_with_a_misspelt_kind_is_no_test_that_passes(suites: Suites) -> None:
+    suites.rules({"name": "*"})
+    odd = workload() | {"kind": "Deploymnet"}
+    (suites.folder / "it.yaml").write_text(yaml.safe_dump_all([workload(), odd]))
+    test = {"name": "one", "workload": "it.yaml", "expect": "admitted"}
+    suites.run(test).expect(2, "workload-malformed")

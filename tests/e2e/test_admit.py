@@ -526,7 +526,8 @@ def test_objects_that_name_images_and_run_nothing_themselves_are_told(admit: Adm
         deployment("icr.io/a/b:1"),
         made("Silent", spec={"image": ""}),
         made("Engine", spec={"parts": [{"image": "x"}]}),
-        *(made("Part", image="x") for _ in range(6)),
+        *(made("Part", spec={"image": "x"}) for _ in range(6)),
+        made("Logo", data={"image": "logo.png"}),
     ]
     path.write_text(yaml.safe_dump_all(objects))
     done = admit.bench.imgsec("admit", path, "--policies", admit.cluster.folder).expect(0)
