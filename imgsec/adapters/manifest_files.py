@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from imgsec.adapters.files import read_descriptor, read_file
+from imgsec.domain.object_lists import list_flaw
 from imgsec.domain.policy_fields import Path as FieldPath
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
@@ -130,9 +131,15 @@ def _require_no_object(document: Any, node: yaml.Node) -> None:
 def _objects(found: ManifestDocument) -> Iterator[ManifestDocument]:
     """A document itself, or the items of a list, which is what kubectl takes one with items for.
 
-    Raises `yaml.YAMLError` for an item that is no object.
+    Raises `yaml.YAMLError` for an item that is no object, and for a list without items: what stands
+    there under another name would be passed over.
     """
-    items = found.content.get("items")
+    kind, items = found.content["kind"], found.content.get("items")
+    if not isinstance(kind, str):
+        raise _flaw(_nodes_of(found.node, ("kind",))[1], "the kind is no text")
+    flaw = list_flaw(found.content)
+    if flaw is not None:
+        raise _flaw(_nodes_of(found.node, flaw.path)[0], flaw.text)
     if not isinstance(items, list):
         yield found
         return

@@ -168,9 +168,30 @@ def test_items_of_a_typed_list_are_what_the_list_says() -> None:
 
 def test_whatever_has_a_list_of_items_is_a_list_as_kubectl_has_it() -> None:
     assert contents("kind: Whatever\nitems: [{kind: Pod}]") == [{"kind": "Pod"}]
-    assert contents("kind: PodList\nitems: {}") == [{"kind": "PodList", "items": {}}]
-    assert contents("kind: PodList\nitems:") == [{"kind": "PodList", "items": None}]
-    assert contents("kind: List") == [{"kind": "List"}]
+    assert contents("kind: Whatever\nitems: {}") == [{"kind": "Whatever", "items": {}}]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("kind: List", 1),
+        ("kind: PodList\nitems: {}", 2),
+        ("kind: PodList\nitems:", 2),
+        ("kind: List\nitem: [{kind: Pod}]", 2),
+        ("kind: list\nmetadata: {}\nitmes: [{kind: Pod}]", 3),
+        ("kind: List\nitems: [{kind: Pod}]\nItems: [{kind: Job}]", 3),
+        ("kind: Whatever\nitems: [{kind: Pod}]\nitem: [{kind: Job}]", 3),
+        ("kind: List\nitems: []\nobjects: [{kind: Pod}]", 3),
+        ("kind: List\nitems: [{kind: PodList, metadata: {}}]", 2),
+    ],
+)
+def test_list_whose_objects_would_be_passed_over_is_refused(content: str, line: int) -> None:
+    assert f", line {line}: " in why_not(content)
+
+
+@pytest.mark.parametrize("kind", ["[Pod]", "{a: b}", "5", "true"])
+def test_kind_is_a_text(kind: str) -> None:
+    assert "line 2: the kind is no text" in why_not(f"apiVersion: v1\nkind: {kind}\n")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of Kubernetes objects: whether one has its objects where kubectl looks for them.
+
+kubectl takes anything with a list of ``items`` for one; a List without any applies nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from imgsec.domain.near_names import almost
+from imgsec.domain.reference import shown
+
+_ITEMS = "items"
+_FIELDS = ("apiVersion", "kind", "metadata", _ITEMS)
+_SUFFIX = "list"
+
+
+@dataclass(frozen=True, slots=True)
+class ListFlaw:
+    """Why objects of a list would be passed over. path: of what is wrong, empty for the whole."""
+
+    path: tuple[str, ...]
+    text: str
+
+
+def list_flaw(document: Mapping[str, Any]) -> ListFlaw | None:
+    """None for a list as it should be, and for what is none.
+
+    >>> list_flaw({"apiVersion": "v1", "kind": "List", "item": []})
+    ListFlaw(path=('item',), text="the field 'item' is unknown in a list; did you mean items?")
+    """
+    kind, items = str(document.get("kind", "")), document.get(_ITEMS)
+    is_list = kind.lower().endswith(_SUFFIX)
+    near = next((name for name in document if _is_near(name)), None)
+    if near is not None and (is_list or isinstance(items, list)):
+        text = f"the field {shown(near)} is unknown in a list; did you mean {_ITEMS}?"
+        return ListFlaw((near,), text)
+    if not is_list or (not isinstance(items, list) and _is_own_kind(document)):
+        return None
+    if _ITEMS not in document:
+        return ListFlaw((), f"a {shown(kind)} without {_ITEMS}")
+    if not isinstance(items, list):
+        return ListFlaw((_ITEMS,), f"{_ITEMS} is no list")
+    other = next((name for name in document if name not in _FIELDS), None)
+    if other is not None and kind.lower() == _SUFFIX:
+        return ListFlaw((other,), f"the field {shown(other)} is unknown in a list")
+    return None
+
+
+def _is_near(name: str) -> bool:
+    return name not in _FIELDS and almost(name, (_ITEMS,)) is not None
+
+
+def _is_own_kind(document: Mapping[str, Any]) -> bool:
+    """Whether it is a custom resource that is called a list, as an AllowList is: it has a name."""
+    group = str(document.get("apiVersion", "")).rpartition("/")[0]
+    metadata = document.get("metadata")
+    is_named = isinstance(metadata, dict) and bool(metadata.get("name"))
+    return is_named and "." in group and not group.endswith(".k8s.io")
