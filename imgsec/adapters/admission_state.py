@@ -11,7 +11,21 @@ from typing import TYPE_CHECKING, Any, Self
 from imgsec.adapters.manifest_files import ManifestDocument
 from imgsec.domain.kubernetes import secret_value
 from imgsec.domain.left_behind import id_of
-from imgsec.domain.policy_rules import POLICY_GROUPS, POLICY_KINDS, Policy, PolicyId
+from imgsec.domain.near_names import (
+    ACCOUNT_FIELDS,
+    METADATA_FIELDS,
+    OBJECT_FIELDS,
+    SECRET_FIELDS,
+    misspelt,
+)
+from imgsec.domain.policy import is_namespace
+from imgsec.domain.policy_rules import (
+    POLICY_GROUPS,
+    POLICY_KINDS,
+    Policy,
+    PolicyId,
+    holds_policy,
+)
 from imgsec.domain.reference import shown
 from imgsec.domain.webhook import is_registration
 from imgsec.errors import ImgsecError
@@ -28,6 +42,10 @@ _APIS = {
     "Namespace": ("v1",),
     _WEBHOOKS: ("admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"),
 }
+_NAMESPACED = ("Secret", "ServiceAccount")
+_FIELDS = {"Secret": SECRET_FIELDS, "ServiceAccount": ACCOUNT_FIELDS}
+_ENCRYPTED = "sops"  # the member that SOPS adds (getsops/sops, stores/stores.go)
+_TEMPLATE_GROUPS = ("", "template.openshift.io")
 _Key = tuple[str, str, str]  # kind, namespace, name
 
 
@@ -41,6 +59,7 @@ class FileState:
     def __init__(self, documents: Iterable[tuple[dict[str, Any], str]], *, namespace: str) -> None:
         self._policies: dict[PolicyId, Policy] = {}
         self._objects: dict[_Key, dict[str, Any]] = {}
+        self._places: dict[_Key, str] = {}
         for content, where in documents:
             kind = str(content["kind"])
             api = str(content.get("apiVersion", ""))
@@ -51,6 +70,8 @@ class FileState:
                 raise ImgsecError(POLICY_MALFORMED(text + " and ".join(POLICY_KINDS)))
             elif api in _APIS.get(kind, ()):
                 self._add(kind, content, where, namespace)
+            else:
+                _require_no_policy_in(content, where)
 
     @classmethod
     def read(cls, documents: Iterable[ManifestDocument], *, namespace: str) -> Self:
@@ -66,16 +87,29 @@ class FileState:
 
     def _add(self, kind: str, content: dict[str, Any], where: str, namespace: str) -> None:
         metadata = content.get("metadata")
+        said = misspelt(content, _FIELDS.get(kind, OBJECT_FIELDS))
+        if isinstance(metadata, dict):
+            said = said or misspelt(metadata, METADATA_FIELDS)
+        if said is not None:
+            raise ImgsecError(INPUT_MALFORMED(f"{where}: a {kind}: {said}"))
         name = metadata.get("name") if isinstance(metadata, dict) else None
-        if not isinstance(metadata, dict) or not isinstance(name, str):
+        if not isinstance(metadata, dict) or not isinstance(name, str) or not name:
             raise ImgsecError(INPUT_MALFORMED(f"{where}: a {kind} without a name"))
-        if kind == "Secret":
-            _require_storable(content, f"{where}: Secret {shown(name)}")
-        own = "" if kind in ("Namespace", _WEBHOOKS) else metadata.get("namespace") or namespace
-        key = (kind, str(own), name)
+        own = ""
+        if kind in _NAMESPACED:
+            told = metadata.get("namespace")
+            own = namespace if told in (None, "") else told
+            if not is_namespace(own):
+                text = f"{where}: {kind} {shown(name)}: {shown(str(own))} is not a"
+                raise ImgsecError(INPUT_MALFORMED(f"{text} Kubernetes namespace"))
+        if not _is_texts(metadata.get("labels")):
+            text = f"{where}: {kind} {shown(name)}: labels is no object of texts"
+            raise ImgsecError(INPUT_MALFORMED(text))
+        key = (kind, own, name)
         if key in self._objects:
             raise _twice(f"{kind} {own}/{name}", "the manifests", where)
         self._objects[key] = content
+        self._places[key] = where
 
     @property
     def has_policies(self) -> bool:
@@ -86,8 +120,14 @@ class FileState:
         return tuple(self._policies.values())
 
     def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
-        """See `imgsec.ports.AdmissionState`."""
-        return self._objects.get(("Secret", namespace, name))
+        """See `imgsec.ports.AdmissionState`. Raises `ImgsecError` (input-malformed) for one that no
+        cluster keeps: others are nobody's business.
+        """
+        key = ("Secret", namespace, name)
+        found = self._objects.get(key)
+        if found is not None:
+            _require_storable(found, f"{self._places[key]}: Secret {shown(name)}")
+        return found
 
     def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         """See `imgsec.ports.AdmissionState`."""
@@ -180,8 +220,18 @@ class LiveState:
         return self._asked.webhooks
 
 
+def _is_texts(labels: object) -> bool:
+    """Whether they are none, or texts: another value is refused by a cluster, and never stands."""
+    if labels is None:
+        return True
+    return isinstance(labels, dict) and all(isinstance(one, str) for one in labels.values())
+
+
 def _require_storable(secret: dict[str, Any], of: str) -> None:
     """Raises `ImgsecError` (input-malformed) for data that no cluster keeps."""
+    if _ENCRYPTED in secret:
+        text = f"{of} is encrypted by SOPS: what the cluster gets of it is not known"
+        raise ImgsecError(INPUT_MALFORMED(text, hint="Give it decrypted: sops decrypt FILE"))
     for member in ("data", "stringData"):
         data = secret.get(member) or {}
         if not isinstance(data, dict):
@@ -190,6 +240,21 @@ def _require_storable(secret: dict[str, Any], of: str) -> None:
             if value is not None and secret_value({member: {name: value}}, name) is None:
                 what = "base64" if member == "data" else "text"
                 raise ImgsecError(INPUT_MALFORMED(f"{of}: {shown(str(name))} is no {what}"))
+
+
+def _require_no_policy_in(content: dict[str, Any], where: str) -> None:
+    """Raises `ImgsecError` (input-malformed) for an object that others make policies of: what it
+    holds would decide in the cluster, and decides nothing here.
+    """
+    kind, group = str(content["kind"]), str(content.get("apiVersion", "")).rpartition("/")[0]
+    if kind == "Template" and group in _TEMPLATE_GROUPS:
+        text = f"{where}: a Template of OpenShift's, whose objects stand in it unprocessed"
+        hint = "Process it first: oc process --local -f FILE -o yaml"
+        raise ImgsecError(INPUT_MALFORMED(text, hint=hint))
+    if holds_policy(content):
+        text = f"{where}: a policy stands inside of a {shown(kind)}, and is not read there"
+        hint = "Give the policy itself, as it will stand in the cluster."
+        raise ImgsecError(INPUT_MALFORMED(text, hint=hint))
 
 
 def _twice(what: str, one: str, other: str) -> ImgsecError:

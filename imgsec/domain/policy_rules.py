@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from imgsec.domain.engines import CISE_API, PORTIERIS_API, Engine, Layer
+from imgsec.domain.near_names import METADATA_FIELDS, misspelt
 from imgsec.domain.policy import is_namespace
 from imgsec.domain.policy_fields import (
     CISE_FIELDS,
@@ -170,6 +171,7 @@ class Policy:
         api = require_known_api(document, where)
         require_fields(document, fields or FIELDS_OF_API[api], where)
         metadata = document.get("metadata")
+        _require_no_near(metadata, where)
         name = metadata.get("name") if isinstance(metadata, dict) else None
         kind = str(document["kind"])
         if not isinstance(name, str) or not name:
@@ -184,12 +186,15 @@ class Policy:
         return cls(owner, api, tuple(rules), where)
 
 
+def _require_no_near(metadata: Any, where: str) -> None:
+    """Raises `ImgsecError` (policy-malformed): a misspelt namespace is the one of the run."""
+    said = misspelt(metadata, METADATA_FIELDS) if isinstance(metadata, dict) else None
+    if said is not None:
+        raise ImgsecError(POLICY_MALFORMED(f"{_of(where)}{said}"))
+
+
 def _namespace_of(metadata: Any, where: str) -> str:
     """As it is written; empty for none. Raises `ImgsecError` (policy-malformed)."""
-    for member in metadata:
-        if member != "namespace" and str(member).lower() == "namespace":
-            text = f"{_of(where)}the field {shown(str(member))} is unknown; did you mean namespace?"
-            raise ImgsecError(POLICY_MALFORMED(text))
     found = metadata.get("namespace")
     if found is None or found == "":
         return ""
@@ -202,6 +207,24 @@ def _namespace_of(metadata: Any, where: str) -> str:
 def is_policy(document: object) -> bool:
     """Whether a document is a policy by its kind, of whichever product."""
     return isinstance(document, dict) and document.get("kind") in POLICY_KINDS
+
+
+def holds_policy(document: object) -> bool:
+    """Whether a policy of these APIs stands somewhere in an object, which is no list of them.
+
+    What only names one, without its metadata and spec, is none.
+    """
+    waiting = [document]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            group = str(one.get("apiVersion", "")).partition("/")[0]
+            if is_policy(one) and group in POLICY_GROUPS and ("metadata" in one or "spec" in one):
+                return True
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
+    return False
 
 
 def require_known_api(document: Mapping[str, Any], where: str = "") -> str:

@@ -94,6 +94,69 @@ def test_object_that_stands_twice_is_refused_without_its_content(kind: str, api:
     assert "Y2FuYXJ5" not in str(caught.value.reason)
 
 
+@pytest.mark.parametrize("kind", ["Secret", "ServiceAccount", "Namespace", "ImagePolicy"])
+@pytest.mark.parametrize("name", ["Namespace", "namespce", "nmae", "lables", "label", "Name"])
+def test_metadata_that_is_almost_another_is_refused(kind: str, name: str) -> None:
+    is_policy = kind == "ImagePolicy"
+    with refused("policy-malformed" if is_policy else "input-malformed") as reasons:
+        state(thing(kind, api=API if is_policy else "v1", metadata={name: "other"}))
+    assert "did you mean name" in reasons[0].text or "did you mean labels" in reasons[0].text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *(("Secret", "Data"), ("Secret", "stringdata"), ("Secret", "dta")),
+        *(("ServiceAccount", "imagePullSecret"), ("Namespace", "metadta")),
+    ],
+)
+def test_field_that_is_almost_another_is_refused(kind: str, name: str) -> None:
+    with refused("input-malformed"):
+        state(thing(kind, **{name: {}}))
+
+
+@pytest.mark.parametrize("kind", ["Secret", "ServiceAccount", "ImagePolicy"])
+@pytest.mark.parametrize("namespace", [5, 0, False, [], ["shop"], "Shop", "shop ", {}])
+def test_namespace_that_is_none_is_refused(kind: str, namespace: Any) -> None:
+    is_policy = kind == "ImagePolicy"
+    with refused("policy-malformed" if is_policy else "input-malformed"):
+        state(thing(kind, api=API if is_policy else "v1", metadata={"namespace": namespace}))
+
+
+@pytest.mark.parametrize("labels", [["a"], {"team": True}, {"team": None}, "a"])
+def test_labels_are_texts(labels: Any) -> None:
+    with refused("input-malformed"):
+        state(thing("Namespace", metadata={"labels": labels}))
+
+
+POLICY = thing("ImagePolicy", api=API, spec={"repositories": []})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        thing("Template", api="template.openshift.io/v1", objects=[POLICY]),
+        thing("Template", objects=[], parameters=[]),
+        thing("Whatever", api="x.example/v1", objects=[POLICY]),
+        thing("ManifestWork", api="work.example/v1", spec={"manifests": [{"a": [POLICY]}]}),
+        thing("Lsit", item=[POLICY]),
+    ],
+)
+def test_object_that_others_make_policies_of_is_refused(document: dict[str, Any]) -> None:
+    with refused("input-malformed"):
+        state(document)
+
+
+def test_object_that_only_names_a_policy_is_another_products() -> None:
+    named = {"apiVersion": API, "kind": "ImagePolicy", "name": "it"}
+    found = state(
+        thing("Kustomization", api="toolkit.example/v1", spec={"healthChecks": [named]}),
+        thing("Template", api="templates.example/v1"),
+        thing("Other", api="x.example/v1", spec=thing("ImagePolicy", api="other.example/v1")),
+    )
+    assert not found.has_policies
+
+
 def test_namespace_with_an_empty_policy_is_judged_by_it() -> None:
     found = state(thing("ImagePolicy", api=API))
     (policy,) = found.list_policies()
@@ -110,9 +173,21 @@ def test_kind_that_is_almost_a_policys_is_refused(kind: str) -> None:
     "data",
     [{"data": {"key": "!!!"}}, {"data": ["x"]}, {"data": {"key": 5}}, {"stringData": {"key": 5}}],
 )
-def test_secret_that_no_cluster_keeps_is_refused(data: dict[str, Any]) -> None:
-    with refused("input-malformed"):
-        state(thing("Secret", **data))
+def test_secret_that_no_cluster_keeps_is_refused_where_it_is_named(data: dict[str, Any]) -> None:
+    found = state(thing("Secret", **data), thing("Secret", "other", stringData={"key": "x"}))
+    assert found.find_secret("shop", "other") is not None
+    with refused("input-malformed") as reasons:
+        found.find_secret("shop", "it")
+    assert reasons[0].text.startswith("f.yaml:1: Secret 'it'")
+
+
+@pytest.mark.parametrize("data", [{"data": {"key": "ENC[AES]"}}, {"stringData": {"key": "ENC[]"}}])
+def test_encrypted_secret_is_told_for_one(data: dict[str, Any]) -> None:
+    found = state(thing("Secret", sops={"version": "3.9.0"}, **data))
+    with refused("input-malformed") as reasons:
+        found.find_secret("shop", "it")
+    assert "is encrypted by SOPS" in reasons[0].text
+    assert "ENC[" not in reasons[0].text
 
 
 def test_secret_without_data_is_one() -> None:
