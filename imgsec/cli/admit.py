@@ -233,7 +233,7 @@ def _answer_review(
     from imgsec.errors import ImgsecError
     from imgsec.reasons import INPUT_MALFORMED, TIMEOUT
 
-    request = None
+    document = None
     try:
         try:
             document = read()
@@ -241,8 +241,7 @@ def _answer_review(
             if error.reason.code != INPUT_MALFORMED.code:
                 raise
             raise BadReview(texts.undecodable(error.reason.text)) from None
-        request = ReviewRequest.parse(document)
-        return _reviewed(request, make_predictor())
+        return _reviewed(ReviewRequest.parse(document), make_predictor())
     except BadReview as error:
         verdict, said = because(INPUT_MALFORMED(str(error))), [str(error)]
     except ImgsecError as error:
@@ -250,7 +249,7 @@ def _answer_review(
     except DeadlineReached:
         reason = TIMEOUT(f"the command did not end within {seconds} s")
         verdict, said = because(reason), [reason.text]
-    answer = ReviewAnswer.denied(request, said)
+    answer = ReviewAnswer.denied(document, said)
     return Answer(Report(_COMMAND, verdict, review=answer), prints="review")
 
 

@@ -14,11 +14,55 @@ from typing import Any, Self
 
 from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import Admission, Patch
+from imgsec.domain.policy import is_namespace
+from imgsec.domain.policy_fields import (
+    Anything,
+    Fields,
+    Flag,
+    Listed,
+    Named,
+    Text,
+    flaws_of,
+    path_text,
+    pruned,
+)
 from imgsec.domain.reference import shown
+from imgsec.domain.workload import is_read_by_engines
 
 DELETION = "DELETE"
 _API_GROUP = "admission.k8s.io"
 _VERSIONS = (f"{_API_GROUP}/v1", f"{_API_GROUP}/v1beta1")
+_KIND = Fields({"group": Text(), "version": Text(), "kind": Text()})
+_RESOURCE = Fields({"group": Text(), "version": Text(), "resource": Text()})
+_OBJECT = Named(Anything())
+# AdmissionRequest, `k8s.io/api/admission/v1`; a field that is none of these is dropped as it is
+# read.
+_REQUEST = Fields(
+    {
+        "uid": Text(),
+        "kind": _KIND,
+        "resource": _RESOURCE,
+        "subResource": Text(),
+        "requestKind": _KIND,
+        "requestResource": _RESOURCE,
+        "requestSubResource": Text(),
+        "name": Text(),
+        "namespace": Text(),
+        "operation": Text(),
+        "userInfo": Fields(
+            {
+                "username": Text(),
+                "uid": Text(),
+                "groups": Listed(Text()),
+                "extra": Named(Listed(Text())),
+            }
+        ),
+        "object": _OBJECT,
+        "oldObject": _OBJECT,
+        "dryRun": Flag(),
+        "options": _OBJECT,
+    }
+)
 
 
 class BadReview(Exception):
@@ -27,7 +71,10 @@ class BadReview(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ReviewRequest:
-    """What is asked. api: group and version of the resource. object: None for a deletion only."""
+    """What is asked. api: group and version of the resource. object: None for a deletion only.
+
+    namespace: empty for a resource that no engine reads, and that may be in none.
+    """
 
     version: str
     uid: str
@@ -49,26 +96,39 @@ class ReviewRequest:
         request = document.get("request")
         if request is None:
             raise BadReview(texts.NO_REQUEST)
-        resource = request.get("resource") if isinstance(request, dict) else None
-        if not isinstance(resource, dict):
+        _require_types(request)
+        resource = request.get("resource")
+        if resource is None:
             raise BadReview(texts.undecodable("the request names no resource"))
-        group, version = str(resource.get("group") or ""), str(resource.get("version") or "")
-        object_, operation = request.get("object"), str(request.get("operation") or "CREATE")
-        if object_ is not None and not isinstance(object_, dict):
-            raise BadReview(texts.undecodable("the request's object is none"))
+        group, version = resource.get("group") or "", resource.get("version") or ""
+        api, plural = f"{group}/{version}" if group else version, resource.get("resource") or ""
+        object_, operation = request.get("object"), request.get("operation") or "CREATE"
         if object_ is None and operation != DELETION:
             raise BadReview(texts.undecodable(f"{shown(operation)} comes without an object"))
-        if not request.get("namespace"):  # all that engines read is in one
+        namespace = request.get("namespace") or ""
+        if namespace and not is_namespace(namespace):
+            said = f"{shown(namespace)} is not a Kubernetes namespace"
+            raise BadReview(texts.undecodable(said))
+        if not namespace and is_read_by_engines(api, plural):  # all that they read is in one
             raise BadReview(texts.undecodable("the request names no namespace"))
-        return cls(
-            str(document["apiVersion"]),
-            str(request.get("uid") or ""),
-            operation,
-            str(request.get("namespace") or ""),
-            f"{group}/{version}" if group else version,
-            str(resource.get("resource") or ""),
-            object_,
-        )
+        uid = request.get("uid") or ""
+        return cls(document["apiVersion"], uid, operation, namespace, api, plural, object_)
+
+
+def _require_types(request: Any) -> None:
+    """Raises `BadReview` for a value of another type than the API has there."""
+    for flaw in flaws_of(pruned(request, _REQUEST), _REQUEST):
+        where = path_text(("request", *flaw.path))
+        raise BadReview(texts.undecodable(f"{shown(where)}: {flaw.text}"))
+
+
+def _asked_in(document: Any) -> tuple[str, str]:
+    """The version and the uid of a review, as far as there is one: whatever else is wrong."""
+    if not isinstance(document, dict):
+        return _VERSIONS[0], ""
+    api, request = document.get("apiVersion"), document.get("request")
+    uid = request.get("uid") if isinstance(request, dict) else None
+    return api if api in _VERSIONS else _VERSIONS[0], uid if isinstance(uid, str) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +150,9 @@ class ReviewAnswer:
         return cls(request.version, request.uid, False, texts.response(said))
 
     @classmethod
-    def denied(cls, request: ReviewRequest | None, why: Sequence[str]) -> Self:
-        """request: None for one that could not be read."""
-        version, uid = (request.version, request.uid) if request else (_VERSIONS[0], "")
+    def denied(cls, document: Any, why: Sequence[str]) -> Self:
+        """document: the review, as it was read; None for one that could not be."""
+        version, uid = _asked_in(document)
         return cls(version, uid, False, texts.response(list(why)))
 
     def document(self) -> dict[str, Any]:

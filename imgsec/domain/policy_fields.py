@@ -65,11 +65,18 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
+class Named:
+    """An object with fields of whatever name, all of them the same."""
+
+    of: Schema
+
+
+@dataclass(frozen=True, slots=True)
 class Anything:
     """What is no business of the engine's, as metadata is."""
 
 
-Schema = Text | Flag | Listed | Fields | Anything
+Schema = Text | Flag | Listed | Fields | Named | Anything
 
 _IDENTITY = Fields(
     {
@@ -162,6 +169,12 @@ def flaws_of(value: Any, schema: Schema, path: Path = ()) -> Iterator[FieldFlaw]
                 return
             for place, item in enumerate(value):
                 yield from flaws_of(item, schema.of, (*path, place))
+        case Named():
+            if not isinstance(value, dict):
+                yield _wrong(path, "an object")
+                return
+            for name, member in value.items():
+                yield from flaws_of(member, schema.of, (*path, name))
         case Text(values=values):
             if not isinstance(value, str):
                 yield _wrong(path, "a text")

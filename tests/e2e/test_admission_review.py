@@ -176,6 +176,37 @@ def test_unknown_resource_is_denied(webhook: Webhook, resource: str) -> None:
         assert f'The resource "{group}/{version}/{plural}" is not' in found["status"]["message"]
 
 
+def test_third_partys_jobs_are_denied_whatever_is_in_them_and_wherever(webhook: Webhook) -> None:
+    containers = [{"name": "c", "image": 5}]
+    document = review(
+        resource="batch.volcano.sh/v1/jobs",
+        namespace=None,
+        object={"metadata": [], "spec": {"template": {"spec": {"containers": containers}}}},
+    )
+    done = webhook.answers(document, "--output", "json")
+    assert done.code == 1
+    found = response(webhook.answers(document), 1)
+    assert 'The resource "batch.volcano.sh/v1/jobs" is not' in found["status"]["message"]
+    assert found["uid"] == UID
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({"namespace": ["shop"]}, {"namespace": "Shop"}, {"namespace": "shop "}),
+        *({"operation": 7}, {"dryRun": "false"}, {"userInfo": {"groups": "x"}}),
+        {"requestResource": {"group": []}},
+    ],
+)
+def test_value_of_another_type_is_a_bad_request_with_its_uid(
+    webhook: Webhook, more: dict[str, Any]
+) -> None:
+    found = response(webhook.answers(review(IMAGE, **more)), 2)
+    said = "bad request, unable to decode admission review body: "
+    assert found["status"]["message"].startswith(f"\n{said}")
+    assert found["uid"] == UID
+
+
 def test_deletion_brings_nothing_to_look_at(webhook: Webhook) -> None:
     done = webhook.answers(review(operation="DELETE", object=None))
     assert response(done, 0) == {"uid": UID, "allowed": True}

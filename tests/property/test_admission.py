@@ -19,6 +19,7 @@ from imgsec.domain.admission_review import BadReview, ReviewAnswer, ReviewReques
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import ENGINES, Engine
 from imgsec.domain.keys import Fingerprint, PublicKey
+from imgsec.domain.object_lists import list_flaw
 from imgsec.domain.policy_rules import Policy
 from imgsec.domain.pull_secrets import read_pull_secret
 from imgsec.domain.signature import OpenPGPMessage
@@ -370,9 +371,10 @@ def test_field_that_is_almost_another_makes_a_workload_malformed(
             ]
         )
     )
-    at[wrong] = at.pop(name, [])
-    with refused("workload-malformed"):
+    at[wrong] = at.get(name, [])  # beside it: what is missing is refused anyway
+    with refused("workload-malformed") as reasons:
         read_workload(document, namespace=NAMESPACE)
+    assert f"did you mean {name}?" in reasons[0].text
 
 
 @given(documents)
@@ -382,6 +384,47 @@ def test_whatever_is_no_review_is_said_to_be_none(document: Any) -> None:
     except BadReview:
         return
     assert request.object is not None or request.operation == "DELETE"
+
+
+IN_REQUESTS = (
+    *(("uid",), ("operation",), ("namespace",), ("resource",), ("object",), ("name",)),
+    *(("resource", "group"), ("resource", "version"), ("resource", "resource")),
+)
+
+
+@given(st.sampled_from(IN_REQUESTS), of_no_type | st.just({}) | st.just([]))
+def test_value_of_another_type_makes_a_request_a_bad_one(path: tuple[str, ...], value: Any) -> None:
+    resource = {"group": "", "version": "v1", "resource": "pods"}
+    request: dict[str, Any] = {
+        **{"uid": "u", "operation": "CREATE", "namespace": NAMESPACE, "name": "web"},
+        **{"resource": resource, "object": pod("us.icr.io/team/app:1")},
+    }
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    ReviewRequest.parse(review)
+    at: Any = request
+    for step in path[:-1]:
+        at = at[step]
+    at[path[-1]] = value
+    if path == ("object",) and isinstance(value, dict):
+        return  # whether it is a workload is asked later
+    try:
+        read = ReviewRequest.parse(review)
+    except BadReview:
+        return
+    assert path == ("resource",)  # one without the names of a Pod's, which is denied
+    assert read.resource == ""
+
+
+@given(
+    st.sampled_from(["List", "list", "PolicyList"]),
+    st.dictionaries(st.sampled_from(["item", "Items", "itmes", "metadata"]), documents, max_size=3),
+    st.none() | documents,
+)
+def test_list_holds_items_or_is_refused(kind: str, members: dict[str, Any], items: Any) -> None:
+    document = {"apiVersion": "v1", "kind": kind, "items": items, **members}
+    flaw = list_flaw(document)
+    is_one = isinstance(items, list) and members.keys() <= {"metadata"}
+    assert (flaw is None) is is_one
 
 
 @given(objects)
