@@ -28,6 +28,7 @@ from imgsec.domain.lint_catalogue import (
     LintFinding,
     LintKind,
 )
+from imgsec.domain.near_names import METADATA_FIELDS, misspelt, near_field
 from imgsec.domain.policy_fields import FieldFlaw, FlawKind, Path, flaws_of, path_text, pruned
 from imgsec.domain.policy_rules import (
     CLUSTER_KIND,
@@ -322,6 +323,11 @@ def _name_flaws(source: Source, kind: str, namespace: str, name: str) -> Iterato
     if kind == NAMESPACED_KIND and not namespace:
         text = f"{source.about} names no namespace"
         yield source.tell(NAMESPACE_UNSAID, ("metadata",), text)
+    metadata = source.document.content.get("metadata")
+    given = metadata if isinstance(metadata, dict) else {}
+    if (near := near_field(given, METADATA_FIELDS)) is not None:
+        text = f"{source.about}: {misspelt([near], METADATA_FIELDS)}"
+        yield source.tell(UNKNOWN_FIELD, ("metadata", near), text)
 
 
 def _odd_names(source: Source, kind: str, namespace: str, name: str) -> Iterator[LintFinding]:

@@ -28,10 +28,16 @@ def misspelt(given: Iterable[object], known: tuple[str, ...]) -> str | None:
     >>> misspelt(["name", "namespce"], METADATA_FIELDS)
     "the field 'namespce' is unknown; did you mean namespace?"
     """
-    for name in given:
-        if name not in known and (meant := almost(str(name), known)) is not None:
-            return f"the field {shown(str(name))} is unknown; did you mean {meant}?"
-    return None
+    name = near_field(given, known)
+    if name is None:
+        return None
+    return f"the field {shown(name)} is unknown; did you mean {almost(name, known)}?"
+
+
+def near_field(given: Iterable[object], known: tuple[str, ...]) -> str | None:
+    """The first field that is almost one of these; None where none is."""
+    others = (str(name) for name in given if name not in known)
+    return next((name for name in others if almost(name, known) is not None), None)
 
 
 def almost(name: str, known: tuple[str, ...]) -> str | None:

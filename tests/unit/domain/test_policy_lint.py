@@ -141,6 +141,17 @@ def test_a_dropped_field_is_told_with_what_is_left(rule: dict[str, Any], hint: s
     assert found.line > 5
 
 
+@pytest.mark.parametrize("name", ["namespce", "Namespace", "lables"])
+def test_a_misspelt_namespace_or_label_is_told(name: str) -> None:
+    document = policy(("icr.io/*", SIGNED), namespace="shop")
+    document["metadata"][name] = "shop"
+    finding = the("unknown-field", document)
+    assert f"{name!r} is unknown; did you mean" in finding.text
+    document["metadata"] |= {"annotations": {name: "shop"}, "uid": "1", "generation": 1}
+    del document["metadata"][name]
+    assert "unknown-field" not in codes(document)
+
+
 def test_nothing_is_said_about_what_a_refused_rule_demands() -> None:
     refused = {"simple": {"requirements": [{"type": "signed"}]}}
     both = policy(("icr.io/ns/app", refused), ("icr.io/ns/app:*", SIGNED))
