@@ -135,7 +135,7 @@ def _objects(found: ManifestDocument) -> Iterator[ManifestDocument]:
     there under another name would be passed over.
     """
     kind, items = found.content["kind"], found.content.get("items")
-    if not isinstance(kind, str):
+    if not isinstance(kind, str) and "apiVersion" in found.content:
         raise _flaw(_nodes_of(found.node, ("kind",))[1], "the kind is no text")
     flaw = list_flaw(found.content)
     if flaw is not None:

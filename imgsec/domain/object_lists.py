@@ -34,8 +34,10 @@ def list_flaw(document: Mapping[str, Any]) -> ListFlaw | None:
     """
     kind, items = str(document.get("kind", "")), document.get(_ITEMS)
     is_list = kind.lower().endswith(_SUFFIX)
+    if not is_list and not isinstance(items, list):
+        return None
     near = next((name for name in document if _is_near(name)), None)
-    if near is not None and (is_list or isinstance(items, list)):
+    if near is not None:
         text = f"the field {shown(near)} is unknown in a list; did you mean {_ITEMS}?"
         return ListFlaw((near,), text)
     if not is_list or (not isinstance(items, list) and _is_own_kind(document)):

@@ -192,6 +192,7 @@ def test_list_whose_objects_would_be_passed_over_is_refused(content: str, line: 
 @pytest.mark.parametrize("kind", ["[Pod]", "{a: b}", "5", "true"])
 def test_kind_is_a_text(kind: str) -> None:
     assert "line 2: the kind is no text" in why_not(f"apiVersion: v1\nkind: {kind}\n")
+    assert len(contents(f"kind: {kind}\n")) == 1  # a chart's values
 
 
 @pytest.mark.parametrize(
