@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from imgsec.domain import engine_texts as texts
+from imgsec.domain.engine_hints import hint_for
 from imgsec.domain.engines import Engine, Layer
 from imgsec.domain.policy_rules import PolicyRule
 from imgsec.domain.reference import shown
@@ -76,7 +77,7 @@ class Patch:
 @dataclass(frozen=True, slots=True)
 class ContainerTrace:
     """One container, judged. rule: None where none names its image. messages: the engine's, also
-    those that it forgets again.
+    those that it forgets again. is_compared: whether rules were asked for it at all.
     """
 
     container: Container
@@ -86,6 +87,7 @@ class ContainerTrace:
     patch: Patch | None = None
     is_forgotten: bool = False
     is_reached: bool = True
+    is_compared: bool = True
 
     @property
     def messages(self) -> tuple[str, ...]:
@@ -181,46 +183,12 @@ def admission_verdict(
     """Denied if the engine says anything, else open if anything is, else admitted."""
     if messages:
         text = f"{shown_workload(workload)}: {engine} denies: {'; '.join(messages)}"
-        return because(ADMISSION_DENIED(text, hint=_hint_for(containers) or _telling(messages[0])))
+        return because(ADMISSION_DENIED(text, hint=_hint_for(containers) or hint_for(messages[0])))
     reasons = tuple(dict.fromkeys(why for one in containers for why in one.open_reasons))
     if reasons:
         text = f"{shown_workload(workload)}: what {engine} decides is not known"
         return because(ADMISSION_OPEN(text), *reasons)
     return passed()
-
-
-_HINTS = {
-    Layer.RESOLUTION: "Let a rule name the image as the workload writes it, or write it as a rule"
-    " does: the near misses show which rules almost named it.",
-    Layer.ADVISOR: "See what was found with `imgsec scan-gate`, and mend or exempt it.",
-    Layer.SIMPLE: "Sign the digest under the name that is deployed: `imgsec sign-image`; who signed"
-    " it says `imgsec verify-image`.",
-    Layer.TRUST: "Sign the tag with Docker Content Trust, by every signer that the rule names.",
-}
-_REPUBLISH = (
-    "Put the key into the Secret as the engine reads it: `imgsec keys export`, or"
-    " `imgsec setup-signing-keys --apply`."
-)
-# Parts of what the engine says -> what helps then, whatever layer it is.
-_TELLING = {
-    "no valid ImagePullSecret": "The engine could not read the image: give the pod a pull Secret"
-    " whose key is the registry's bare host, and see whether the image is there.",
-    "is not supported. Make sure": "Deploy it in a version that the engine reads, such as apps/v1"
-    " or batch/v1.",
-    "No credentials on client": "Give the pod a pull Secret for the registry: the engine asks the"
-    " advisor with it.",
-    "Cannot use Vulnerability Advisor": "The advisor knows IBM's registries only: ask for"
-    " signatures there, or copy the image to one of those.",
-    'does not contain a "key"': _REPUBLISH,
-    "Key: empty": _REPUBLISH,
-    "nable to decode key": _REPUBLISH,
-    "invalid reference format": "Write the image as registry/path:tag, in lower case.",
-    "secrets ": "Create the Secret that the rule names, in the namespace where it looks for it.",
-    "unauthorized": "The pull Secret's credential may not read the image.",
-    "manifest unknown": "The image is not in its registry.",
-    "Notary signs conflicting": "Ask for either signatures or trust in a rule: together they deny"
-    " everything.",
-}
 
 
 _HINT_FOR_DIGESTS = (
@@ -242,12 +210,8 @@ def _hint_for(containers: Iterable[ContainerTrace]) -> str | None:
     for trace in containers:
         for layer in trace.layers:
             if layer.is_bad and not trace.is_forgotten:
-                return _telling(layer.message) or _HINTS[layer.layer]
+                return hint_for(layer.message, layer.layer)
     return None
-
-
-def _telling(message: str) -> str | None:
-    return next((hint for part, hint in _TELLING.items() if part in message), None)
 
 
 def with_child(verdict: Verdict, workload: Workload, child: Admission | None) -> Verdict:

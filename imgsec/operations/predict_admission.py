@@ -246,14 +246,15 @@ class Predictor:
     ) -> tuple[ContainerTrace, str | None]:
         """One container, and the error that stops those behind it. Raises `Panic`."""
         if container.is_blank:
-            return ContainerTrace(container), None
+            return ContainerTrace(container, is_compared=False), None
         try:
             name = EngineName.parse(container.image)
         except ValueError:
             message = texts.invalid_image(container.image)
             denials.replace(INVALID_NAME_KEY, message)
             trace = LayerTrace(Layer.RESOLUTION, LayerOutcome.DENIED, message)
-            return ContainerTrace(container, None, (), (trace, *self._others())), None
+            traces = (trace, *self._others())
+            return ContainerTrace(container, layers=traces, is_compared=False), None
         key = name.denial_key
         denials.begin(key)
         resolution = self._pools.of_namespace(workload.namespace).resolve(container.image)

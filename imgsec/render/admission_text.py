@@ -102,7 +102,7 @@ def _container(
     if trace.near and (verbose or trace.rule is None):
         for near in trace.near:
             yield f"{indent}    nearly: {_rule(near.rule)}: {near.why}"
-    elif trace.rule is None and not container.is_blank:
+    elif trace.rule is None and trace.is_compared:
         yield f"{indent}    no rule names it, nor anything near it"
 
 

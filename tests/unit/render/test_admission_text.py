@@ -73,6 +73,25 @@ def test_no_rule_near_or_far(town: Town) -> None:
     assert "'docker.io/library/nginx*'" in near
 
 
+def test_name_that_no_engine_reads_is_compared_with_no_rule(town: Town) -> None:
+    town.policies = [policy(rule("*"))]
+    told = lines(town, "icr.io/Shop/web:1", verbose=True)
+    assert any(line.endswith("invalid image name") for line in told)
+    assert not [line for line in told if "no rule names it" in line]
+    (hint,) = (line for line in told if line.startswith("  hint: "))
+    assert "in lower case" in hint
+
+
+def test_hint_is_about_what_the_rule_or_the_name_has_wrong(town: Town) -> None:
+    town.policies = [policy(rule("*", simple=ACCEPTS | {"storeURL": "ftp://store.example"}))]
+    assert any("storeURL" in line for line in lines(town, IMAGE) if "hint: " in line)
+    town.policies = [policy(rule("*", simple=ACCEPTS))]
+    (hint,) = (
+        line for line in lines(town, f"{IMAGE}@sha256:{'0' * 64}") if line.startswith("  hint: ")
+    )
+    assert "by its tag or by its digest" in hint
+
+
 def test_several_are_counted(town: Town) -> None:
     town.policies = [policy(rule("icr.io/*"))]
     both = [town.predict(pod(IMAGE)), town.predict(pod("quay.io/a/b:1"))]
