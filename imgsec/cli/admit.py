@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _COMMAND = "admit"
 _CLUSTER_PANEL = "The cluster"
+_NAMESPACE = "default"
 
 WorkloadsArg = Annotated[
     list[str] | None,
@@ -68,13 +69,14 @@ LiveOpt = Annotated[
     ),
 ]
 NamespaceOpt = Annotated[
-    str,
+    str | None,
     own(
         _COMMAND,
         "--namespace",
         metavar="NAMESPACE",
         rich_help_panel=_CLUSTER_PANEL,
-        help="The namespace of objects that name none.",
+        help="The namespace of objects that name none: default, or what a suite says, which this"
+        " overrules.",
     ),
 ]
 ReviewOpt = Annotated[
@@ -115,7 +117,7 @@ def admit(
     *,
     policies: PoliciesOpt = None,
     live: LiveOpt = False,
-    namespace: NamespaceOpt = "default",
+    namespace: NamespaceOpt = None,
     review: ReviewOpt = None,
     suite: SuiteOpt = None,
     prediction: PredictionOptions,
@@ -138,7 +140,9 @@ def admit(
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
-    live, namespace = live or settings.context is not None, Namespace.parse(namespace).text
+    live = live or settings.context is not None
+    named = Namespace.parse(namespace).text if namespace is not None else None
+    place = named or _NAMESPACE
     if not policies and not live and suite is None:
         raise ImgsecError(INVALID_OPTION("say what decides: --policies PATH, --context or --live"))
     if [bool(workloads), review is not None, suite is not None].count(True) != 1:
@@ -148,16 +152,16 @@ def admit(
     with wire(settings) as world:
 
         def predictor() -> Predictor:
-            state = world.admission_state(policies or (), namespace=namespace, live=live)
+            state = world.admission_state(policies or (), namespace=place, live=live)
             engine, webhook = choose_engine(prediction, world, state, live=live)
             return make_predictor(prediction, world, state, engine, webhook)
 
         if review is not None:
             return _answer_review(lambda: world.read_review(review), predictor, settings.timeout)
         if suite is not None:
-            return _run_suite(world, suite, policies or (), namespace, prediction, live=live)
+            return _run_suite(world, suite, policies or (), named, prediction, live=live)
         judge, passed_over = predictor(), list[str]()
-        given = read_workloads(world, workloads or (), namespace, passed_over)
+        given = read_workloads(world, workloads or (), place, passed_over)
         admissions = admit_all(given, judge)
         verdict = all_of(
             (*(one.verdict for one in admissions), passed(*passed_over_notes(passed_over)))
@@ -169,12 +173,12 @@ def _run_suite(
     world: World,
     path: str,
     policies: Sequence[str],
-    namespace: str,
+    namespace: str | None,
     prediction: PredictionOptions,
     *,
     live: bool,
 ) -> Answer:
-    """Paths in the suite are seen from its own folder."""
+    """Paths in the suite are seen from its own folder. namespace: in place of the suite's."""
     from pathlib import Path
 
     from imgsec.domain.report import Report
@@ -190,7 +194,7 @@ def _run_suite(
         text = "the suite names no policies, and without any everything is denied"
         hint = "Name them there (policies:) or with --policies, or take a cluster's: --context."
         raise ImgsecError(INVALID_OPTION(text, hint=hint))
-    place = suite.namespace or namespace
+    place = namespace or suite.namespace or _NAMESPACE
     state = world.admission_state(paths, namespace=place, live=live)
     engine, webhook = choose_engine(prediction, world, state, live=live)
     if prediction.engine is None and suite.engine is not None:
