@@ -107,7 +107,8 @@ class Admission:
     """The answer to one request. messages: of a denial, in the order of the containers.
 
     unchecked: what no engine looked at, of an answer that is yes. hygiene: what is unwise beside
-    the verdict. children: the same of the pods that are made from it, where that differs.
+    the verdict. child: the same of the pods that are made from it, where that differs. is_ignored:
+    whether the engine breaks on it, and the API server lets it in all the same.
     """
 
     workload: Workload
@@ -118,6 +119,12 @@ class Admission:
     unchecked: tuple[Note, ...] = ()
     hygiene: tuple[Note, ...] = ()
     child: Admission | None = None
+    is_ignored: bool = False
+
+    @property
+    def is_let_in_unseen(self) -> bool:
+        """Whether the API server lets it in, or the pods made from it, since the engine breaks."""
+        return self.is_ignored or (self.child is not None and self.child.is_let_in_unseen)
 
     @property
     def patches(self) -> tuple[Patch, ...]:
@@ -218,7 +225,7 @@ def with_child(verdict: Verdict, workload: Workload, child: Admission | None) ->
     """The verdict of an object whose pods are judged again when they are made."""
     if child is None or not verdict.passed or child.verdict.passed:
         return verdict
-    if child.verdict.outcome is not Outcome.REFUSED:
+    if child.verdict.outcome is not Outcome.REFUSED or not child.messages:
         return child.verdict
     listed = "; ".join(child.messages)
     text = f"{shown_workload(workload)}: its pods are denied: {listed}"

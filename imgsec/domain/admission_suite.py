@@ -18,9 +18,11 @@ from imgsec.domain.reference import shown
 from imgsec.domain.spelling import unknown_field
 from imgsec.domain.verdict import Verdict, because, passed
 from imgsec.errors import ImgsecError
-from imgsec.reasons import EXPECTATION_MISSED, Outcome
+from imgsec.reasons import ADMISSION_OPEN, EXPECTATION_MISSED, NOT_ASSESSED, Outcome, Reason
 
 EXPECTATIONS = {"admitted": Outcome.PASS, "denied": Outcome.REFUSED, "open": Outcome.UNDECIDED}
+# What nobody was asked about, or nobody can be: the advisor does not know foreign images.
+_LEFT_OPEN = (ADMISSION_OPEN.code, NOT_ASSESSED.code)
 _LAYERS = (Layer.SIMPLE, Layer.TRUST, Layer.ADVISOR)
 _ANSWERS = {"passes": True, "denies": False}
 _FIELDS = ("version", "policies", "engine", "namespace", "tests")
@@ -124,26 +126,48 @@ class TestResult:
     admissions: tuple[Admission, ...] = ()
 
 
+def is_left_open(reason: Reason) -> bool:
+    """Whether nobody was asked, and so nobody in vain: a test may expect that, or assume more."""
+    return reason.code in _LEFT_OPEN
+
+
 def judge_test(test: AdmissionTest, admissions: Sequence[Admission]) -> TestResult:
-    """Whether every object was decided as it was expected, and as the test says why."""
-    missed = [why for one in admissions for why in _misses(test, one)]
+    """Whether every object was decided as it was expected, and as the test says why.
+
+    Where a service was asked in vain nothing is known, whatever was expected.
+    """
+    in_vain = [_asked_in_vain(one) for one in admissions]
+    known = [one for one, vain in zip(admissions, in_vain, strict=True) if not vain]
+    missed = [why for one in known for why in _misses(test, one)]
+    reasons = list(dict.fromkeys(why for vain in in_vain for why in vain))
     if missed:
-        text = f"{shown(test.name)}: {'; '.join(missed)}"
-        return TestResult(test.name, because(EXPECTATION_MISSED(text)), tuple(admissions))
-    return TestResult(test.name, passed(), tuple(admissions))
+        reasons.insert(0, EXPECTATION_MISSED(f"{shown(test.name)}: {'; '.join(missed)}"))
+    return TestResult(test.name, because(*reasons) if reasons else passed(), tuple(admissions))
+
+
+def _asked_in_vain(admission: Admission) -> tuple[Reason, ...]:
+    if admission.verdict.outcome is not Outcome.UNDECIDED:
+        return ()
+    return tuple(one for one in admission.verdict.reasons if not is_left_open(one))
+
+
+def _outcome_word(admission: Admission) -> str:
+    """As an expectation is written. What is let in unseen is neither admitted nor denied."""
+    if admission.is_let_in_unseen:
+        return "open"
+    words = {value: word for word, value in EXPECTATIONS.items()}
+    outcome = admission.verdict.outcome
+    return words.get(outcome, outcome.word)
 
 
 def _misses(test: AdmissionTest, admission: Admission) -> list[str]:
     missed = []
-    outcome = admission.verdict.outcome
-    words = {value: word for word, value in EXPECTATIONS.items()}
-    if outcome is not test.expect:
+    got = _outcome_word(admission)
+    if EXPECTATIONS.get(got) is not test.expect:
         texts = admission.messages or [one.text for one in admission.verdict.reasons]
         said = "; ".join(texts)
-        got = words.get(outcome, outcome.word)
-        missed.append(
-            f"expected {words[test.expect]}, predicted {got}{f' ({said})' if said else ''}"
-        )
+        wanted = next(word for word, value in EXPECTATIONS.items() if value is test.expect)
+        missed.append(f"expected {wanted}, predicted {got}{f' ({said})' if said else ''}")
     messages = _messages(admission)
     if test.message is not None and not any(test.message in one for one in messages):
         said = "; ".join(messages) or "nothing"
@@ -166,8 +190,13 @@ def _messages(admission: Admission) -> tuple[str, ...]:
 
 
 def _judged(admission: Admission) -> tuple[ContainerTrace, ...]:
-    """The containers that rules decided about; where the object was not sent, those of its pods."""
-    reached = tuple(one for one in admission.containers if one.is_reached)
+    """The containers that rules decided about; where the object was not sent, those of its pods.
+
+    Not one without an image, which an engine passes over.
+    """
+    reached = tuple(
+        one for one in admission.containers if one.is_reached and not one.container.is_blank
+    )
     return reached or (_judged(admission.child) if admission.child else ())
 
 

@@ -201,7 +201,7 @@ class Predictor:
         except Panic as panic:
             is_ignored = self._webhook is not None and self._webhook.is_ignored_if_broken
             verdict = webhook_failure(workload, str(panic), is_ignored=is_ignored)
-            return Admission(workload, self._engine, verdict, tuple(traces))
+            return Admission(workload, self._engine, verdict, tuple(traces), is_ignored=is_ignored)
         told = frozenset(messages)
         traces = [replace(one, is_forgotten=_is_forgotten(one, told)) for one in traces]
         if messages:

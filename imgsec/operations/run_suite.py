@@ -7,7 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from imgsec.domain.admission import LayerOutcome, LayerTrace
-from imgsec.domain.admission_suite import AdmissionSuite, AdmissionTest, TestResult, judge_test
+from imgsec.domain.admission_suite import (
+    AdmissionSuite,
+    AdmissionTest,
+    TestResult,
+    is_left_open,
+    judge_test,
+)
 from imgsec.domain.engine_texts import ADVISOR_NO_CREDENTIALS, NO_SIGNATURE, denied
 from imgsec.domain.engines import Layer
 from imgsec.domain.verdict import because
@@ -61,7 +67,7 @@ def assumed(trace: LayerTrace, deployed: Deployed, test: AdmissionTest) -> Layer
         trace = LayerTrace(trace.layer, LayerOutcome.OPEN, why=why)
     if trace.outcome is not LayerOutcome.OPEN or trace.layer not in answers:
         return trace
-    if trace.why is not None and trace.why.code != ADMISSION_OPEN.code:
+    if trace.why is not None and not is_left_open(trace.why):
         return trace
     if answers[trace.layer]:
         digest = None if trace.layer is Layer.ADVISOR else deployed.name.digest or _STAND_IN

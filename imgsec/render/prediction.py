@@ -8,6 +8,9 @@ from typing import Any
 
 from imgsec.domain.report import Report
 from imgsec.domain.verdict import Verdict
+from imgsec.reasons import Outcome
+
+_TEST_WORDS = {Outcome.PASS: "ok", Outcome.UNDECIDED: "undecided"}
 
 
 def prediction_lines(report: Report, *, verbose: bool) -> Iterator[str]:
@@ -21,7 +24,7 @@ def prediction_lines(report: Report, *, verbose: bool) -> Iterator[str]:
 
         yield from change_lines(report)
     for test in report.tests:
-        yield f"{'ok' if test.verdict.passed else 'failed'}: {test.name}"
+        yield f"{_TEST_WORDS.get(test.verdict.outcome, 'failed')}: {test.name}"
         for reason in test.verdict.reasons:
             yield f"  {reason.code}: {reason.text}"
             yield f"    hint: {reason.hint}"

@@ -181,14 +181,35 @@ def test_rule_and_message_are_those_of_the_pods_where_these_are_judged(suites: S
     assert [one["outcome"] for one in done.json["tests"]] == ["pass", "refused"]
 
 
-def test_registry_that_is_away_is_no_reason_to_assume(suites: Suites) -> None:
+def test_registry_that_is_away_leaves_a_test_undecided(suites: Suites) -> None:
     suites.rules(
         {"name": "*", "policy": {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}}
     )
     test = {"name": "away", "image": "127.0.0.1:1/x:1", "assume": {"simple": "passes"}}
-    suites.run({**test, "expect": "admitted"}, words=("--timeout", "20")).expect(
-        1, "expectation-missed"
-    )
+    report = suites.folder / "junit.xml"
+    words = ("--timeout", "20", "--output", f"junit={report}")
+    done = suites.run({**test, "expect": "open"}, words=words).expect(3, "service-unreachable")
+    assert "undecided: away" in done.stderr
+    (case,) = ElementTree.parse(report).getroot().iter("testcase")
+    assert [one.tag for one in case] == ["error"]
+
+
+def test_namespace_that_is_given_counts_before_the_suites(suites: Suites) -> None:
+    suites.rules()
+    image = {"image": "a.b/c:1", "expect": "denied"}
+    suite = {
+        **{"version": 1, "policies": ["policies.yaml"], "namespace": "shop"},
+        "tests": [
+            {"name": "usual", **image, "message": 'in the "shop" namespace'},
+            {"name": "own", **image, "namespace": "web", "message": 'in the "web" namespace'},
+        ],
+    }
+    (suites.folder / "tests.yaml").write_text(yaml.safe_dump(suite))
+    words = ("admit", "--suite", "tests.yaml", "--offline")
+    suites._imgsec(*words).expect(0)
+    done = suites._imgsec(*words, "--namespace", "other").expect(1, "expectation-missed")
+    assert [one["outcome"] for one in done.json["tests"]] == ["refused", "pass"]
+    assert 'in the "other" namespace' in done.json["tests"][0]["reasons"][0]["text"]
 
 
 def test_suite_without_policies_is_refused(suites: Suites) -> None:
