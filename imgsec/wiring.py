@@ -177,13 +177,12 @@ class World:
         from imgsec.adapters.registry import RegistryClient
 
         return RegistryEvidence(
-            lambda credential, store: RegistryClient(
-                self._http,
-                auth_file=credential,
-                realms=self._settings.auth_realms,
-                lookaside=store,
+            lambda credential: RegistryClient(
+                self._http, auth_file=credential, realms=self._settings.auth_realms
             ),
-            lambda address, header: Lookaside(self._http, address, authorization=header),
+            lambda address, header: Lookaside(
+                self._http, address, authorization=header, needs_tls=False
+            ),
         )
 
     def folder_evidence(self, folder: str) -> FolderEvidence:

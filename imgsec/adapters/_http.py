@@ -133,21 +133,24 @@ class Http:
         max_bytes: int = BODY_MAX_BYTES,
         follow_abroad: bool = False,
         repeats: bool | None = None,
+        needs_tls: bool = True,
     ) -> Answer:
         """One request and its answer, whatever its status.
 
         follow_abroad: follow a redirect to another origin too, over TLS and without any header of
-        this request. repeats: whether it may be repeated; by default all but a POST. Raises
-        `ImgsecError` (service-unreachable, timeout, answer-too-large, redirect-refused).
+        this request. repeats: whether it may be repeated; by default all but a POST. needs_tls:
+        except on loopback; False for a request that tells no secret. Raises `ImgsecError`
+        (insecure-address, service-unreachable, timeout, answer-too-large, redirect-refused).
         """
         repeats = method != "POST" if repeats is None else repeats
         sent = dict(headers or {})
         for _ in range(_REDIRECTS_MAX + 1):
             request = requests.Request(method, url, headers=sent, data=body)
+            ServiceUrl.parse(_origin(url), needs_tls=needs_tls)
             answer = self._follow_through(request, repeats, max_bytes)
             if answer.status not in _REDIRECTS or method not in ("GET", "HEAD"):
                 return answer
-            url, at_home = _redirected(url, answer)
+            url, at_home = _redirected(url, answer, needs_tls=needs_tls)
             if not at_home:
                 if not follow_abroad:
                     raise ImgsecError(answer.failure())
@@ -167,7 +170,6 @@ class Http:
 
     def _send(self, request: requests.Request, repeatable: bool, max_bytes: int) -> Answer:
         url = request.url
-        ServiceUrl.parse(_origin(url))  # https, or loopback
         session = self._repeating if repeatable else self._single
         where = _bare(url)
         try:
@@ -277,11 +279,11 @@ def read_body(response: requests.Response, max_bytes: int) -> bytes:
     return bytes(content)
 
 
-def _redirected(url: str, answer: Answer) -> tuple[str, bool]:
+def _redirected(url: str, answer: Answer, *, needs_tls: bool) -> tuple[str, bool]:
     """Where a redirect leads, and whether that is the same origin. Raises (redirect-refused)."""
     try:
         target = urljoin(url, answer.headers.get("location", ""))
-        ServiceUrl.parse(_origin(target))
+        ServiceUrl.parse(_origin(target), needs_tls=needs_tls)
     except (ValueError, ImgsecError):
         raise ImgsecError(answer.failure()) from None
     return target, _origin(target) == _origin(url)

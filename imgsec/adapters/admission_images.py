@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,14 +16,14 @@ from imgsec.adapters.trust_file import TrustFile
 from imgsec.domain.content_trust import Stop, TrustAnswer, TrustStop
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.engine_texts import no_trusted_tag
-from imgsec.domain.hosts import SignatureAddress
+from imgsec.domain.hosts import ServiceUrl, SignatureAddress, shown_address
 from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import ImageReference, shown
 from imgsec.errors import ImgsecError
 from imgsec.ports import ImageReader, Manifest, StoreAddress
-from imgsec.reasons import ADMISSION_OPEN, INPUT_UNREADABLE
+from imgsec.reasons import ADMISSION_OPEN, INPUT_UNREADABLE, INSECURE_ADDRESS
 
-MakeRegistry = Callable[["PodCredential | None", "Lookaside | None"], RegistryClient]
+MakeRegistry = Callable[["PodCredential | None"], RegistryClient]
 MakeStore = Callable[[SignatureAddress, "str | None"], Lookaside]
 
 
@@ -50,17 +51,75 @@ class RegistryEvidence:
         self._make_store = make_store
 
     def reader(self, credential: PullCredential | None, store: StoreAddress | None) -> ImageReader:
-        """See `imgsec.ports.ImageEvidence`. Raises `ImgsecError` (insecure-address)."""
+        """See `imgsec.ports.ImageEvidence`."""
         pod = PodCredential(credential) if credential is not None else None
-        lookaside = None
-        if store is not None:
-            header = None
-            if store.pair is not None:
-                import base64
+        return _RegistryReader(self._make_registry(pod), store, self._make_store)
 
-                header = "Basic " + base64.b64encode(store.pair.reveal()).decode("ascii")
-            lookaside = self._make_store(SignatureAddress.parse(store.url), header)
-        return self._make_registry(pod, lookaside)
+
+class _RegistryReader:
+    """A registry, and the store beside it, which nobody looks at before it is asked."""
+
+    def __init__(
+        self, registry: RegistryClient, store: StoreAddress | None, make_store: MakeStore
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._make_store = make_store
+        self._opened: Lookaside | None = None
+
+    def fetch_manifest(self, image: ImageReference) -> Manifest:
+        """See `imgsec.ports.ManifestReader`."""
+        return self._registry.fetch_manifest(image)
+
+    def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
+        """See `imgsec.ports.SignatureReader`. As with the engine, a registry with the extension is
+        asked alone. Raises (admission-open) for a store that is not asked from here.
+        """
+        if self._store is None or self._registry.has_extension(image):
+            return self._registry.fetch_signatures(image)
+        if self._opened is None:
+            self._opened = self._open(self._store)
+        return self._opened.fetch_signatures(image)
+
+    def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
+        """See `imgsec.ports.SignatureReader`."""
+        if self._store is None:
+            self._registry.require_signature_store(image, writable=writable)
+
+    def _open(self, store: StoreAddress) -> Lookaside:
+        address, header = _store_address(store), None
+        if store.pair is not None:
+            import base64
+
+            header = "Basic " + base64.b64encode(store.pair.reveal()).decode("ascii")
+        return self._make_store(address, header)
+
+
+def _store_address(store: StoreAddress) -> SignatureAddress:
+    """Where a rule's store is. Raises `ImgsecError` (admission-open): what is not asked from here.
+
+    An engine takes an address without TLS; a password is not sent there. What it makes of further
+    parts of an address is not known.
+    """
+    try:
+        found = ServiceUrl.parse(store.url, strip="", needs_tls=store.pair is not None)
+    except ImgsecError as error:
+        url, folder = shown_address(store.url), "or give the signatures with --signatures DIR."
+        if error.reason.code == INSECURE_ADDRESS.code:
+            text = f"the store {url} is not asked: the password of its storeSecret would go there"
+            why = ADMISSION_OPEN(f"{text} without TLS", hint=f"Let storeURL be https, {folder}")
+        elif re.match(r"https?://[^?#]*@", store.url):
+            text = f"the store {url} is not asked: a user or a password stands in its address"
+            hint = f"Put both into the Secret that storeSecret names, {folder}"
+            why = ADMISSION_OPEN(text, hint=hint)
+        elif re.search(r"[?#]", store.url):
+            text = f"the store {url} is not asked: what an engine makes of its query is not known"
+            why = ADMISSION_OPEN(text, hint=f"Write storeURL without ? and #, {folder}")
+        else:
+            text = f"the store {url} is not asked: that is no address that can be asked from here"
+            why = ADMISSION_OPEN(text, hint=f"Write storeURL as https://host[:port]/path, {folder}")
+        raise ImgsecError(why) from None
+    return SignatureAddress(str(found))
 
 
 class FolderTrust:

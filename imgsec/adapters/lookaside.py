@@ -36,7 +36,8 @@ _FOLDER_MODE, _FILE_MODE = 0o755, 0o644  # whoever serves them reads them as ano
 class Lookaside:
     """A store of signatures. read: where consumers look. staging: the folder of new signatures that
     somebody publishes there; None where the folder that consumers read is written itself.
-    authorization: the header that the web server wants.
+    authorization: the header that the web server wants. needs_tls: except on loopback; with a
+    header always.
     """
 
     def __init__(
@@ -46,8 +47,10 @@ class Lookaside:
         staging: SignatureAddress | None = None,
         *,
         authorization: str | None = None,
+        needs_tls: bool = True,
     ) -> None:
         self._http = http
+        self._needs_tls = needs_tls or authorization is not None
         self._headers = {"Authorization": authorization} if authorization else {}
         self._read = read
         self._staging = staging
@@ -129,7 +132,11 @@ class Lookaside:
 
     def _downloaded(self, url: str) -> bytes | None:
         answer = self._http.request(
-            "GET", url, headers=self._headers, max_bytes=SIGNATURE_MAX_BYTES
+            "GET",
+            url,
+            headers=self._headers,
+            max_bytes=SIGNATURE_MAX_BYTES,
+            needs_tls=self._needs_tls,
         )
         if answer.status == _NOT_FOUND:
             return None

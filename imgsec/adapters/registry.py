@@ -115,7 +115,7 @@ class RegistryClient:
 
     def require_signature_store(self, image: ImageReference, *, writable: bool = False) -> None:
         """See `imgsec.ports.SignatureReader`."""
-        if self._has_extension(image):
+        if self.has_extension(image):
             return
         if self._lookaside is None:
             raise ImgsecError(
@@ -123,7 +123,8 @@ class RegistryClient:
             )
         self._lookaside.require(writable=writable)
 
-    def _has_extension(self, image: ImageReference) -> bool:
+    def has_extension(self, image: ImageReference) -> bool:
+        """Whether the registry keeps signatures itself. Raises `ImgsecError` as asking does."""
         return self._ping(image).offers_signatures
 
     def _ping(self, image: ImageReference) -> _Ping:
@@ -140,7 +141,7 @@ class RegistryClient:
     def fetch_signatures(self, image: ImageReference) -> tuple[bytes, ...]:
         """See `imgsec.ports.SignatureReader`."""
         self.require_signature_store(image)
-        if self._lookaside is not None and not self._has_extension(image):
+        if self._lookaside is not None and not self.has_extension(image):
             return self._lookaside.fetch_signatures(image)
         answer = self._get(
             image,
@@ -174,7 +175,7 @@ class RegistryClient:
 
         Sending it again is safe: its name is its own, and a registry keeps each name once.
         """
-        if self._lookaside is not None and not self._has_extension(image):
+        if self._lookaside is not None and not self.has_extension(image):
             try:
                 self._lookaside.store_signature(image, signature)
             except ImgsecError as error:

@@ -46,8 +46,16 @@ def shown_address(text: str) -> str:
     >>> shown_address("https://user:secret@host/path?token=secret")
     "'https://...@host/path?...'"
     """
-    text = re.sub(r"//[^/]*@", "//...@", text)
-    return shown(re.sub(r"([?#]).*", r"\1...", text, flags=re.DOTALL))
+    return shown(re.sub(r"([?#]).*", r"\1...", without_login(text), flags=re.DOTALL))
+
+
+def without_login(text: str) -> str:
+    """An address without what somebody put before its host, however odd it is.
+
+    >>> without_login("https://user:pass/word@host/path"), without_login("user:word@host")
+    ('https://...@host/path', '...@host')
+    """
+    return re.sub(r"(?is)^((?:[a-z][a-z0-9+.-]*:)?//)?.*@", r"\1...@", text)
 
 
 def is_loopback(authority: str) -> bool:
@@ -143,10 +151,11 @@ class ServiceUrl:
     text: str
 
     @classmethod
-    def parse(cls, text: str, *, strip: str = "/api/v2") -> Self:
+    def parse(cls, text: str, *, strip: str = "/api/v2", needs_tls: bool = True) -> Self:
         """Raises `ImgsecError` (invalid-option, insecure-address).
 
-        strip: a path that people often copy along and that the client adds by itself.
+        strip: a path that people often copy along and that the client adds by itself. needs_tls:
+        except on loopback; False for what is told no secret, and whose answers prove themselves.
         """
         try:
             parts = urlsplit(text)
@@ -167,7 +176,7 @@ class ServiceUrl:
                     f"{shown_address(text)} is not an address such as https://host[:port]"
                 )
             )
-        if parts.scheme == "http" and not is_loopback(parts.netloc):
+        if needs_tls and parts.scheme == "http" and not is_loopback(parts.netloc):
             raise ImgsecError(INSECURE_ADDRESS(f"{shown_address(text)} is not https"))
         path = parts.path.rstrip("/").removesuffix(strip).rstrip("/")
         return cls(f"{parts.scheme}://{parts.netloc}{path}")

@@ -41,7 +41,6 @@ _KEY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _TEXT_MAX_CHARS = 1000
 _USUAL = "usual"
-_PLAIN, _TLS = "http://", "https://"
 _TOP = ("apiVersion", "kind", "name", "namespaces", "mutateImage", "keys", "rules")
 _RULE = (
     *map(str, NameForm),
@@ -259,16 +258,10 @@ def _store(value: Any) -> Store | None:
     if value is None:
         return None
     said = _fields(value, ("url", "secret"), required=("url",))
-    url = _store_url(_text(said["url"], "url"))
+    # Without TLS, too: engines take it, and what lies there proves itself.
+    url = str(ServiceUrl.parse(_text(said["url"], "url"), strip="", needs_tls=False))
     secret = str(ObjectName.parse(_text(said["secret"], "secret"))) if "secret" in said else ""
     return Store(url, secret)
-
-
-def _store_url(text: str) -> str:
-    """Without TLS, too: engines take it, and what lies there proves itself."""
-    is_plain = text.startswith(_PLAIN)
-    url = str(ServiceUrl.parse(text.replace(_PLAIN, _TLS, 1) if is_plain else text, strip=""))
-    return url.replace(_TLS, _PLAIN, 1) if is_plain else url
 
 
 def _trust(value: Any) -> TrustDemand | None:

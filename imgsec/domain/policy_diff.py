@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from imgsec.domain.demand_effect import Direction, denial_of, direction_of, effect_of
 from imgsec.domain.engines import Engine
+from imgsec.domain.hosts import shown_address
 from imgsec.domain.policy_rules import (
     Demand,
     PolicyRule,
@@ -112,14 +113,14 @@ def _effect_text(demand: Demand) -> str:
 
 
 def _store_text(simple: SimpleDemand) -> str:
-    told = [f"signatures from {shown(simple.store_url)}"] if simple.store_url else []
+    told = [f"signatures from {shown_address(simple.store_url)}"] if simple.store_url else []
     if simple.store_secret:
         told.append(f"with the Secret {shown(simple.store_secret)}")
     return " ".join(told)
 
 
 def _trust_text(trust: TrustDemand) -> str:
-    server = f" at {shown(trust.server)}" if trust.server else ""
+    server = f" at {shown_address(trust.server)}" if trust.server else ""
     names = ", ".join(shown(name) for name in trust.signer_secrets)
     signers = f" by the signers in {names}" if names else ""
     return f"Docker Content Trust{server}{signers}"

@@ -17,6 +17,7 @@ from imgsec.domain import engine_texts as texts
 from imgsec.domain.admission import LayerOutcome, LayerTrace
 from imgsec.domain.engine_keys import SetUpError, identity_rule, public_block
 from imgsec.domain.engines import Layer
+from imgsec.domain.hosts import without_login
 from imgsec.domain.identity import ClaimedName, IdentityRule
 from imgsec.domain.keys import PublicKey, SecretBytes
 from imgsec.domain.kubernetes import secret_value
@@ -37,6 +38,7 @@ from imgsec.operations.image_evidence import (
 from imgsec.ports import AdmissionState, Keyring, StoreAddress
 from imgsec.reasons import (
     ADMISSION_OPEN,
+    INSECURE_ADDRESS,
     KEY_MALFORMED,
     KEY_REVOKED,
     KEY_UNREADABLE,
@@ -137,10 +139,7 @@ class SimpleLayer:
         found = read_manifest(deployed, images, store)
         if isinstance(found, Unread):
             message = texts.failed(_NAME, found.message)
-            if found.why is not None:
-                why = as_open(found.why)
-                return LayerTrace(Layer.SIMPLE, LayerOutcome.OPEN, message, why=why)
-            return _failed(message)
+            return _failed(message) if found.why is None else _open(message, found.why)
         canonical = found.image.at(found.digest)
         for requirement in requirements:
             try:
@@ -304,7 +303,7 @@ class SimpleLayer:
         if not demand.store_url:
             return None
         if not demand.store_url.startswith(("http://", "https://")):
-            raise SetUpError(texts.no_web_address(demand.store_url))
+            raise SetUpError(texts.no_web_address(without_login(demand.store_url)))
         return StoreAddress(demand.store_url, pair)
 
 
@@ -360,7 +359,8 @@ def as_open(reason: Reason) -> Reason:
     """Why a layer is open; a place that a policy names and we do not ask is no usage error."""
     if reason.outcome is Outcome.UNDECIDED:
         return reason
-    return ADMISSION_OPEN(reason.text, hint=reason.hint)
+    hint = "Let the policy name it with https://." if reason.code == INSECURE_ADDRESS.code else None
+    return ADMISSION_OPEN(reason.text, hint=hint or reason.hint)
 
 
 def _is_definite(reason: Reason) -> bool:
@@ -380,9 +380,7 @@ def _last_error(deployed: Deployed, reason: Reason) -> str:
 def _unread_signatures(reason: Reason) -> LayerTrace:
     """The signatures could not be read."""
     message = texts.failed(_NAME, reason.text)
-    if _is_definite(reason):
-        return _failed(message)
-    return LayerTrace(Layer.SIMPLE, LayerOutcome.OPEN, message, why=as_open(reason))
+    return _failed(message) if _is_definite(reason) else _open(message, reason)
 
 
 def _unrecognised(error: UnrecognisedSignature) -> str:
@@ -393,6 +391,13 @@ def _unrecognised(error: UnrecognisedSignature) -> str:
 
 def _failed(message: str) -> LayerTrace:
     return LayerTrace(Layer.SIMPLE, LayerOutcome.FAILED, message)
+
+
+def _open(message: str, reason: Reason) -> LayerTrace:
+    """message: what the engine says if it is told the same; where nobody was asked, nothing."""
+    why = as_open(reason)
+    said = "" if why.code == ADMISSION_OPEN.code else message
+    return LayerTrace(Layer.SIMPLE, LayerOutcome.OPEN, said, why=why)
 
 
 _HEX_MIN, _HEX_CHARS = 32, 64

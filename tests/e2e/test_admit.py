@@ -396,6 +396,40 @@ def test_store_of_a_rule_is_asked_where_the_registry_keeps_none(
     )
 
 
+def test_store_without_tls_is_asked_and_told_no_password(
+    bench: Bench, key: SigningKey, cluster: Cluster, admit: Admit, store: Store
+) -> None:
+    """127.1 is no loopback to us, and leads there."""
+    name, digest = signed(bench, key)
+    (store.files[lookaside_path(name, digest)],) = bench.signatures(name, digest)
+    plain = store.url.replace("127.0.0.1", "127.1")
+    secret = plain.replace("//", f"//reader:{CANARY}@")
+    cluster.secret("shop", "store", {"username": b"reader", "password": CANARY.encode()})
+
+    def ends(
+        code: int, url: str, *reasons: str, kind: dict[str, Any] = SIGNED_BY, **more: Any
+    ) -> None:
+        simple = {"requirements": [kind], "storeURL": url, **more}
+        cluster.policy(f"{bench.sandbox.registry}/*", simple=simple)
+        done = admit(name, words=("-v",)).expect(code, *reasons)
+        assert CANARY not in done.stdout + done.stderr
+        assert "pinging" not in done.stdout
+
+    for url in (plain, secret, f"{plain}?token={CANARY}"):
+        ends(0, url, storeSecret="store")  # the registry has the extension
+    bench.fault("registry", "no-extension")
+    accepts = {"type": "insecureAcceptAnything"}
+    for url in (plain, secret, f"{plain}?token={CANARY}"):
+        ends(0, url, storeSecret="store", kind=accepts)  # no signature is wanted
+    assert store.asked == []
+    ends(3, plain, "admission-open", storeSecret="store")
+    ends(3, secret, "admission-open")
+    ends(3, f"{plain}?token={CANARY}", "admission-open")
+    assert store.asked == []
+    ends(0, plain)
+    assert store.asked
+
+
 def test_store_that_is_down_is_no_answer(
     bench: Bench, key: SigningKey, cluster: Cluster, admit: Admit
 ) -> None:

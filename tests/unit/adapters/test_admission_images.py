@@ -16,7 +16,8 @@ from imgsec.domain.hosts import SignatureAddress
 from imgsec.domain.keys import SecretBytes
 from imgsec.domain.pull_secrets import PullCredential
 from imgsec.domain.reference import Digest, ImageReference
-from imgsec.ports import ImageReader, StoreAddress
+from imgsec.ports import ImageReader, Manifest, StoreAddress
+from tests.unit.adapters.servers import Server, reply
 from tests.unit.refusals import refused
 
 MANIFEST = b'{"mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {}}'
@@ -100,13 +101,85 @@ def test_credential_is_for_its_host_alone() -> None:
         assert credential.credential_for(parsed(name)) is None
 
 
-@pytest.mark.parametrize("url", ["http://store.example/sigs", "http://127.0.0.1.evil.org/s"])
-def test_stores_credential_goes_nowhere_without_tls(url: str) -> None:
-    made: list[object] = []
-    registries = RegistryEvidence(
-        lambda *_: made.append("registry"),  # type: ignore[arg-type, func-returns-value]
-        lambda *_: made.append("store"),  # type: ignore[arg-type, func-returns-value]
+class Registry:
+    """One that keeps signatures itself, or none."""
+
+    def __init__(self, *, keeps: bool) -> None:
+        self._keeps = keeps
+
+    def has_extension(self, _: ImageReference) -> bool:
+        return self._keeps
+
+    def fetch_manifest(self, image: ImageReference) -> Manifest:
+        return Manifest(MANIFEST, "", image.digest or DIGEST)
+
+    def fetch_signatures(self, _: ImageReference) -> tuple[bytes, ...]:
+        assert self._keeps
+        return ()
+
+
+IMAGE = parsed(f"r.example/team/app@{DIGEST}")
+PASSWORD = "c4n4ry"
+
+
+def beside(url: str, *, pair: bool = False, keeps: bool = False) -> ImageReader:
+    """The reader of a registry with a store beside it. pair: with a storeSecret."""
+    evidence = RegistryEvidence(
+        lambda _: Registry(keeps=keeps),  # type: ignore[arg-type, return-value]
+        lambda address, header: Lookaside(Http(), address, authorization=header, needs_tls=False),
     )
+    secret = SecretBytes(f"user:{PASSWORD}".encode()) if pair else None
+    return evidence.reader(None, StoreAddress(url, secret))
+
+
+ODD = (
+    ("http://store.example/sigs", True, "without TLS", "https"),
+    ("http://127.0.0.1.evil.org/s", True, "without TLS", "https"),
+    (f"https://user:{PASSWORD}@store.example/s", False, "a user or a password", "storeSecret"),
+    (f"http://user:{PASSWORD}@127.0.0.1/s", False, "a user or a password", "storeSecret"),
+    (f"https://user:{PASSWORD}/x@store.example/s", False, "a user or a password", "storeSecret"),
+    (f"https://store.example/s?token={PASSWORD}", False, "query", "without ?"),
+    (f"https://store.example/s#{PASSWORD}", False, "query", "without ?"),
+    ("https://", False, "no address", "https://host"),
+    ("https://a b/s", True, "no address", "https://host"),
+    ("https://store.example:0/s", False, "no address", "https://host"),
+)
+
+
+@pytest.mark.parametrize(("url", "pair", "says", "helps"), ODD)
+def test_store_that_is_not_asked_from_here_says_why_and_shows_no_password(
+    url: str, pair: bool, says: str, helps: str
+) -> None:
+    reader = beside(url, pair=pair)
+    with refused("admission-open") as reasons:
+        reader.fetch_signatures(IMAGE)
+    assert says in reasons[0].text
+    assert helps in reasons[0].hint
+    assert PASSWORD not in reasons[0].text + reasons[0].hint
+
+
+@pytest.mark.parametrize("url", [*(one[0] for one in ODD), "https://store.example/s"])
+@pytest.mark.parametrize("pair", [False, True])
+def test_store_is_not_looked_at_where_nobody_needs_it(url: str, pair: bool) -> None:
+    assert beside(url, pair=pair).fetch_manifest(IMAGE).digest == DIGEST
+    beside(url, pair=pair).require_signature_store(IMAGE)
+    assert beside(url, pair=pair, keeps=True).fetch_signatures(IMAGE) == ()
+
+
+def test_store_without_tls_is_read_as_the_engine_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an address that is no loopback to us, and leads there."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    with Server([reply(200, SIGNATURE), reply(404)]) as server:
+        reader = beside(f"{server.url.replace('127.0.0.1', '127.1')}/sigs")
+        assert reader.fetch_signatures(IMAGE) == (SIGNATURE,)
+    sent = [{name.lower() for name in one.headers} for one in server.requests]
+    assert len(sent) == 2
+    assert not any("authorization" in names for names in sent)
+
+
+def test_header_is_sent_to_no_store_without_tls() -> None:
+    """Whoever makes the store."""
+    address = SignatureAddress("http://store.example/s")
+    store = Lookaside(Http(), address, authorization="Basic x", needs_tls=False)
     with refused("insecure-address"):
-        registries.reader(None, StoreAddress(url, SecretBytes(b"user:pass")))
-    assert made == []
+        store.fetch_signatures(IMAGE)

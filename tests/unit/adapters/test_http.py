@@ -52,6 +52,14 @@ def test_answer_comes_whole() -> None:
     )
 
 
+def test_tls_is_missing_only_where_the_caller_needs_none() -> None:
+    with refused("insecure-address"):
+        Http().request("GET", "http://store.example/x")
+    elsewhere = reply(302, Location="http://store.example/x")
+    with Server([elsewhere]) as server, refused("redirect-refused"):
+        Http().request("GET", server.url + "/x", needs_tls=False)
+
+
 def test_address_is_remembered_without_its_query() -> None:
     with Server([reply(200)]) as server:
         assert Http().get(f"{server.url}/x?secret=1").url == f"{server.url}/x"

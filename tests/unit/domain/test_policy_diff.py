@@ -165,6 +165,11 @@ def said(**policy: Any) -> str:
             "signatures from 'https://s.example'",
         ),
         (
+            {"simple": {"requirements": [SIGNED]}},
+            {"simple": {"requirements": [SIGNED], "storeURL": "https://me:word@s.example"}},
+            "signatures from 'https://...@s.example'",
+        ),
+        (
             {"simple": {"requirements": [SIGNED], "storeURL": "https://s.example"}},
             {
                 "simple": {

@@ -16,8 +16,11 @@ from imgsec.domain.verdict import Note
 from imgsec.domain.workload import OWNER_KINDS, read_workload
 from imgsec.errors import ImgsecError
 from imgsec.operations.image_evidence import Deployed
+from imgsec.operations.simple_layer import as_open
 from imgsec.reasons import (
+    ADMISSION_OPEN,
     CHILD_DENIED,
+    INSECURE_ADDRESS,
     PERMISSION_DENIED,
     SERVICE_UNREACHABLE,
     WEBHOOK_FAILS,
@@ -292,6 +295,35 @@ def test_every_requirement_must_be_met(
     town.policies = [policy(rule("*", simple=signed(*requirements)))]
     digest = signer.push(town, IMAGE)
     assert is_denied(town.predict(pod(f"{REPOSITORY}@{digest}"))) is not is_met
+
+
+def test_engine_says_nothing_where_nobody_was_asked(town: Town, signer: Signer) -> None:
+    """What an engine says, if it is told the same, is known of answers alone."""
+    digest = signer.push(town, IMAGE)
+    town.policies = [policy(rule("*", simple=signed()))]
+    why = ADMISSION_OPEN("the store is not asked", hint="Help it.")
+    town.images.signatures[digest] = ImgsecError(why)
+    (one,) = town.predict(pod(IMAGE)).containers
+    assert (one.messages, one.open_reasons) == ((), (why,))
+    town.images.signatures[digest] = ImgsecError(SERVICE_UNREACHABLE("it is away"))
+    (one,) = town.predict(pod(IMAGE)).containers
+    assert one.messages == ("simple: it is away",)
+
+
+def test_address_of_a_policy_is_not_mended_by_an_option() -> None:
+    why = as_open(INSECURE_ADDRESS("the trust server is not https"))
+    assert (why.code, why.hint) == ("admission-open", "Let the policy name it with https://.")
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me:word@s.example", "me:word@s.example", "HTTPS://me:wo/rd@s.example/x"]
+)
+def test_password_in_an_odd_store_address_is_not_shown(town: Town, url: str) -> None:
+    accepts = signed({"type": "insecureAcceptAnything"}, storeURL=url)
+    town.policies = [policy(rule("*", simple=accepts))]
+    (message,) = town.predict(pod(IMAGE)).messages
+    assert message.startswith("expecting https:// or http:// URL, got: ")
+    assert message.endswith(("...@s.example", "...@s.example/x"))
 
 
 def test_no_requirements_ask_for_nothing(town: Town) -> None:
