@@ -127,6 +127,12 @@ class Admission:
         return self.is_ignored or (self.child is not None and self.child.is_let_in_unseen)
 
     @property
+    def not_checked(self) -> tuple[Note, ...]:
+        """What no engine looked at, neither of it nor of the pods that are made from it."""
+        of_pods = self.child.not_checked if self.child is not None else ()
+        return tuple(dict.fromkeys((*self.unchecked, *of_pods)))
+
+    @property
     def patches(self) -> tuple[Patch, ...]:
         """None where anything was denied."""
         if self.verdict.outcome is not Outcome.PASS and self.messages:

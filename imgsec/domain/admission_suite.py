@@ -16,7 +16,7 @@ from imgsec.domain.engines import Engine, Layer
 from imgsec.domain.policy import is_namespace
 from imgsec.domain.reference import shown
 from imgsec.domain.spelling import unknown_field
-from imgsec.domain.verdict import Verdict, because, passed
+from imgsec.domain.verdict import Note, Verdict, because, passed
 from imgsec.errors import ImgsecError
 from imgsec.reasons import ADMISSION_OPEN, EXPECTATION_MISSED, NOT_ASSESSED, Outcome, Reason
 
@@ -124,6 +124,12 @@ class TestResult:
     name: str
     verdict: Verdict
     admissions: tuple[Admission, ...] = ()
+
+    @property
+    def not_checked(self) -> tuple[Note, ...]:
+        """What no engine looked at of what would be admitted."""
+        admitted = (one for one in self.admissions if one.verdict.passed)
+        return tuple(dict.fromkeys(note for one in admitted for note in one.not_checked))
 
 
 def is_left_open(reason: Reason) -> bool:

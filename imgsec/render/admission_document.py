@@ -47,8 +47,8 @@ def _add(
         "patch": [
             {"op": "replace", "path": one.path, "value": one.value} for one in admission.patches
         ],
-        "notChecked": _notes(admission.unchecked),
-        "hygiene": _notes(admission.hygiene),
+        "notChecked": note_members(admission.unchecked),
+        "hygiene": note_members(admission.hygiene),
     }
     workloads.append(document)
     containers.extend(_container(one, place) for one in admission.containers)
@@ -111,12 +111,18 @@ def _layer(trace: LayerTrace) -> Document:
             "retryable": trace.why.retryable,
         }
     if trace.notes:
-        document["notes"] = _notes(trace.notes)
+        document["notes"] = note_members(trace.notes)
     return document
 
 
-def _notes(notes: Iterable[Note]) -> list[Document]:
+def note_members(notes: Iterable[Note]) -> list[Document]:
+    """``code`` and ``text`` of each."""
     return [{"code": note.code, "text": note.text} for note in notes]
+
+
+def codes_of(notes: Iterable[Note]) -> str:
+    """Their codes, each once, for where there is no room for sentences."""
+    return ", ".join(dict.fromkeys(note.code for note in notes))
 
 
 def subject(admission: Admission) -> str:

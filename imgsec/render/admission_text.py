@@ -55,16 +55,18 @@ def _admission(admission: Admission, *, verbose: bool, indent: str) -> Iterator[
         hints[reason.hint] = None
     for hint in hints:
         yield f"{indent}  hint: {hint}"
-    for note in admission.unchecked:
+    child = admission.child
+    tells_child = child is not None and (verbose or not child.verdict.passed)
+    for note in admission.unchecked if tells_child else admission.not_checked:
         yield f"{indent}  not checked: {note.text}"
     for note in admission.hygiene:
         yield f"{indent}  advice: {note.text}"
     if verbose and admission.patches:
         for patch in admission.patches:
             yield f"{indent}  changes {patch.path} to {patch.value}"
-    if admission.child is not None and (verbose or not admission.child.verdict.passed):
+    if child is not None and tells_child:
         yield f"{indent}  the pods made from it:"
-        yield from _admission(admission.child, verbose=verbose, indent=f"{indent}    ")
+        yield from _admission(child, verbose=verbose, indent=f"{indent}    ")
 
 
 def _headline(admission: Admission) -> str:

@@ -8,13 +8,14 @@ not be decided is an error, so that no page counts it as a success.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from imgsec.domain.admission import Admission
 from imgsec.domain.gate import JudgedFinding, JudgedScan, Mark
 from imgsec.domain.report import ImageReport, Report, ScannedImage
-from imgsec.domain.verdict import Verdict
+from imgsec.domain.verdict import Note, Verdict
 from imgsec.reasons import Outcome
 from imgsec.render.admission_document import subject
 from imgsec.render.scan_text import MARK_WORDS, mark_word
@@ -62,7 +63,8 @@ def _suite(root: Element, scan: JudgedScan) -> None:
 def _admission(root: Element, admission: Admission) -> None:
     """A predicted admission: one result, of the engine's answer to the object."""
     suite = SubElement(root, "testsuite", name=_plain(subject(admission)))
-    _verdict(suite, admission.verdict, _plain(subject(admission)), "admission")
+    name = _plain(subject(admission))
+    _verdict(suite, admission.verdict, name, "admission", admission.not_checked)
     _count(suite)
 
 
@@ -70,7 +72,8 @@ def _tests(root: Element, report: Report) -> None:
     """A suite of expected admissions: a case for each test."""
     suite = SubElement(root, "testsuite", name=f"imgsec {report.command}")
     for test in report.tests:
-        _verdict(suite, test.verdict, f"imgsec {report.command}", _plain(test.name))
+        name = f"imgsec {report.command}"
+        _verdict(suite, test.verdict, name, _plain(test.name), test.not_checked)
     _count(suite)
 
 
@@ -85,10 +88,19 @@ def _answered(root: Element, part: ImageReport) -> None:
     _count(suite)
 
 
-def _verdict(suite: Element, verdict: Verdict, name: str, word: str = "verdict") -> None:
-    """A verdict: passed, refused or not decided."""
+def _verdict(
+    suite: Element,
+    verdict: Verdict,
+    name: str,
+    word: str = "verdict",
+    unchecked: Iterable[Note] = (),
+) -> None:
+    """A verdict: passed, refused or not decided. unchecked: what nobody looked at for a pass."""
     case = SubElement(suite, "testcase", classname=name, name=word)
     if verdict.passed:
+        lines = [_plain(f"not checked: {note.code}: {note.text}") for note in unchecked]
+        if lines:
+            SubElement(case, "system-out").text = "\n".join(lines)
         return
     # One result for all reasons, the worst of them: a case with two is refused by some readers.
     kind = "failure" if verdict.outcome is Outcome.REFUSED else "error"

@@ -20,6 +20,7 @@ _MAX_BYTES = 512 * 1024  # GitHub shows at most 1 MiB of summary per step, of al
 _CELL_MAX_CHARS = 300
 _REASON_MAX_CHARS = 1500
 _ROWS_MAX = 200  # of findings, of all images together; a page with more is read by nobody
+_NOTES_MAX = 20  # of one workload
 _LEAST_ROWS = 20  # for each kind of finding, if there are as many
 _LINK = re.compile(r"https://[A-Za-z0-9./_~:?&=%#+-]+")
 
@@ -58,6 +59,7 @@ def _lines(report: Report) -> Iterator[str]:
         for reason in report.verdict.reasons:
             yield f"- `{reason.code}` {_cell(reason.text, _REASON_MAX_CHARS)}"
     yield from _scans(report)
+    yield from _admissions(report)
     if report.listing is not None:
         yield from _listing(report.listing)
     if report.lint is not None:
@@ -181,6 +183,29 @@ def _lint(lint: Lint) -> Iterator[str]:
     for decision in lint.decisions:
         yield f"- {_cell(decision_line(decision), _REASON_MAX_CHARS)}"
     yield ""
+
+
+def _admissions(report: Report) -> Iterator[str]:
+    """Workloads, or the tests of a suite: what no engine looked at belongs to each pass."""
+    from imgsec.render.admission_document import subject
+
+    workloads = [(subject(one), one.verdict, one.not_checked) for one in report.admissions]
+    tests = [(one.name, one.verdict, one.not_checked) for one in report.tests]
+    for word, rows in (("workload", workloads), ("test", tests)):
+        if not rows:
+            continue
+        yield ""
+        yield f"| {word} | verdict | not checked |"
+        yield "|---|---|---|"
+        for name, verdict, notes in sorted(rows, key=lambda one: -one[1].outcome)[:_ROWS_MAX]:
+            told = [f"`{note.code}` {_cell(note.text)}" for note in notes[:_NOTES_MAX]]
+            if len(notes) > _NOTES_MAX:
+                told.append(f"and {len(notes) - _NOTES_MAX} more")
+            yield f"| {_cell(name)} | {verdict.outcome.word} | {'<br>'.join(told)} |"
+        yield ""
+        if len(rows) > _ROWS_MAX:
+            yield f"And {len(rows) - _ROWS_MAX} more, which the JSON report has."
+            yield ""
 
 
 def _cell(text: str, most: int = _CELL_MAX_CHARS) -> str:

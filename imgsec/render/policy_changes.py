@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from imgsec.domain.reference import shown
-from imgsec.render.admission_document import subject
+from imgsec.render.admission_document import codes_of, note_members, subject
 
 if TYPE_CHECKING:  # most commands compare nothing
-    from imgsec.domain.admission import AdmissionChange
+    from imgsec.domain.admission import Admission, AdmissionChange
     from imgsec.domain.policy_diff import Meaning, MeaningChange
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Verdict
@@ -27,6 +27,8 @@ def change_lines(report: Report) -> Iterator[str]:
         yield f"{'locked out' if change.locks_out else 'changed'}: {subject(change.after)}"
         for word, side in (("before", change.before), ("after", change.after)):
             said = "; ".join(side.messages)
+            if side.verdict.passed and side.not_checked:
+                said = f"not checked: {codes_of(side.not_checked)}"
             yield f"  {word}: {side.verdict.outcome.word}{f': {said}' if said else ''}"
 
 
@@ -72,6 +74,14 @@ def _workload(
         "namespace": workload.namespace,
         "name": workload.name,
         "lockedOut": change.locks_out,
-        "before": {**verdict(change.before.verdict), "messages": list(change.before.messages)},
-        "after": {**verdict(change.after.verdict), "messages": list(change.after.messages)},
+        "before": _side(change.before, verdict),
+        "after": _side(change.after, verdict),
+    }
+
+
+def _side(admission: Admission, verdict: Callable[[Verdict], dict[str, Any]]) -> dict[str, Any]:
+    return {
+        **verdict(admission.verdict),
+        "messages": list(admission.messages),
+        "notChecked": note_members(admission.not_checked),
     }

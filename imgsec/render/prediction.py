@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from imgsec.domain.report import Report
-from imgsec.domain.verdict import Verdict
+from imgsec.domain.verdict import Note, Verdict
 from imgsec.reasons import Outcome
 
 _TEST_WORDS = {Outcome.PASS: "ok", Outcome.UNDECIDED: "undecided"}
@@ -28,10 +28,23 @@ def prediction_lines(report: Report, *, verbose: bool) -> Iterator[str]:
         for reason in test.verdict.reasons:
             yield f"  {reason.code}: {reason.text}"
             yield f"    hint: {reason.hint}"
+        yield from _unchecked(test.not_checked, verbose=verbose)
     if report.admissions:
         from imgsec.render.admission_text import admission_lines
 
         yield from admission_lines(report.admissions, verbose=verbose)
+
+
+def _unchecked(notes: Sequence[Note], *, verbose: bool) -> Iterator[str]:
+    """Of a test, one of many: in one line, and in sentences where they are wanted."""
+    if not notes:
+        return
+    from imgsec.render.admission_document import codes_of
+
+    if verbose:
+        yield from (f"  not checked: {note.text}" for note in notes)
+    else:
+        yield f"  not checked: {codes_of(notes)}"
 
 
 def prediction_members(
@@ -44,7 +57,16 @@ def prediction_members(
 
         found["lint"] = lint_document(report.lint)
     if report.tests:
-        found["tests"] = [{"name": one.name, **verdict(one.verdict)} for one in report.tests]
+        from imgsec.render.admission_document import note_members
+
+        found["tests"] = [
+            {
+                "name": one.name,
+                **verdict(one.verdict),
+                "notChecked": note_members(one.not_checked),
+            }
+            for one in report.tests
+        ]
     if report.meaning_changes or report.admission_changes:
         from imgsec.render.policy_changes import change_members
 
