@@ -200,7 +200,7 @@ def admission_verdict(
     reasons = tuple(dict.fromkeys(why for one in containers for why in one.open_reasons))
     if reasons:
         text = f"{shown_workload(workload)}: what {engine} decides is not known"
-        return because(ADMISSION_OPEN(text), *reasons)
+        return because(ADMISSION_OPEN(text, hint=reasons[0].hint), *reasons)
     return passed()
 
 

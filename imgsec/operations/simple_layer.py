@@ -39,6 +39,7 @@ from imgsec.ports import AdmissionState, Keyring, StoreAddress
 from imgsec.reasons import (
     ADMISSION_OPEN,
     INSECURE_ADDRESS,
+    INVALID_OPTION,
     KEY_MALFORMED,
     KEY_REVOKED,
     KEY_UNREADABLE,
@@ -49,6 +50,7 @@ from imgsec.reasons import (
 
 _NAME = "simple"
 _ED25519_TYPE = 22
+_ADDRESS_HINT = "Let the policy name https://host[:port]/path, without a user or a query."
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,8 +361,8 @@ def as_open(reason: Reason) -> Reason:
     """Why a layer is open; a place that a policy names and we do not ask is no usage error."""
     if reason.outcome is Outcome.UNDECIDED:
         return reason
-    hint = "Let the policy name it with https://." if reason.code == INSECURE_ADDRESS.code else None
-    return ADMISSION_OPEN(reason.text, hint=hint or reason.hint)
+    is_address = reason.code in (INSECURE_ADDRESS.code, INVALID_OPTION.code)
+    return ADMISSION_OPEN(reason.text, hint=_ADDRESS_HINT if is_address else reason.hint)
 
 
 def _is_definite(reason: Reason) -> bool:

@@ -21,6 +21,7 @@ from imgsec.reasons import (
     ADMISSION_OPEN,
     CHILD_DENIED,
     INSECURE_ADDRESS,
+    INVALID_OPTION,
     PERMISSION_DENIED,
     SERVICE_UNREACHABLE,
     WEBHOOK_FAILS,
@@ -311,8 +312,17 @@ def test_engine_says_nothing_where_nobody_was_asked(town: Town, signer: Signer) 
 
 
 def test_address_of_a_policy_is_not_mended_by_an_option() -> None:
-    why = as_open(INSECURE_ADDRESS("the trust server is not https"))
-    assert (why.code, why.hint) == ("admission-open", "Let the policy name it with https://.")
+    for kind in (INSECURE_ADDRESS, INVALID_OPTION):
+        why = as_open(kind("the trust server is not https"))
+        assert why.code == "admission-open"
+        assert "Let the policy name https://" in why.hint
+
+
+def test_what_is_open_is_mended_as_its_reason_says(town: Town) -> None:
+    town.policies = [policy(rule("*", simple=signed({"type": "insecureAcceptAnything"})))]
+    town.images.manifests[IMAGE] = ImgsecError(SERVICE_UNREACHABLE("it is away"))
+    hints = {one.hint for one in town.predict(pod(IMAGE)).verdict.reasons}
+    assert hints == {SERVICE_UNREACHABLE.hint}
 
 
 @pytest.mark.parametrize(
