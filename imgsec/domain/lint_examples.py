@@ -98,6 +98,16 @@ def has_tag(text: str) -> bool:
     return ":" in last or "@" in last
 
 
+def ending_of(text: str) -> str:
+    """What an image's text has behind its name: a tag, a digest, or both, with their signs.
+
+    >>> ending_of("r.example:5000/app"), ending_of("app@sha256:00"), ending_of("app:1@sha256:00")
+    ('', '@sha256:00', ':1@sha256:00')
+    """
+    last = text.rpartition("/")[2]
+    return last[len(re.split("[:@]", last, maxsplit=1)[0]) :]
+
+
 def _candidates(pattern: str) -> Iterator[str]:
     if len(pattern) > PATTERN_MAX_CHARS:
         return

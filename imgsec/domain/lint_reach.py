@@ -26,7 +26,14 @@ from imgsec.domain.lint_catalogue import (
     LintKind,
 )
 from imgsec.domain.lint_demands import lost_to, skips_children
-from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, engine_name, example_of, has_tag
+from imgsec.domain.lint_examples import (
+    EXAMPLE_DIGEST,
+    Host,
+    ending_of,
+    engine_name,
+    example_of,
+    has_tag,
+)
 from imgsec.domain.lint_pool import LintPool, pool_for
 from imgsec.domain.lint_sources import LintPolicy, LintRule, WorkloadImage
 from imgsec.domain.policy_rules import Demand
@@ -244,7 +251,7 @@ def _spellings(image: str, name: EngineName, written: Mapping[str, Sequence[str]
 
     written: hosts that rules have in other spellings, by the usual one.
     """
-    end = image[len(image.partition("@")[0].rpartition(":")[0]) :] if has_tag(image) else ""
+    end = ending_of(image)
     path = name.repository.removeprefix(f"{name.domain}/")
     host = registry_of(name.domain)
     if not name.domain or (host == HUB and "/" not in path):
@@ -346,7 +353,8 @@ def workload_findings(
         if (rule := pool.decide(image.text)) is not None:
             used[id(rule)] += 1
         elif (name := engine_name(image.text)) is not None:
-            whole = f"{name.repository}@{name.digest}" if name.digest else name.tagged
+            has_digest = bool(name.digest)
+            whole = f"{name.repository}{ending_of(image.text)}" if has_digest else name.tagged
             if (rule := pool.decide(whole)) is not None:
                 text = f"no rule names {shown(image.text)}, which is denied; {rule} names"
                 finding = image.source.tell(

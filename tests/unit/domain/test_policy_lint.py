@@ -470,6 +470,40 @@ def test_the_same_registry_by_another_host_is_no_way_around(
     assert "spelling-bypass" not in codes(policy((strict, SIGNED), (lax, SIGNED)))
 
 
+@pytest.mark.parametrize("end", [":*", "@*", ":1.0@*", "@sha256:*"])
+@pytest.mark.parametrize(
+    ("strict", "lax"),
+    [
+        ("us.icr.io/ns/app", "private.us.icr.io/ns/app"),
+        ("docker.io/library/nginx", "nginx"),
+        ("r.example:5000/app", "R.EXAMPLE:5000/app"),
+    ],
+)
+def test_a_digest_is_no_way_around_either(strict: str, lax: str, end: str) -> None:
+    demand = {**SIGNED, "mutateImage": False}
+    found = the("spelling-bypass", policy((strict + end, demand), (lax + end, {})))
+    assert found.image.startswith((f"{lax}:1.0", f"{lax}@sha256:"))
+    assert found.image.count(lax) == 1
+
+
+def test_a_digest_has_no_spelling_that_nobody_writes() -> None:
+    assert "spelling-bypass" not in codes(
+        policy(("us.icr.io/ns/app@*", SIGNED), ("us.icr.io/ns/*", {}))
+    )
+
+
+def test_a_workload_with_tag_and_digest_is_named_with_both() -> None:
+    image = f"nginx:1@sha256:{'0' * 64}"
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "web"},
+        "spec": {"containers": [{"name": "web", "image": image}]},
+    }
+    found = the("workload-spelling", policy(("docker.io/library/nginx:1@*", SIGNED)), pod)
+    assert f"docker.io/library/{image}" in found.text
+
+
 @pytest.mark.parametrize(
     "hosts",
     [("us.icr.io", "de.icr.io"), ("docker.io", "quay.io"), ("r.example", "r.example:5000")],
