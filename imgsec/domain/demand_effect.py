@@ -11,11 +11,12 @@ from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity
 
 ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
 _LOOKED_UP = "the image"
+TAG = "tag"
 # What the identities that read nothing but the image's name hold a signature's name against.
 _HELD_AGAINST = {
     "matchRepository": ("repository",),
-    "": ("repository", "tag"),
-    "matchExact": ("repository", "tag", "digest"),
+    "": ("repository", TAG),
+    "matchExact": ("repository", TAG, "digest"),
 }
 
 
@@ -48,14 +49,17 @@ def effect_of(demand: Demand, namespace: str = "") -> Demand | None:
 
     namespace: the policy's, where a key's Secret is looked for if none is said. The image of an
     unchecked rule is never rewritten, only a signature has a key and an identity, all requirements
-    are to be met in whichever order, and what is signed is there.
+    are to be met and all signers to have signed in whichever order, and what is signed is there.
     """
     if demand.is_nothing:
         return Demand()
     if denial_of(demand):
         return None
+    if demand.trust is not None:
+        signers = tuple(sorted(set(demand.trust.signer_secrets)))
+        return replace(demand, trust=replace(demand.trust, signer_secrets=signers))
     if demand.simple is None:
-        return demand if demand.trust is not None else replace(demand, mutates=True)
+        return replace(demand, mutates=True)
     wanted = {_effective(one, namespace) for one in demand.simple.requirements}
     signed = sorted((one for one in wanted if one.kind == SIGNED), key=repr)
     requirements = tuple(signed) or tuple(wanted)
@@ -89,6 +93,12 @@ def asks_less(effect: Demand | None, meant: Demand | None) -> bool:
     return meant is None or not set(_asked(meant)) - {_LOOKED_UP} <= set(_asked(effect))
 
 
+def signatures_of(effect: Demand) -> Iterator[tuple[tuple[str, str], tuple[Hashable, ...]]]:
+    """For each signature the key's namespace and Secret, and what its name is held against."""
+    for one in _signatures(effect):
+        yield (one.key_namespace, one.key_secret), _held_against(one.identity)
+
+
 def _effective(requirement: Requirement, namespace: str) -> Requirement:
     if requirement.kind != SIGNED:
         return Requirement(requirement.kind)
@@ -104,10 +114,9 @@ def _effective(requirement: Requirement, namespace: str) -> Requirement:
 def _asked(effect: Demand) -> Iterator[Hashable]:
     """Everything that is asked for, by itself."""
     yield from _layers(effect)
-    for one in _signatures(effect):
-        key = one.key_namespace, one.key_secret
+    for key, held in signatures_of(effect):
         yield key
-        for what in _held_against(one.identity):
+        for what in held:
             yield key, what
     if effect.trust is not None:
         yield "server", effect.trust.server

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,110 +53,11 @@ _IDENTITIES = {
 }
 
 
-def signing_strength(demand: Demand) -> int:
-    """How much of a signature is asked for: 0 none, 1 one by a key, 2 what nobody can give."""
-    kinds = [one.kind for one in demand.simple.requirements] if demand.simple else []
-    return 2 if REJECT in kinds else 1 if SIGNED in kinds else 0
-
-
 def is_unsigned(demand: Demand) -> bool:
     """Whether an image is let through that nobody signed."""
-    return signing_strength(demand) == 0 and demand.trust is None
-
-
-@dataclass(frozen=True, slots=True)
-class Profile:
-    """How much a rule demands, to be compared. signing: as `signing_strength` has it."""
-
-    signing: int
-    trust: bool
-    advisor: bool
-
-    @classmethod
-    def of(cls, demand: Demand) -> Profile:
-        return cls(signing_strength(demand), demand.trust is not None, demand.advisor is not None)
-
-
-@cache
-def lost_by(profile: Profile, other: Profile) -> tuple[str, ...]:
-    """What the other demands and this one does not; a rule that denies everything loses nothing."""
-    if profile.signing > 1:
-        return ()
-    lost = [
-        ("its denial" if other.signing > 1 else "a signature", profile.signing < other.signing),
-        ("trust", other.trust and not profile.trust),
-        ("the advisor's word", other.advisor and not profile.advisor),
-    ]
-    return tuple(word for word, is_lost in lost if is_lost)
-
-
-def lost_to(winner: LintRule, rule: LintRule) -> tuple[str, ...]:
-    """What is not asked of an image any more if the winner decides in place of the rule."""
-    if winner.demand is None or rule.demand is None:
-        return ()
-    lost = lost_by(Profile.of(winner.demand), Profile.of(rule.demand))
-    if "a signature" in lost or not _asks_for_several(rule.demand):
-        return lost
-    namespace = winner.rule.owner.namespace or rule.rule.owner.namespace
-    mine, its = signatures_of(rule, namespace), signatures_of(winner, namespace)
-    if not its or not its < mine:
-        return lost
-    keys = sorted({key for key, _ in mine - its})
-    return (*(f"the signature by the key in {shown(key)}" for key in keys), *lost)
-
-
-Signatures = frozenset[tuple[str, SignedIdentity | None]]
-
-
-@lru_cache(maxsize=8192)
-def signatures_of(rule: LintRule, namespace: str) -> Signatures:
-    """All that must be there: by which key, and for which name. Empty for what nobody can give.
-
-    namespace: that in which a key is looked for if none is said.
-    """
-    if rule.demand is None or rule.demand.simple is None or signing_strength(rule.demand) > 1:
-        return frozenset()
-    return frozenset(
-        (
-            "/".join(filter(None, (one.key_namespace or namespace, one.key_secret))),
-            one.identity if one.identity is not None and one.identity.kind else None,
-        )
-        for one in rule.demand.simple.requirements
-        if one.kind == SIGNED
-    )
-
-
-def _asks_for_several(demand: Demand) -> bool:
-    return demand.simple is not None and len(demand.simple.requirements) > 1
-
-
-def asking_for_less(rules: Sequence[LintRule]) -> list[LintRule]:
-    """Those that ask for less than some other of one pool."""
-    profiles = {id(rule): Profile.of(rule.demand) for rule in rules if rule.demand is not None}
-    distinct = set(profiles.values())
-    more: dict[tuple[str, SignedIdentity | None], set[Signatures]] = {}
-    for rule in rules:
-        if rule.demand is not None and _asks_for_several(rule.demand):
-            wanted = signatures_of(rule, rule.rule.owner.namespace)
-            for one in wanted:
-                more.setdefault(one, set()).add(wanted)
-    return [
-        rule
-        for rule in rules
-        if id(rule) in profiles
-        and (
-            any(lost_by(profiles[id(rule)], other) for other in distinct)
-            or (more and _is_part_of_any(rule, more))
-        )
-    ]
-
-
-def _is_part_of_any(
-    rule: LintRule, more: Mapping[tuple[str, SignedIdentity | None], Iterable[Signatures]]
-) -> bool:
-    wanted = signatures_of(rule, rule.rule.owner.namespace)
-    one = next(iter(wanted), None)
-    return one is not None and any(wanted < others for others in more.get(one, ()))
+    requirements = demand.simple.requirements if demand.simple is not None else ()
+    is_signed = demand.trust is not None or any(one.kind == SIGNED for one in requirements)
+    return not is_signed and not denial_of(demand)
 
 
 def demand_findings(rule: LintRule, engine: Engine) -> Iterator[LintFinding]:

@@ -13,6 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
+from imgsec.domain.demand_effect import effect_of
 from imgsec.domain.engines import Engine
 from imgsec.domain.lint_catalogue import (
     DEAD_RULE,
@@ -21,7 +22,6 @@ from imgsec.domain.lint_catalogue import (
     Level,
     LintFinding,
 )
-from imgsec.domain.lint_demands import asking_for_less, lost_to
 from imgsec.domain.lint_examples import (
     Host,
     could_overlap,
@@ -30,8 +30,10 @@ from imgsec.domain.lint_examples import (
     is_image,
     overlaid,
 )
+from imgsec.domain.lint_losses import laxer_and_stricter, lost_to
 from imgsec.domain.lint_pool import LintPool
 from imgsec.domain.lint_sources import LintRule
+from imgsec.domain.policy_rules import Demand
 from imgsec.domain.reference import shown
 from imgsec.domain.wildcard import is_met, weight_of
 from imgsec.errors import ImgsecError
@@ -88,13 +90,20 @@ def dead_by(rule: LintRule, pool: LintPool, strange: str) -> LintRule | None:
 
 
 def _duplicate(rule: LintRule, earlier: LintRule, pool: LintPool) -> LintFinding:
-    differs = rule.demand != earlier.demand
+    differs = _comes_to(rule) != _comes_to(earlier)
     what = "says something else, and never counts" if differs else "says the same again"
     place = f"{earlier.source.document.where}, line {_line(earlier)}"
     text = f"{rule} {what}: {earlier.source.about} has that name first ({place})"
     level = Level.ERROR if differs else Level.WARNING
     image = pool.example(rule) or ""
     return rule.tell(DUPLICATE_RULE, text, image=image, level=level)
+
+
+def _comes_to(rule: LintRule) -> Demand | str | None:
+    """What a rule says, without what changes nothing; a text for what a cluster refuses."""
+    if rule.demand is None:
+        return "refused"
+    return effect_of(rule.demand, rule.rule.owner.namespace)
 
 
 def _line(rule: LintRule) -> int:
@@ -104,15 +113,15 @@ def _line(rule: LintRule) -> int:
 def _dead(rule: LintRule, winner: LintRule, pool: LintPool) -> LintFinding:
     image = pool.example(rule) or ""
     winner = (pool.decide(image) if image else None) or winner
-    for text in () if lost_to(winner, rule) else examples_of(rule.name, pool.engine):
+    lost = lost_to(winner, rule, image)
+    for text in () if lost else examples_of(rule.name, pool.engine):
         decided = pool.decide(text)
-        if decided is not None and lost_to(decided, rule):
+        if decided is not None and (lost := lost_to(decided, rule, text)):
             winner, image = decided, text
             break
-    is_lax = lost_to(winner, rule)
-    more = f", which does not ask for {' and '.join(is_lax)}" if is_lax else ""
+    more = f", which does not ask for {' and '.join(lost)}" if lost else ""
     text = f"{rule} never decides: {winner} {_advantage(winner, rule)}{more}"
-    level = Level.ERROR if is_lax else Level.WARNING
+    level = Level.ERROR if lost else Level.WARNING
     return rule.tell(DEAD_RULE, text, image=image, level=level)
 
 
@@ -132,7 +141,7 @@ def _loses_a_form(rule: LintRule, pool: LintPool, strange: str) -> LintFinding |
         if not is_met(rule.name, every, pool.engine):
             continue
         winner = pool.decide(every)
-        if winner is None or winner is rule or not (lost := lost_to(winner, rule)):
+        if winner is None or winner is rule or not (lost := lost_to(winner, rule, every)):
             continue
         for image in examples_of(rule.name, pool.engine, ending):
             if pool.decide(image) is winner:
@@ -191,8 +200,8 @@ class _Overlaps:
 
     def __init__(self, rules: Iterable[LintRule], pool: LintPool, strange: str) -> None:
         self._pool, self._strange = pool, strange
-        self._rules = [rule for rule in rules if rule.name.strip("*") and rule.demand is not None]
-        self._lax = asking_for_less(self._rules)
+        named = [rule for rule in rules if rule.name.strip("*") and rule.demand is not None]
+        self._lax, self._strict = laxer_and_stricter(named)
         self._hosts: dict[str | None, _Group] = {}
         self._work = _WORK_MAX
 
@@ -201,11 +210,11 @@ class _Overlaps:
         for other in self._lax:
             host = Host.of(other.name)
             self._hosts.setdefault(host.text, _Group()).add(host.rest.partition("*")[0], other)
-        for rule in self._rules if self._lax else ():
+        for rule in self._strict:
             rivals = [
                 other
                 for other in self._near(rule)
-                if lost_to(other, rule) and self._beats(other, rule)
+                if self._beats(other, rule) and lost_to(other, rule)
             ]
             if not rivals:
                 continue
@@ -219,7 +228,7 @@ class _Overlaps:
                 continue
             for image in self._shared(rule, other):
                 winner = self._pool.decide(image)
-                if winner is not None and (lost := lost_to(winner, rule)):
+                if winner is not None and (lost := lost_to(winner, rule, image)):
                     return _shadowed(rule, winner, lost, image, f"images like {shown(image)}")
         return None
 

@@ -25,7 +25,7 @@ from imgsec.domain.lint_catalogue import (
     LintFinding,
     LintKind,
 )
-from imgsec.domain.lint_demands import lost_to, skips_children
+from imgsec.domain.lint_demands import skips_children
 from imgsec.domain.lint_examples import (
     EXAMPLE_DIGEST,
     Host,
@@ -34,6 +34,7 @@ from imgsec.domain.lint_examples import (
     example_of,
     has_tag,
 )
+from imgsec.domain.lint_losses import lost_to
 from imgsec.domain.lint_pool import LintPool, pool_for
 from imgsec.domain.lint_sources import LintPolicy, LintRule, WorkloadImage
 from imgsec.domain.policy_rules import Demand
@@ -123,7 +124,7 @@ class Reach:
                 text = f"pods of {rule} get an image that no rule names, and are denied"
                 yield rule.tell(CHILD_UNCOVERED, text, image=child)
                 return
-            if winner is not rule and (lost := lost_to(winner, rule)):
+            if winner is not rule and (lost := lost_to(winner, rule, child)):
                 text = f"pods of {rule} are decided by {winner}, which loses {' and '.join(lost)}"
                 yield rule.tell(CHILD_UNCOVERED, text, image=child, level=Level.WARNING)
                 return
@@ -136,7 +137,7 @@ class Reach:
         winner = self.pool.decide(digested)
         if winner is None:
             few.setdefault((DIGEST_UNCOVERED.code, id(rule.source)), []).append((rule, digested))
-        elif lost := lost_to(winner, rule):
+        elif lost := lost_to(winner, rule, digested):
             text = f"by digest, images of {rule} are decided by {winner}"
             text += f", which does not ask for {' and '.join(lost)}"
             yield rule.tell(DIGEST_UNCOVERED, text, image=digested, level=Level.WARNING)
@@ -154,7 +155,7 @@ class Reach:
             return
         child = f"{name.repository}@{EXAMPLE_DIGEST}"
         winner = self.pool.decide(child)
-        if winner is None or (winner is not rule and lost_to(winner, rule)):
+        if winner is None or (winner is not rule and lost_to(winner, rule, child)):
             whose = f"that {winner} decides about" if winner else "that no rule names"
             text = f"images like {shown(image)} meet {rule}, and their pods get one {whose}"
             yield rule.tell(CHILD_UNCOVERED, text, image=child, level=Level.NOTE)
@@ -168,7 +169,7 @@ class Reach:
     ) -> None:
         winner = self.pool.decide(other)
         if winner is not None:
-            if winner is not rule and lost_to(winner, rule):
+            if winner is not rule and lost_to(winner, rule, other):
                 bypasses.setdefault(id(winner), []).append((winner, rule, other))
         elif engine_name(other) and _is_usual(other):
             found = few.setdefault((HUB_FORMS.code, id(rule.source)), [])
@@ -231,7 +232,7 @@ def _bypass(pairs: Sequence[tuple[LintRule, LintRule, str]]) -> LintFinding:
     winner, rule, image = pairs[0]
     others = len({id(one) for _, one, _ in pairs}) - 1
     more = f" and {others} more" if others else ""
-    lost = " and ".join(lost_to(winner, rule))
+    lost = " and ".join(lost_to(winner, rule, image))
     text = f"{winner} decides about other spellings of images of {rule}{more}, without {lost}"
     return winner.tell(SPELLING_BYPASS, text, image=image)
 
@@ -282,11 +283,13 @@ def namespace_findings(reaches: Sequence[Reach]) -> Iterator[LintFinding]:
     if cluster is None or not cluster.pool.rules:
         return
     known: dict[object, tuple[list[LintRule], list[tuple[LintRule, str]]]] = {}
+    named = set(_key_namespaces(rule for one in reaches for rule in one.pool.rules))
     for one in reaches:
         pool = one.pool
         if pool.namespace is None:
             continue
-        alike = tuple((rule.name, rule.demand) for rule in pool.rules)
+        rules = tuple((rule.name, rule.demand) for rule in pool.rules)
+        alike = rules, pool.namespace if pool.namespace in named else ""
         if alike not in known:
             known[alike] = _switched_off(cluster, pool)
         off, weaker = known[alike]
@@ -294,6 +297,13 @@ def namespace_findings(reaches: Sequence[Reach]) -> Iterator[LintFinding]:
         yield _off(first, off, pool)
         if weaker:
             yield _weaker(weaker, pool)
+
+
+def _key_namespaces(rules: Iterable[LintRule]) -> Iterator[str]:
+    """Where rules say that their keys are; one that is not said is in a namespace of those."""
+    for rule in rules:
+        if rule.demand is not None and rule.demand.simple is not None:
+            yield from (one.key_namespace for one in rule.demand.simple.requirements)
 
 
 def _switched_off(
@@ -308,7 +318,7 @@ def _switched_off(
         winner = pool.decide(image)
         if winner is None:
             off.append(rule)
-        elif lost_to(winner, rule):
+        elif lost_to(winner, rule, image):
             weaker.append((rule, image))
     return off, weaker
 
@@ -323,7 +333,7 @@ def _off(policy: LintPolicy, off: Sequence[LintRule], pool: LintPool) -> LintFin
 def _weaker(weaker: Sequence[tuple[LintRule, str]], pool: LintPool) -> LintFinding:
     rule, image = weaker[0]
     winner = pool.decide(image) or rule
-    lost = " and ".join(lost_to(winner, rule))
+    lost = " and ".join(lost_to(winner, rule, image))
     more = f" and {len(weaker) - 1} more" if len(weaker) > 1 else ""
     text = f"{winner} does not ask for {lost}, as {rule}{more} does elsewhere"
     return winner.tell(WEAKER_THAN_CLUSTER, text, image=image)

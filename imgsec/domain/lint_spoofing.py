@@ -15,8 +15,9 @@ from imgsec.domain.lint_catalogue import (
     Level,
     LintFinding,
 )
-from imgsec.domain.lint_demands import is_unsigned, lost_to
+from imgsec.domain.lint_demands import is_unsigned
 from imgsec.domain.lint_examples import FOREIGN_HOST, Host, engine_name, first_image
+from imgsec.domain.lint_losses import lost_to
 from imgsec.domain.lint_names import HOST_NAME
 from imgsec.domain.lint_pool import LintPool
 from imgsec.domain.lint_sources import LintRule

@@ -14,11 +14,14 @@ import pytest
 
 from imgsec.adapters.manifest_files import parse_documents
 from imgsec.domain import lint_precedence
+from imgsec.domain.demand_effect import Direction, asks_less, direction_of, effect_of
 from imgsec.domain.engines import CISE_API, NEWEST, Engine
 from imgsec.domain.lint_catalogue import Level
+from imgsec.domain.lint_losses import Profile, lost_by
 from imgsec.domain.lint_secrets import secret_findings
 from imgsec.domain.lint_sources import take_inventory
 from imgsec.domain.policy_lint import Lint, judge_lint, lint_inventory
+from imgsec.domain.policy_rules import demand_of
 from imgsec.render.lint_text import decision_line
 
 SIGNED = {
@@ -337,9 +340,134 @@ def test_the_same_keys_in_another_order_are_not_less(less: dict[str, Any]) -> No
     assert ("shadowed-rule" in codes(rules)) == (less is TRUSTED)
 
 
+THIRD_KEY = {"type": "signedBy", "keySecret": "z", "keySecretNamespace": "p"}
+
+
 def test_other_keys_are_neither_more_nor_less() -> None:
-    third = signed_by(keySecret="z")
-    assert codes(policy(("icr.io/*/app", BOTH_KEYS), ("icr.io/team/*", third))) == []
+    third = {"simple": {"requirements": [THIRD_KEY]}}
+    others = {"simple": {"requirements": [*SIGNED["simple"]["requirements"], THIRD_KEY]}}
+    for one, other in ((SIGNED, third), (BOTH_KEYS, others)):
+        assert codes(policy(("icr.io/*/app", one), ("icr.io/team/*", other))) == []
+
+
+def identity(kind: str) -> dict[str, Any]:
+    return {"signedIdentity": {"type": kind}}
+
+
+def by_signers(*names: str) -> dict[str, Any]:
+    return {"trust": {"enabled": True, "signerSecrets": [{"name": name} for name in names]}}
+
+
+WEAK_KEY = signed_by(**identity("matchRepository"))
+THE_TAG = "the image's tag in the signature by the key in 'p/k'"
+BOTH_IDENTITIES = {
+    "simple": {
+        "requirements": [*SIGNED["simple"]["requirements"], *WEAK_KEY["simple"]["requirements"]]
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "lost"),
+    [
+        (SIGNED, WEAK_KEY, THE_TAG),
+        (signed_by(**identity("matchExact")), SIGNED, "the image's digest in the signature by"),
+        (BOTH_IDENTITIES, WEAK_KEY, THE_TAG),
+        (BOTH_KEYS, WEAK_KEY, f"the signature by the key in 'p/o' and {THE_TAG}"),
+        (
+            BOTH_KEYS,
+            {"simple": {"requirements": [THIRD_KEY]}},
+            "the signature by the key in 'p/k' and the signature by the key in 'p/o'",
+        ),
+        (by_signers("a", "b"), by_signers("a"), "the signer in 'b'"),
+        (by_signers("a", "b"), TRUSTED, "the signer in 'a' and the signer in 'b'"),
+    ],
+)
+def test_less_of_one_layer_is_told_by_what_it_lacks(
+    more: dict[str, Any], less: dict[str, Any], lost: str
+) -> None:
+    more, less = ({**one, "mutateImage": False} for one in (more, less))
+    shadowed = policy(("docker.io/ns/app", more), ("docker.io/ns/app:*", less))
+    assert f"asks for {lost}" in the("shadowed-rule", shadowed).text
+    assert "shadowed-rule" not in codes(
+        policy(("docker.io/ns/app", less), ("docker.io/ns/app:*", more))
+    )
+    dead = the("dead-rule", policy(("docker.io/ns/*-dev*", less), ("docker.io/ns/*-dev", more)))
+    assert dead.level is Level.ERROR
+    assert f"which does not ask for {lost}" in dead.text
+    weaker = policy(("docker.io/ns/app", more)), policy(("docker.io/ns/app", less), namespace="b")
+    assert f"does not ask for {lost}" in the("weaker-than-cluster", *weaker).text
+
+
+def test_no_tag_is_held_against_the_signature_of_an_image_by_digest() -> None:
+    rules: list[Rule] = [("icr.io/ns/app@*", WEAK_KEY), ("icr.io/ns/app", SIGNED)]
+    assert codes(policy(*rules)) == []
+    exact = {**signed_by(**identity("matchExact")), "mutateImage": False}
+    found = the("shadowed-rule", policy(("icr.io/ns/app", exact), ("icr.io/ns/app@*", WEAK_KEY)))
+    assert "asks for the image's digest in the signature" in found.text
+
+
+def test_a_key_is_looked_for_in_the_namespace_of_the_policy() -> None:
+    unsaid = {"simple": {"requirements": [{"type": "signedBy", "keySecret": "k"}]}}
+    (key,) = unsaid["simple"]["requirements"]
+    weak = {"simple": {"requirements": [key | identity("matchRepository")]}}
+    documents = [
+        policy(("icr.io/ns/app", SIGNED)),
+        *(policy(("icr.io/ns/app", weak), namespace=one) for one in ("a", "p", "q")),
+    ]
+    found = the("weaker-than-cluster", *documents)
+    assert found.about == "ImagePolicy p/default"
+    assert THE_TAG in found.text
+    same = policy(("icr.io/ns/app", unsaid), namespace="p")
+    assert "weaker-than-cluster" not in codes(documents[0], same)
+
+
+def test_what_a_diff_calls_looser_is_a_loss_here_too() -> None:
+    """And only what is asked for less can be one: in one layer, whatever another has instead."""
+    layers: list[dict[str, Any]] = [
+        {},
+        SIGNED,
+        WEAK_KEY,
+        signed_by(**identity("matchExact")),
+        BOTH_IDENTITIES,
+        BOTH_KEYS,
+        OTHER_KEY,
+        {"simple": {"requirements": [{"type": "reject"}]}},
+        {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}},
+        TRUSTED,
+        by_signers("a"),
+        by_signers("b", "a"),
+    ]
+    advisors = ({}, {"vulnerability": {"ICCRVA": {"enabled": True}}})
+    demands = [demand_of({**layer, **advisor}) for layer in layers for advisor in advisors]
+    for meant in demands:
+        for other in demands:
+            effects = [effect_of(each) for each in (meant, other)]
+            lost = lost_by(Profile.of(other, ""), Profile.of(meant, ""))
+            assert asks_less(effects[1], effects[0]) or not lost
+            if direction_of(*effects) is Direction.LOOSER and asks_less(effects[1], effects[0]):
+                assert lost
+
+
+@pytest.mark.parametrize(
+    ("demand", "same"),
+    [
+        (BOTH_KEYS, {"simple": {"requirements": BOTH_KEYS["simple"]["requirements"][::-1]}}),
+        (by_signers("a", "b"), by_signers("b", "a", "b")),
+        ({}, {"mutateImage": False}),
+        (signed_by(keySecretNamespace="dev"), signed_by(keySecretNamespace="")),
+        (SIGNED, signed_by(**identity(""))),
+    ],
+)
+def test_a_duplicate_that_comes_to_the_same_says_the_same(
+    demand: dict[str, Any], same: dict[str, Any]
+) -> None:
+    found = the("duplicate-rule", policy(("a.io/b", demand), ("a.io/b", same), namespace="dev"))
+    assert found.level is Level.WARNING
+    assert "says the same again" in found.text
+    found = the("duplicate-rule", policy(("a.io/b", same), ("a.io/b", OTHER_KEY)))
+    assert found.level is Level.ERROR
+    assert "says something else" in found.text
 
 
 @pytest.mark.parametrize(
