@@ -10,7 +10,6 @@ from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.lint_catalogue import Level, LintFinding
 from imgsec.domain.lint_demands import demand_findings
-from imgsec.domain.lint_examples import engine_name
 from imgsec.domain.lint_names import name_findings, usual_name
 from imgsec.domain.lint_pool import LintPool, pools_of
 from imgsec.domain.lint_precedence import TooManyPairs, precedence_findings
@@ -162,6 +161,8 @@ def _rule_findings(
 
 
 def _decision(image: str, pool: LintPool) -> Decision:
+    from imgsec.domain.pattern_sets import is_name  # few ask for a decision
+
     found = pool.resolve(image)
     others = (pool.found(rule) for rule in found.others)
     return Decision(
@@ -169,7 +170,7 @@ def _decision(image: str, pool: LintPool) -> Decision:
         pool.namespace,
         _place(pool.found(found.rule)),
         tuple(place for other in others if (place := _place(other)) is not None),
-        engine_name(image) is not None,
+        is_name(image),
     )
 
 
