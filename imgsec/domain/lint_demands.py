@@ -60,6 +60,16 @@ def is_unsigned(demand: Demand) -> bool:
     return not is_signed and not denial_of(demand)
 
 
+def open_to_all(rule: LintRule) -> Level | None:
+    """How much it weighs that a rule lets in all that no other names; None where it does not."""
+    demand = rule.demand
+    if demand is None or not rule.name or rule.name.strip("*"):
+        return None
+    if not is_unsigned(demand) or demand.advisor is not None:
+        return None
+    return Level.ERROR if rule.rule.owner.kind == CLUSTER_KIND else Level.WARNING
+
+
 def demand_findings(rule: LintRule, engine: Engine) -> Iterator[LintFinding]:
     """What is wrong with a rule's policy, whatever other rules there are."""
     demand = rule.demand
@@ -110,8 +120,7 @@ def _idle(rule: LintRule, demand: Demand) -> Iterator[LintFinding]:
         found = True
     if not demand.is_nothing:
         return
-    if rule.name and not rule.name.strip("*"):
-        level = Level.ERROR if rule.rule.owner.kind == CLUSTER_KIND else Level.WARNING
+    if (level := open_to_all(rule)) is not None:
         text = f"{rule} lets every image through unseen that no other rule names"
         yield rule.tell(CATCH_ALL_UNCHECKED, text, level=level)
     elif rule.name and not found:
@@ -133,7 +142,7 @@ def _requirements(rule: LintRule, demand: Demand, engine: Engine) -> Iterator[Li
             is_alone = set(kinds) == {ANYTHING}
             what = "asks for no signature" if is_alone else "adds nothing to what else is demanded"
             text = f"insecureAcceptAnything of {rule} {what}"
-            level = Level.WARNING if is_alone else Level.NOTE
+            level = (open_to_all(rule) or Level.WARNING) if is_alone else Level.NOTE
             yield rule.tell(ACCEPTS_ANYTHING, text, path=(*path, "type"), level=level)
         elif one.kind == REJECT:
             yield rule.tell(REJECTS_EVERYTHING, f"{rule} denies every image", path=(*path, "type"))

@@ -24,6 +24,7 @@ FOREIGN_HOST = "evil.example"
 PATTERN_MAX_CHARS = 1024
 _WHOLE_IMAGE = "registry.example.com/team/app"
 _HEX = "0123456789abcdef" * 4
+_PORT = re.compile(r":[0-9*]*\Z")
 _DIGEST_END = re.compile(r"^[^@]*@sha256:[0-9a-f]{64}\Z")
 
 
@@ -242,6 +243,12 @@ class Host:
     def of(cls, pattern: str) -> Host:
         host, slash, rest = pattern.partition("/")
         return cls(host, rest) if slash else cls(None, pattern)
+
+    @property
+    def port(self) -> str:
+        """With its colon, be it a star; empty for none."""
+        found = _PORT.search(self.text or "")
+        return found[0] if found else ""
 
     @property
     def is_said(self) -> bool:

@@ -15,9 +15,8 @@ from imgsec.domain.lint_catalogue import (
     Level,
     LintFinding,
 )
-from imgsec.domain.lint_demands import is_unsigned
+from imgsec.domain.lint_demands import is_unsigned, open_to_all
 from imgsec.domain.lint_examples import FOREIGN_HOST, Host, engine_name, first_image
-from imgsec.domain.lint_losses import lost_to
 from imgsec.domain.lint_names import HOST_NAME
 from imgsec.domain.lint_pool import LintPool
 from imgsec.domain.lint_sources import LintRule
@@ -39,7 +38,7 @@ _SHARED_DOMAINS = frozenset(
 )
 _SHARED_BY_REGION = frozenset(("amazonaws.com", "appdomain.cloud", "aliyuncs.com", "azure.com"))
 _HINT_FOR_CISE = "Write each host."
-_PORT = re.compile(r":[0-9*]*\Z")
+_LEVELS = tuple(Level)
 _LEAST_DOTS = 2  # the least of an own domain, from its first dot: .example.com
 
 
@@ -67,26 +66,29 @@ def spoofing(rule: LintRule, pool: LintPool) -> Iterator[LintFinding]:
         (LONGER_NAMES, Level.NOTE, _longer_names(rule.name), "a longer name"),
     )
     for kind, level, texts, what in kinds:
-        image = next((text for text in texts if _decides(rule, text, pool)), None)
+        image = next((text for text in texts if _lets_through(rule, text, pool)), None)
         if image is not None:
-            if not _is_let_through_anyway(rule, image, pool):
+            if not _is_let_through_anyway(image, level or kind.level, pool):
                 text = f"{rule} lets {what} through unsigned"
                 hint = _HINT_FOR_CISE if kind is HOST_NOT_ANCHORED and engine.is_cise else None
                 yield rule.tell(kind, text, image=image, level=level, hint=hint)
             return
 
 
-def _is_let_through_anyway(rule: LintRule, image: str, pool: LintPool) -> bool:
-    """Whether a rule for all that no other names asks for no more: that one is told instead."""
+def _is_let_through_anyway(image: str, level: Level, pool: LintPool) -> bool:
+    """Whether that is told, as gravely, of a rule for all that no other names."""
     other = pool.found(next(iter(pool.resolve(image).others), None))
-    if other is None or other.demand is None or other.name.strip("*"):
-        return False
-    return not lost_to(rule, other)
+    told = open_to_all(other) if other is not None else None
+    return told is not None and _LEVELS.index(told) <= _LEVELS.index(level)
 
 
-def _decides(rule: LintRule, image: str, pool: LintPool) -> bool:
+def _lets_through(rule: LintRule, image: str, pool: LintPool) -> bool:
+    """Whether it decides about the image, which the advisor does not deny for its host."""
     found = first_image((image,), rule.name, pool.engine)
-    return found is not None and pool.decide(found) is rule
+    if found is None or rule.demand is None or pool.decide(found) is not rule:
+        return False
+    name = engine_name(found)
+    return rule.demand.advisor is None or (name is not None and name.is_at_ibm)
 
 
 def _tagged(name: str) -> str:
@@ -114,9 +116,8 @@ def _foreign_hosts(name: str) -> Iterator[str]:
         return
     if "*" not in host.text:
         return
-    port = _PORT.search(host.text)
-    open_host = host.text[: port.start()] if port else host.text
-    port_text = port[0].replace("*", "5000") if port else ""
+    open_host = host.text.removesuffix(host.port)
+    port = host.port.replace("*", "5000")
     end = open_host.rpartition("*")[2]
     if "*" not in open_host:
         return
@@ -133,7 +134,7 @@ def _foreign_hosts(name: str) -> Iterator[str]:
     for text in texts:
         pieces = open_host.split("*")
         filled = "x".join(pieces[:-1]) + text + pieces[-1]
-        yield f"{filled}{port_text}/{path}"
+        yield f"{filled}{port}/{path}"
 
 
 def _is_shared(domain: str) -> bool:

@@ -28,6 +28,8 @@ SIGNED = {
     "simple": {"requirements": [{"type": "signedBy", "keySecret": "k", "keySecretNamespace": "p"}]}
 }
 TRUSTED = {"trust": {"enabled": True}}
+ADVISED = {"vulnerability": {"ICCRVA": {"enabled": True}}}
+ANYTHING = {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}}
 OTHER_KEY = {
     "simple": {"requirements": [{"type": "signedBy", "keySecret": "o", "keySecretNamespace": "p"}]}
 }
@@ -433,12 +435,12 @@ def test_what_a_diff_calls_looser_is_a_loss_here_too() -> None:
         BOTH_KEYS,
         OTHER_KEY,
         {"simple": {"requirements": [{"type": "reject"}]}},
-        {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}},
+        ANYTHING,
         TRUSTED,
         by_signers("a"),
         by_signers("b", "a"),
     ]
-    advisors = ({}, {"vulnerability": {"ICCRVA": {"enabled": True}}})
+    advisors = ({}, ADVISED)
     demands = [demand_of({**layer, **advisor}) for layer in layers for advisor in advisors]
     for meant in demands:
         for other in demands:
@@ -824,9 +826,43 @@ def test_where_everything_is_let_through_only_that_is_told() -> None:
     told = codes(policy(*rules, ("*", {})))
     assert "catch-all-unchecked" in told
     assert not {"spoofable-host", "any-namespace"} & set(told)
-    for demand in (SIGNED, {"vulnerability": {"ICCRVA": {"enabled": True}}}):
+    for demand in (SIGNED, ADVISED):
         told = codes(policy(*rules, ("*", demand)))
         assert {"spoofable-host", "any-namespace"} <= set(told)
+
+
+@pytest.mark.parametrize("anything", [{}, ANYTHING])
+def test_what_is_told_instead_of_a_foreign_host_weighs_as_much(anything: dict[str, Any]) -> None:
+    spoofable, every = ("*.azurecr.io/t/*", {}), ("*", anything)
+    found = lint(policy(spoofable, every)).findings
+    assert "spoofable-host" not in [one.kind.code for one in found]
+    assert Level.ERROR in [one.level for one in found]
+    found = lint(policy(spoofable, every, namespace="dev")).findings
+    assert {one.kind.code: one.level for one in found if one.level is not Level.NOTE} == {
+        "spoofable-host": Level.ERROR,
+        "accepts-anything" if anything else "catch-all-unchecked": Level.WARNING,
+    }
+
+
+def test_a_rule_for_all_by_the_advisors_word_is_told_instead_of_none() -> None:
+    rules: list[Rule] = [("icr.io/*", ADVISED), ("*", ADVISED)]
+    assert "any-namespace" in codes(policy(*rules))
+
+
+@pytest.mark.parametrize("layer", [ADVISED, TRUSTED])
+def test_a_rule_for_all_that_asks_for_more_is_no_error(layer: dict[str, Any]) -> None:
+    assert the("accepts-anything", policy(("*", {**ANYTHING, **layer}))).level is Level.WARNING
+
+
+@pytest.mark.parametrize("name", ["foo*", "*/team/app", "quay.io/*", "*.co.uk/*"])
+def test_an_image_that_the_advisor_does_not_know_is_not_let_through(name: str) -> None:
+    told = {"spoofable-host", "any-namespace"}
+    assert told & set(codes(policy((name, {}))))
+    assert not told & set(codes(policy((name, ADVISED))))
+
+
+def test_a_host_that_ends_as_ibms_do_is_asked_for_the_advisors_word() -> None:
+    assert the("spoofable-host", policy(("*icr.io/ns/*", ADVISED))).image == "evilicr.io/ns/app:1.0"
 
 
 def test_nobody_is_told_to_update_cise() -> None:
