@@ -67,7 +67,7 @@ def name_findings(
     host = Host.of(name)
     if not is_used:
         yield from _shortness(rule, host)
-    if host.text is None or "*" in host.text or is_twin:
+    if host.text is None or is_twin:
         return
     if host.text != host.text.lower():
         text = f"{rule} has a host in upper case, and names are compared letter by letter"

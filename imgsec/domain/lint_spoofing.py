@@ -37,6 +37,10 @@ _SHARED_DOMAINS = frozenset(
     )
 )
 _SHARED_BY_REGION = frozenset(("amazonaws.com", "appdomain.cloud", "aliyuncs.com", "azure.com"))
+# A name there that is one account's: of AWS its number, before dkr.ecr; of IBM what an account has
+# for a cluster's ingress, with its number. https://docs.aws.amazon.com/AmazonECR/latest/userguide/
+# Registries.html, https://cloud.ibm.com/docs/containers?topic=containers-managed-ingress-about
+_OWN_LABEL = re.compile(r"[0-9]+|.+-[0-9]{4}")
 _HINT_FOR_CISE = "Write each host."
 _LEVELS = tuple(Level)
 _LEAST_DOTS = 2  # the least of an own domain, from its first dot: .example.com
@@ -139,8 +143,11 @@ def _foreign_hosts(name: str) -> Iterator[str]:
 
 def _is_shared(domain: str) -> bool:
     """Whether anybody can have a host in a domain."""
+    domain = domain.lower()
+    if domain in _SHARED_DOMAINS or domain in _SHARED_BY_REGION:
+        return True
     in_regions = any(domain.endswith(f".{one}") for one in _SHARED_BY_REGION)
-    return in_regions or domain in (*_SHARED_DOMAINS, *_SHARED_BY_REGION)
+    return in_regions and not any(map(_OWN_LABEL.fullmatch, domain.split(".")))
 
 
 def _hosts_with_port(name: str) -> Iterator[str]:

@@ -567,6 +567,13 @@ def test_a_star_that_another_rule_guards_is_not_told() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("*.AzureCR.io/t/*", "upper case"), ("*.r.example:443/t/*", "a port")]
+)
+def test_a_host_with_a_star_is_spelled_as_workloads_do(name: str, why: str) -> None:
+    assert why in the("host-spelling", policy((name, SIGNED))).text
+
+
 def test_twins_are_missed_where_most_rules_have_them() -> None:
     paths = ("ns/a", "ns/b", "ns/c")
     both = [(f"{host}/{path}", SIGNED) for host in ("us.icr.io", "icr.io") for path in paths]
@@ -810,13 +817,30 @@ def test_what_no_rule_is_asked_about_is_told_as_it_ends(image: str, said: str) -
             "evil.dkr.ecr.eu-west-1.amazonaws.com/team/app:1.0",
         ),
         ("*.co.uk/*", "evil.co.uk/app:1.0"),
+        ("*.AzureCR.io/t/*", "evil.AzureCR.io/t/app:1.0"),
+        (
+            "*.us-south.containers.AppDomain.cloud/ns/*",
+            "evil.us-south.containers.AppDomain.cloud/ns/app:1.0",
+        ),
+        (
+            "123456789012.dkr.ecr.*.amazonaws.com/team/*",
+            "123456789012.dkr.ecr.evil.amazonaws.com/team/app:1.0",
+        ),
     ],
 )
 def test_a_host_in_a_domain_that_all_share_is_foreign(name: str, image: str) -> None:
     assert the("spoofable-host", policy((name, {}))).image == image
 
 
-@pytest.mark.parametrize("name", ["*.team.jfrog.io/*", "*.example.co.uk/*", "*.example.com/*"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("*.team.jfrog.io/*", "*.example.co.uk/*", "*.example.com/*"),
+        "*.web-0a1b2c3d4e5f60718293a4b5c6d7e8f9-0000.us-south.containers.appdomain.cloud/ns/*",
+        "*.0a1b2c3d4e5f60718293a4b5c6d7e8f9-0001.eu-de.containers.appdomain.cloud:5000/ns/*",
+        "*.123456789012.dkr.ecr.us-east-1.amazonaws.com/team/*",
+    ],
+)
 def test_a_host_in_an_own_domain_is_not_foreign(name: str) -> None:
     assert "spoofable-host" not in codes(policy((name, {})))
 
