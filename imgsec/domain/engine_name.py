@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
+from imgsec.domain.wildcard import compare
+
 _HUB, _LEGACY_HUB, _OFFICIAL = "docker.io", "index.docker.io", "library/"
 _DIGEST_MARK = "@sha256:"
 _PATH_MAX_CHARS = 255  # distribution/reference: RepositoryNameTotalLengthMax, without the host
@@ -27,6 +29,10 @@ _NAMED = re.compile(
 _IDENTIFIER = re.compile(r"[a-f0-9]{64}")
 # Host's end -> the Notary server that the engine knows for it.
 _TRUST_SERVERS = {"docker.io": "https://notary.docker.io", "quay.io": "https://quay.io:443"}
+# Hosts as the engine tells them, by their letters: those that it has a trust server for, and IBM's.
+# None is both.
+TRUSTED_HOSTS = tuple(f"*{end}" for end in _TRUST_SERVERS)
+IBM_HOSTS = ("*icr.io", "registry*.bluemix.net")
 
 
 class Panic(Exception):
@@ -84,9 +90,7 @@ class EngineName:
     @property
     def is_at_ibm(self) -> bool:
         """As the engine asks it: by the letters that the host ends in, so ``xicr.io`` counts."""
-        host = self.host
-        of_bluemix = host.startswith("registry") and host.endswith(".bluemix.net")
-        return of_bluemix or host.endswith("icr.io")
+        return any(compare(pattern, self.host) for pattern in IBM_HOSTS)
 
     @property
     def trust_server(self) -> str | None:

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 from imgsec.domain.demand_effect import ANYTHING, REJECT, SIGNED, denial_of
-from imgsec.domain.engine_name import EngineName
+from imgsec.domain.engine_name import IBM_HOSTS, TRUSTED_HOSTS
 from imgsec.domain.engines import Engine
 from imgsec.domain.hosts import is_icr_host, is_loopback, shown_address
 from imgsec.domain.lint_catalogue import (
@@ -36,7 +36,7 @@ from imgsec.domain.lint_catalogue import (
     LintFinding,
     LintKind,
 )
-from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, engine_name
+from imgsec.domain.lint_examples import EXAMPLE_DIGEST, Host, could_overlap, engine_name
 from imgsec.domain.lint_sources import LintRule
 from imgsec.domain.policy_fields import Path
 from imgsec.domain.policy_rules import CLUSTER_KIND, Demand, Requirement, SignedIdentity
@@ -231,33 +231,74 @@ def _authority(url: str) -> str:
 
 
 def _hosts(rule: LintRule, demand: Demand, engine: Engine) -> Iterator[LintFinding]:
-    """Checks that exist for some registries only. A host with a star is left to the image."""
+    """Checks that exist for some registries only."""
     host = Host.of(rule.name)
-    if host.text is not None and "*" in host.text:
+    bare = rule.name if host.text is None else host.text.removesuffix(host.port)
+    if "*" in bare:
+        yield from _starred_hosts(rule, demand, engine)
         return
-    if host.text is None and ("*" in rule.name or not rule.name):
-        return
-    path = host.text if host.is_said else None
+    path = f"{bare}{host.port.replace('*', '5000')}" if host.is_said else None
     name = engine_name(f"{path}/team/app" if path else "team/app")
-    if name is None:
+    if name is None or not rule.name:
         return
     is_ibm = name.is_at_ibm
     if demand.trust is not None and not demand.trust.server:
         if engine.is_cise:
             if not is_ibm:
-                yield _foreign(rule, name, TRUST_FOREIGN_HOST, "trust", ("policy", "trust"))
+                yield _foreign(rule, name.domain, TRUST_FOREIGN_HOST, engine)
         elif name.trust_server is None:
-            yield _foreign(rule, name, NO_TRUST_SERVER, "trust", ("policy", "trust"))
+            yield _foreign(rule, name.domain, NO_TRUST_SERVER, engine)
     if demand.advisor is not None and not is_ibm:
-        where = ("policy", "va") if engine.is_cise else ("policy", "vulnerability", "ICCRVA")
-        yield _foreign(rule, name, ADVISOR_FOREIGN_HOST, "the advisor", where)
+        yield _foreign(rule, name.domain, ADVISOR_FOREIGN_HOST, engine)
     if is_ibm and not name.host.endswith(".bluemix.net") and not is_icr_host(name.host.lower()):
         text = f"{shown(name.host)} in {rule} is not one of IBM's hosts"
         yield rule.tell(IBM_LOOKALIKE, text, image=f"{name.domain}/team/app@{EXAMPLE_DIGEST}")
 
 
-def _foreign(
-    rule: LintRule, name: EngineName, kind: LintKind, what: str, path: Path
-) -> LintFinding:
-    text = f"{rule} demands {what}, and the engine knows none for {shown(name.domain)}"
+def _starred_hosts(rule: LintRule, demand: Demand, engine: Engine) -> Iterator[LintFinding]:
+    """Likewise where no image that meets a name with stars is at such a registry."""
+    host = Host.of(rule.name).text or rule.name
+    at_ibm = _could_be_at(IBM_HOSTS, rule.name, engine)
+    if demand.trust is not None and not demand.trust.server:
+        if engine.is_cise:
+            if not at_ibm:
+                yield _foreign(rule, host, TRUST_FOREIGN_HOST, engine)
+        elif not (_is_hubs(rule.name, engine) or _could_be_at(TRUSTED_HOSTS, rule.name, engine)):
+            yield _foreign(rule, host, NO_TRUST_SERVER, engine)
+        elif demand.advisor is not None and at_ibm:
+            text = f"{rule} demands trust and the advisor"
+            text += ", and the engine knows no trust server for a registry that the advisor serves"
+            yield rule.tell(NO_TRUST_SERVER, text, path=("policy", "trust"))
+    if demand.advisor is not None and not at_ibm:
+        yield _foreign(rule, host, ADVISOR_FOREIGN_HOST, engine)
+
+
+def _could_be_at(hosts: Iterable[str], name: str, engine: Engine) -> bool:
+    """Whether a name with stars could be met by an image of these hosts; never wrongly False."""
+    host = Host.of(name)
+    if host.text is not None and engine.splits_hosts:
+        bare = host.text.removesuffix(host.port)
+        return any(could_overlap(bare, one) for one in hosts)
+    ends = ("",) if name.endswith("*") else ("", ":*", "@*")
+    places = [f"{one}{port}/*" for one in hosts for port in ("", ":*")]
+    return any(could_overlap(f"{name}{end}", place) for end in ends for place in places)
+
+
+def _is_hubs(name: str, engine: Engine) -> bool:
+    """Whether its first part could be no host but a folder, or an image, of Docker Hub."""
+    host, slash, _ = name.partition("/")
+    first = host if slash and engine.splits_hosts else host.partition("*")[0]
+    return not slash or (first == first.lower() and not set(first) & set(".:"))
+
+
+def _advisor_path(engine: Engine) -> Path:
+    return ("policy", *(("va",) if engine.is_cise else ("vulnerability", "ICCRVA")))
+
+
+def _foreign(rule: LintRule, host: str, kind: LintKind, engine: Engine) -> LintFinding:
+    what = "trust"
+    path: Path = ("policy", "trust")
+    if kind is ADVISOR_FOREIGN_HOST:
+        what, path = "the advisor", _advisor_path(engine)
+    text = f"{rule} demands {what}, and the engine knows none for {shown(host)}"
     return rule.tell(kind, text, path=path)

@@ -574,6 +574,65 @@ def test_a_host_with_a_star_is_spelled_as_workloads_do(name: str, why: str) -> N
     assert why in the("host-spelling", policy((name, SIGNED))).text
 
 
+BOTH_LAYERS = {**TRUSTED, **ADVISED}
+OWN_SERVER = {"trust": {"enabled": True, "trustServer": "https://notary.example"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "demand", "code"),
+    [
+        ("*.icr.io/ns/*", TRUSTED, "no-trust-server"),
+        ("us.icr.io:*/ns/*", TRUSTED, "no-trust-server"),
+        ("registry*.bluemix.net/ns/*", TRUSTED, "no-trust-server"),
+        ("*.example.com:5000/*", TRUSTED, "no-trust-server"),
+        ("*.azurecr.io/ns/*", ADVISED, "advisor-foreign-host"),
+        ("r*.example/ns/*", ADVISED, "advisor-foreign-host"),
+        ("quay.io:*/ns/*", ADVISED, "advisor-foreign-host"),
+        ("*.docker.io/ns/*", BOTH_LAYERS, "advisor-foreign-host"),
+        ("*", BOTH_LAYERS, "no-trust-server"),
+        ("*/team/*", BOTH_LAYERS, "no-trust-server"),
+    ],
+)
+def test_a_star_is_met_by_no_host_that_could_be_checked(
+    name: str, demand: dict[str, Any], code: str
+) -> None:
+    found = the(code, policy((name, {**demand, "mutateImage": False})))
+    assert found.level is Level.ERROR
+    served = {**demand, **(OWN_SERVER if "trust" in demand else {})}
+    assert "no-trust-server" not in codes(policy((name, served)))
+
+
+@pytest.mark.parametrize(
+    ("name", "demand", "engine"),
+    [
+        ("*", TRUSTED, "0.14.3"),
+        ("*", ADVISED, "0.14.3"),
+        ("*.io/ns/*", TRUSTED, "0.14.3"),
+        ("*.io:5000/ns/*", ADVISED, "0.14.3"),
+        ("*quay.io/ns/*", TRUSTED, "0.14.3"),
+        ("q*/ns/*", TRUSTED, "0.14.3"),
+        ("*team/app", TRUSTED, "0.14.3"),  # a folder of Docker Hub
+        ("nginx:*", TRUSTED, "0.14.3"),
+        ("registry*.net/ns/*", ADVISED, "0.14.3"),
+        ("*.icr.io/ns/*", TRUSTED, "0.14.1"),  # docker.io/x.icr.io/ns/app
+        ("us.*.icr.io/ns/*", TRUSTED, "0.14.1"),  # us.quay.io/x.icr.io/ns/app
+        ("*.azurecr.io/ns/*", ADVISED, "0.14.1"),  # icr.io/x.azurecr.io/ns/app
+        ("*", BOTH_LAYERS | OWN_SERVER, "0.14.3"),
+    ],
+)
+def test_a_star_that_some_host_could_meet_is_left_to_the_image(
+    name: str, demand: dict[str, Any], engine: str
+) -> None:
+    told = set(codes(policy((name, {**demand, "mutateImage": False})), engine=engine))
+    assert not told & {"no-trust-server", "advisor-foreign-host"}
+
+
+def test_cise_has_trust_for_ibms_registries_alone() -> None:
+    demand = {"trust": {"enabled": True}, "va": {"enabled": True}}
+    told = codes(policy(("*", demand), ("r.example/a.*", demand), api=CISE_API), engine="cise")
+    assert told.count("trust-foreign-host") == told.count("advisor-foreign-host") == 1
+
+
 def test_twins_are_missed_where_most_rules_have_them() -> None:
     paths = ("ns/a", "ns/b", "ns/c")
     both = [(f"{host}/{path}", SIGNED) for host in ("us.icr.io", "icr.io") for path in paths]
