@@ -15,7 +15,7 @@ import yaml
 
 from imgsec.adapters.manifest_files import parse_documents
 from imgsec.domain.engines import NEWEST, Engine
-from imgsec.domain.lint_catalogue import LINT_KINDS
+from imgsec.domain.lint_catalogue import LINT_KINDS, Level
 from imgsec.domain.report import Report
 from imgsec.operations.lint_policies import LintRules, lint_policies
 from imgsec.render.document import report_document
@@ -25,8 +25,8 @@ PAGE = (ROOT / "docs" / "policy-lint.md").read_text(encoding="utf-8")
 SCHEMA: dict[str, Any] = json.loads((ROOT / "schemas" / "report.schema.json").read_text())
 ROWS = re.findall(r"^\| `([a-z0-9-]+)` \| (error|warning|note) \| (.*?) \| (.*) \|$", PAGE, re.M)
 EXAMPLES = [
-    (code, found[1], found[2] or NEWEST.name)
-    for code, _, _, cell in ROWS
+    (code, Level(level), found[1], found[2] or NEWEST.name)
+    for code, level, _, cell in ROWS
     if (found := re.match(r"`([\[{].*[\]}])`(?: with `--engine (\S+)`)?", cell))
 ]
 
@@ -48,11 +48,11 @@ def test_page_names_every_finding_as_the_table_has_it() -> None:
 
 
 def test_every_finding_has_an_example_but_those_of_a_day() -> None:
-    assert set(LINT_KINDS) - {code for code, _, _ in EXAMPLES} == {"key-spent", "key-expiring"}
+    assert set(LINT_KINDS) - {code for code, *_ in EXAMPLES} == {"key-spent", "key-expiring"}
 
 
-@pytest.mark.parametrize(("code", "example", "version"), EXAMPLES)
-def test_example_is_found(code: str, example: str, version: str) -> None:
+@pytest.mark.parametrize(("code", "level", "example", "version"), EXAMPLES)
+def test_example_is_found(code: str, level: Level, example: str, version: str) -> None:
     engine = Engine.parse(version)
 
     def no_gpg() -> Any:
@@ -64,8 +64,8 @@ def test_example_is_found(code: str, example: str, version: str) -> None:
         open_keyring=no_gpg,
         now=datetime(2026, 1, 2, tzinfo=UTC),
     )
-    found = [one for one in lint.findings if one.kind.code == code]
-    assert found, [one.kind.code for one in lint.findings]
+    found = {one.level for one in lint.findings if one.kind.code == code}
+    assert found == {level}, [one.kind.code for one in lint.findings]
     report = Report("policy lint", verdict, lint=lint)
     code_of = {"pass": 0, "refused": 1, "usage": 2, "undecided": 3}
     document = report_document(report, code_of[verdict.outcome.word])
