@@ -27,7 +27,7 @@ from imgsec.domain.policy_rules import (
     holds_policy,
 )
 from imgsec.domain.reference import shown
-from imgsec.domain.webhook import is_registration
+from imgsec.domain.webhook import Webhook, is_registration
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED, POLICY_MALFORMED
 
@@ -35,12 +35,18 @@ if TYPE_CHECKING:
     from imgsec.adapters.kubernetes import Kubectl
 
 _WEBHOOKS = "MutatingWebhookConfiguration"
+_WEBHOOK_GROUP = "admissionregistration.k8s.io"
+_ITS_OTHER_KINDS = (
+    "ValidatingWebhookConfiguration",
+    *("ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"),
+    *("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"),
+)
 # The kinds besides policies; of another group they are another product's.
 _APIS = {
     "Secret": ("v1",),
     "ServiceAccount": ("v1",),
     "Namespace": ("v1",),
-    _WEBHOOKS: ("admissionregistration.k8s.io/v1", "admissionregistration.k8s.io/v1beta1"),
+    _WEBHOOKS: (f"{_WEBHOOK_GROUP}/v1", f"{_WEBHOOK_GROUP}/v1beta1"),
 }
 _NAMESPACED = ("Secret", "ServiceAccount")
 _FIELDS = {"Secret": SECRET_FIELDS, "ServiceAccount": ACCOUNT_FIELDS}
@@ -70,6 +76,9 @@ class FileState:
                 raise ImgsecError(POLICY_MALFORMED(text + " and ".join(POLICY_KINDS)))
             elif api in _APIS.get(kind, ()):
                 self._add(kind, content, where, namespace)
+            elif api.partition("/")[0] == _WEBHOOK_GROUP and kind not in _ITS_OTHER_KINDS:
+                text = f"{where}: no API server has the kind {shown(kind)} in {shown(api)}"
+                raise ImgsecError(INPUT_MALFORMED(text))
             else:
                 _require_no_policy_in(content, where)
 
@@ -105,6 +114,8 @@ class FileState:
         if not _is_texts(metadata.get("labels")):
             text = f"{where}: {kind} {shown(name)}: labels is no object of texts"
             raise ImgsecError(INPUT_MALFORMED(text))
+        if kind == _WEBHOOKS:
+            _require_registration(content, where)
         key = (kind, own, name)
         if key in self._objects:
             raise _twice(f"{kind} {own}/{name}", "the manifests", where)
@@ -225,6 +236,16 @@ def _is_texts(labels: object) -> bool:
     if labels is None:
         return True
     return isinstance(labels, dict) and all(isinstance(one, str) for one in labels.values())
+
+
+def _require_registration(configuration: dict[str, Any], where: str) -> None:
+    """Raises `ImgsecError` (input-malformed) for one of the engine's that no API server keeps."""
+    try:
+        Webhook.find([configuration])
+    except ValueError as error:
+        text = f"{where}: the webhook's registration: {error}"
+        hint = "Take it as the cluster has it: `kubectl get mutatingwebhookconfigurations`."
+        raise ImgsecError(INPUT_MALFORMED(text, hint=hint)) from None
 
 
 def _require_storable(secret: dict[str, Any], of: str) -> None:

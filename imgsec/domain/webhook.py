@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from imgsec.domain.reference import shown
+from imgsec.domain.makers import CONTROLLER_LABELS
 from imgsec.domain.verdict import Note
+from imgsec.domain.webhook_fields import require_understood
 from imgsec.domain.workload import Workload
 
 WEBHOOK_NAME = "trust.hooks.securityenforcement.admission.cloud.ibm.com"
@@ -29,31 +30,28 @@ class Selector:
     expressions: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
 
     @classmethod
-    def read(cls, value: Any) -> Self:
-        """Raises `ValueError` for one that no API server would keep."""
-        selector = _mapping(value or {})
-        labels = _mapping(selector.get("matchLabels") or {})
-        expressions = []
-        for one in _list(selector.get("matchExpressions")):
-            part = _mapping(one)
-            operator = str(part.get("operator"))
-            if operator not in ("In", "NotIn", "Exists", "DoesNotExist"):
-                raise ValueError(f"the operator {shown(operator)} is unknown")
-            expressions.append(
-                (str(part.get("key")), operator, tuple(map(str, _list(part.get("values")))))
-            )
-        return cls(tuple((str(k), str(v)) for k, v in labels.items()), tuple(expressions))
+    def read(cls, value: Mapping[str, Any]) -> Self:
+        """Of one that is as the API has it."""
+        labels = value.get("matchLabels") or {}
+        expressions = (
+            (one["key"], one["operator"], tuple(one.get("values") or ()))
+            for one in value.get("matchExpressions") or ()
+        )
+        return cls(tuple(labels.items()), tuple(expressions))
 
     @property
     def keys(self) -> frozenset[str]:
         """The labels that it looks at."""
         return frozenset((*dict(self.labels), *(key for key, _, _ in self.expressions)))
 
-    def selects(self, labels: Mapping[str, str]) -> bool:
-        """An empty selector selects everything."""
-        if any(labels.get(key) != value for key, value in self.labels):
+    def selects(self, labels: Mapping[str, str], unknown: frozenset[str] = frozenset()) -> bool:
+        """An empty selector selects everything. unknown: keys that may be there with any value,
+
+        or not at all: what is asked of these counts as met.
+        """
+        if any(labels.get(key) != value for key, value in self.labels if key not in unknown):
             return False
-        return all(_holds(labels, *one) for one in self.expressions)
+        return all(_holds(labels, *one) for one in self.expressions if one[0] not in unknown)
 
 
 def _holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str, ...]) -> bool:
@@ -68,26 +66,35 @@ def _holds(labels: Mapping[str, str], key: str, operator: str, values: tuple[str
 
 @dataclass(frozen=True, slots=True)
 class WebhookRule:
-    """What is sent: all of these operations on all of these resources. ``*`` stands for any."""
+    """What is sent: all of these operations on all of these resources. ``*`` stands for any.
+
+    is_of_cluster: whether it is only about what is in no namespace.
+    """
 
     operations: frozenset[str]
     resources: frozenset[str]
     groups: frozenset[str]
     versions: frozenset[str]
+    is_of_cluster: bool = False
 
     @classmethod
-    def read(cls, value: Any) -> Self:
-        """Raises `ValueError`."""
-        rule = _mapping(value)
-
-        def each(name: str) -> frozenset[str]:
-            return frozenset(map(str, _list(rule.get(name))))
-
-        return cls(each("operations"), each("resources"), each("apiGroups"), each("apiVersions"))
+    def read(cls, rule: Mapping[str, Any]) -> Self:
+        """Of one that is as the API has it."""
+        return cls(
+            frozenset(rule["operations"]),
+            frozenset(rule["resources"]),
+            frozenset(rule["apiGroups"]),
+            frozenset(rule["apiVersions"]),
+            is_of_cluster=rule.get("scope") == "Cluster",
+        )
 
     def names(self, resources: frozenset[str]) -> bool:
-        """Whether it is about one of these, whatever its group."""
-        return bool({*resources, "*", "*/*"} & self.resources)
+        """Whether it is about one of these, whatever its group.
+
+        Kubernetes's `predicates/rules/rules.go`: all subresources are also none.
+        """
+        either = {"*", *resources}
+        return bool({*either, *(f"{one}/*" for one in either)} & self.resources)
 
     def is_about(self, workload: Workload, *, is_exact: bool) -> bool:
         """is_exact: its version counts, too."""
@@ -96,6 +103,7 @@ class WebhookRule:
             self.names(frozenset((workload.resource,)))
             and {group, "*"} & self.groups
             and (not is_exact or {version, "*"} & self.versions)
+            and not (self.is_of_cluster and workload.is_read)
         )
 
     def has(self, operation: str) -> bool:
@@ -125,29 +133,29 @@ class Webhook:
 
         Raises `ValueError` for a registration that is not understood.
         """
-        found = [
-            (_mapping(one), configuration)
-            for configuration in filter(is_registration, configurations)
-            for one in _list(configuration.get("webhooks"))
-        ]
-        # Of those in the engine's configuration the one of its own name, else the first.
-        found.sort(key=lambda one: one[0].get("name") != WEBHOOK_NAME)
-        return cls._read(*found[0]) if found else None
+        found = []
+        for configuration in filter(is_registration, configurations):
+            require_understood(configuration)
+            found += [(one, configuration) for one in configuration.get("webhooks") or ()]
+        # Of those in the engine's configuration the one of its own name, else the only one.
+        named = [one for one in found if one[0]["name"] == WEBHOOK_NAME] or found
+        if len(named) > 1:
+            raise ValueError(f"{len(named)} webhooks may be the engine's")
+        return cls._read(*named[0]) if named else None
 
     @classmethod
     def _read(cls, webhook: Mapping[str, Any], configuration: Mapping[str, Any]) -> Self:
         is_older = str(configuration.get("apiVersion")).endswith("/v1beta1")
-        called = _mapping(_mapping(webhook.get("clientConfig") or {}).get("service") or {})
+        failure, match = ("Ignore", "Exact") if is_older else ("Fail", "Equivalent")
+        called = (webhook.get("clientConfig") or {}).get("service")
         return cls(
-            failure_policy=str(webhook.get("failurePolicy") or ("Ignore" if is_older else "Fail")),
-            rules=tuple(map(WebhookRule.read, _list(webhook.get("rules")))),
-            namespaces=Selector.read(webhook.get("namespaceSelector")),
-            objects=Selector.read(webhook.get("objectSelector")),
+            failure_policy=webhook.get("failurePolicy") or failure,
+            rules=tuple(map(WebhookRule.read, webhook.get("rules") or ())),
+            namespaces=Selector.read(webhook.get("namespaceSelector") or {}),
+            objects=Selector.read(webhook.get("objectSelector") or {}),
             has_conditions=bool(webhook.get("matchConditions")),
-            is_exact=webhook.get("matchPolicy") == "Exact",
-            service=(str(called["namespace"]), str(called["name"]))
-            if {"namespace", "name"} <= called.keys()
-            else None,
+            is_exact=(webhook.get("matchPolicy") or match) == "Exact",
+            service=(called["namespace"], called["name"]) if called else None,
         )
 
     def not_sent(self, workload: Workload, labels: Mapping[str, str] | None) -> Note | None:
@@ -160,18 +168,23 @@ class Webhook:
         if is_told and not self.namespaces.selects(known):
             text = f"the webhook's selector leaves the namespace {workload.namespace} out"
             return Note("namespace-skipped", text)
-        if not self.objects.selects(workload.labels):
+        unknown = CONTROLLER_LABELS if workload.is_made else frozenset[str]()
+        if not self.objects.selects(workload.labels, unknown):
             return Note("object-skipped", "the webhook's object selector leaves it out")
-        about = [one for one in self.rules if one.is_about(workload, is_exact=self.is_exact)]
+        about = self._about(workload)
         if not about:
             return Note("kind-not-registered", f"the webhook is not registered for {workload.kind}")
         if not any(one.has("CREATE") for one in about):
             return Note("operation-not-registered", "the webhook is not sent new objects")
         return None
 
+    def _about(self, workload: Workload) -> list[WebhookRule]:
+        return [one for one in self.rules if one.is_about(workload, is_exact=self.is_exact)]
+
     def is_registered_for(self, resources: frozenset[str]) -> bool:
         """Whether new ones of these are sent, whatever their group."""
-        return any(one.names(resources) and one.has("CREATE") for one in self.rules)
+        rules = (one for one in self.rules if not one.is_of_cluster)
+        return any(one.names(resources) and one.has("CREATE") for one in rules)
 
     @property
     def asks_for_labels(self) -> bool:
@@ -183,15 +196,16 @@ class Webhook:
         """Whether objects are admitted where the webhook fails."""
         return self.failure_policy == "Ignore"
 
-    def cautions(self) -> Iterator[Note]:
-        """What of the registration weakens every answer."""
+    def cautions(self, *judged: Workload) -> Iterator[Note]:
+        """What of the registration weakens an answer. judged: the object and what is made of it."""
         if self.has_conditions:
             text = "the webhook has matchConditions, which are not looked at: they may leave it out"
             yield Note("match-conditions", text)
         if self.is_ignored_if_broken:
             text = "failurePolicy is Ignore: whatever happens to the webhook, objects are admitted"
             yield Note("failure-policy-ignore", text)
-        if not any(one.has("UPDATE") for one in self.rules):
+        about = [found for one in judged if (found := self._about(one))] or [list(self.rules)]
+        if not all(any(one.has("UPDATE") for one in found) for found in about):
             yield Note("updates-unseen", "the webhook is not sent changes of objects")
 
 
@@ -202,17 +216,3 @@ def is_registration(configuration: Mapping[str, Any]) -> bool:
         return True
     each = webhooks if isinstance(webhooks, list) else []
     return any(isinstance(one, dict) and one.get("name") == WEBHOOK_NAME for one in each)
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise ValueError("the registration has something else where a list should be")
-    return value
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("the registration has something else where an object should be")
-    return value

@@ -54,8 +54,11 @@ _SCALED = ("deployments", "replicasets", "replicationcontrollers", "statefulsets
 OWNER_KINDS = frozenset(
     "Deployment Pod DaemonSet ReplicaSet ReplicationController StatefulSet CronJob Job".split()
 )
-# What controllers make, which makes the pods in its turn.
-MAKERS = frozenset(("replicasets", "replicationcontrollers", "jobs"))
+# What has its template's labels where it has none of its own (`SetDefaults_Job` and others).
+_LABELLED_BY_TEMPLATE = ("jobs", "replicationcontrollers")
+READ_RESOURCES = frozenset(_READ)
+READ_GROUPS = frozenset(api.rpartition("/")[0] for apis, _ in _READ.values() for api in apis)
+TEMPLATE_PATH = "/" + "/".join(_TEMPLATE)
 CONTAINER_TYPES = ("initContainers", "containers")
 EVERY_CONTAINER_TYPE = (*CONTAINER_TYPES, "ephemeralContainers")
 _NO_SPACE_IN_GO = "\x1c\x1d\x1e\x1f"
@@ -93,7 +96,8 @@ class Workload:
     """One object. api: group and version. resource: its plural, in lower case. path: where the pod
     stands, as a JSON pointer. owners: the kinds of its owners. replicas: None for a kind without.
     is_read: whether engines read this resource in this group and version. pod_labels: of the pods
-    that are made from it. line: in its file.
+    that are made from it; made_labels: of what is made in between. is_made: a controller makes it,
+    and may give it further labels. line: in its file.
     """
 
     api: str
@@ -108,6 +112,8 @@ class Workload:
     is_read: bool = True
     labels: Mapping[str, str] = field(default_factory=dict)
     pod_labels: Mapping[str, str] = field(default_factory=dict)
+    made_labels: Mapping[str, str] = field(default_factory=dict)
+    is_made: bool = False
     where: str = ""
     line: int = 0
 
@@ -149,6 +155,7 @@ class Workload:
             replicas=None,
             is_read=True,
             labels=self.pod_labels,
+            is_made=True,
         )
 
 
@@ -203,6 +210,9 @@ def read_workload(
     for one in owners:
         _require_no_near(one, OWNER_FIELDS, f"{of}: ownerReferences")
     own = _namespace(_text(metadata.get("namespace"), f"{of}: namespace"), of)
+    labels, pod_labels = _labels(metadata, of), _pod_labels(document, steps, of)
+    if plural in _LABELLED_BY_TEMPLATE:
+        labels = labels or pod_labels
     return Workload(
         api=api,
         kind=kind,
@@ -214,8 +224,9 @@ def read_workload(
         owners=tuple(_text(one.get("kind"), f"{of}: an owner's kind") for one in owners),
         replicas=replicas,
         is_read=is_read,
-        labels=_labels(metadata, of),
-        pod_labels=_pod_labels(document, steps, of),
+        labels=labels,
+        pod_labels=pod_labels,
+        made_labels=_made_labels(document, plural, of) or (labels if not is_read else pod_labels),
         where=where,
         line=line,
     )
@@ -246,6 +257,14 @@ def _pod_labels(document: Mapping[str, Any], steps: tuple[str, ...], of: str) ->
     )
     _require_no_near(metadata, METADATA_FIELDS, f"{of}: the template's metadata")
     return _labels(metadata, of)
+
+
+def _made_labels(document: Mapping[str, Any], plural: str, of: str) -> dict[str, str]:
+    """Those that a CronJob gives to its Jobs by itself."""
+    if plural != "cronjobs":
+        return {}
+    outer = _mapping(_descended(document, ("spec", "jobTemplate", "metadata")), f"{of}: its Jobs")
+    return _labels(outer, of)
 
 
 def _labels(metadata: Mapping[str, Any], of: str) -> dict[str, str]:

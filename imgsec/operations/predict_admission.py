@@ -35,15 +35,15 @@ from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools
 from imgsec.domain.verdict import Note, because, passed
 from imgsec.domain.webhook import Webhook
-from imgsec.domain.workload import CONTAINER_TYPES, MAKERS, OWNER_KINDS, Container, Workload
-from imgsec.errors import ImgsecError
+from imgsec.domain.workload import CONTAINER_TYPES, OWNER_KINDS, Container, Workload
 from imgsec.operations.advisor_layer import AdvisorLayer
 from imgsec.operations.image_evidence import Deployed
 from imgsec.operations.pod_secrets import PodSecrets, pod_secrets
+from imgsec.operations.sent_objects import SentObjects
 from imgsec.operations.simple_layer import SimpleLayer
 from imgsec.operations.trust_layer import TrustLayer
 from imgsec.ports import AdmissionState
-from imgsec.reasons import ADMISSION_OPEN, INPUT_MALFORMED, PERMISSION_DENIED, Reason
+from imgsec.reasons import ADMISSION_OPEN, Reason
 
 _ASKED = (LayerOutcome.PASSED, LayerOutcome.DENIED, LayerOutcome.FAILED)
 _EVIDENCE = (Layer.SIMPLE, Layer.TRUST, Layer.ADVISOR)
@@ -92,7 +92,7 @@ class Predictor:
         self._state = state
         self._layers = layers
         self._reserved = reserved
-        self._webhook = webhook
+        self._sent = SentObjects(webhook, state) if webhook is not None else None
         self._assume = assume
         self._settle = settle
 
@@ -105,56 +105,32 @@ class Predictor:
         if workload.namespace in self._reserved:
             text = f"the webhook is not sent what is in {workload.namespace}, as was told"
             return self._unchecked(workload, Note("namespace-reserved", text))
-        if self._webhook is None or is_request:
+        if self._sent is None or is_request:
             return self._predict(workload, is_request=is_request)
-        labels = self._labels(workload.namespace)
-        note = self._webhook.not_sent(workload, labels)
-        if note is not None and self._sends_its_pods(workload, note):
-            found = self._by_its_pods(workload, note, is_request)
-        elif note is not None:
+        note = self._sent.not_sent(workload)
+        if note is None:
+            found = self._predict(workload, is_request=False)
+        elif note.code == "namespace-skipped" or workload.is_pod:
             found = self._unchecked(workload, note)
         else:
-            found = self._predict(workload, is_request=is_request)
-        cautions = list(self._webhook.cautions())
-        if labels is None and self._webhook.asks_for_labels:
-            text = f"whether labels of the namespace {workload.namespace} leave it out is not known"
-            cautions.append(Note("namespace-labels-unknown", text))
+            found = self._by_its_pods(workload, note, is_request=False)
+        made = (found.child.workload,) if found.child is not None else ()
+        cautions = self._sent.cautions(workload, *made)
         return replace(found, unchecked=(*found.unchecked, *cautions))
 
-    def _sends_its_pods(self, workload: Workload, note: Note) -> bool:
-        """Whether an object is left out for itself, and what is made from it is not."""
-        if workload.is_pod or self._webhook is None:
-            return False
-        if note.code not in ("kind-not-registered", "object-skipped"):
-            return False
-        labels = self._labels(workload.namespace)
-        found = self._webhook.not_sent(workload.child(), labels)
-        if found is not None and found.code == "kind-not-registered":
-            return self._webhook.is_registered_for(MAKERS)
-        return found is None
-
-    def _labels(self, namespace: str) -> dict[str, str] | None:
-        try:
-            document = self._state.find_namespace(namespace)
-        except ImgsecError as error:
-            if error.reason.code != PERMISSION_DENIED.code:
-                raise
-            return None
-        if document is None:
-            return None
-        metadata = document.get("metadata")
-        labels = metadata.get("labels") if isinstance(metadata, dict) else None
-        if labels is not None and not isinstance(labels, dict):
-            raise ImgsecError(INPUT_MALFORMED(f"Namespace {shown(namespace)} has odd labels"))
-        return {str(key): str(value) for key, value in (labels or {}).items()}
+    def _sent_of(self, workload: Workload) -> Workload | Note:
+        return workload.child() if self._sent is None else self._sent.made_of(workload)
 
     def _predict(self, workload: Workload, *, is_request: bool) -> Admission:
+        """The answer for what is sent; without a registration, by the kinds that usually are."""
         engine = self._engine
-        if is_request and not workload.is_read:
+        is_sent = is_request or (self._sent is not None and not engine.is_cise)
+        if is_sent and not workload.is_read:
             return self._unsupported(workload)
         if not workload.is_intercepted or (engine.is_cise and not workload.is_pod):
             text = f"{workload.kind} objects are not sent; the pods made from them are"
-            return self._by_its_pods(workload, Note("kind-not-intercepted", text), is_request)
+            note = Note("kind-not-intercepted", text)
+            return self._by_its_pods(workload, note, is_request=is_request)
         if not workload.is_read:
             return self._unsupported(workload)
         if engine.skips_owned and (owners := OWNER_KINDS.intersection(workload.owners)):
@@ -170,18 +146,24 @@ class Predictor:
         verdict = admission_verdict(workload, self._engine, [message], ())
         return Admission(workload, self._engine, verdict, messages=(message,))
 
-    def _by_its_pods(self, workload: Workload, note: Note, is_request: bool) -> Admission:
-        verdict = passed()
-        if not is_request and not workload.pod.containers:
+    def _by_its_pods(self, workload: Workload, note: Note, *, is_request: bool) -> Admission:
+        """The answer for an object that is not looked at itself. note: why."""
+        if is_request:
+            return Admission(workload, self._engine, passed(), unchecked=(note,))
+        made = self._sent_of(workload)
+        if isinstance(made, Note):
+            found = self._unchecked(workload, note)
+            return replace(found, unchecked=(note, made, *found.unchecked[1:]))
+        if not workload.pod.containers:
             text = f"{workload}: which pods are made from it is not known"
             verdict = because(ADMISSION_OPEN(text, hint="Judge the pods that it makes."))
             return Admission(workload, self._engine, verdict, unchecked=(note,))
-        child = None if is_request else self._predict(workload.child(), is_request=False)
+        child = self._predict(made, is_request=False)
         return Admission(
             workload,
             self._engine,
-            with_child(verdict, workload, child),
-            unchecked=(note, *(child.unchecked if child else ())),
+            with_child(passed(), workload, child),
+            unchecked=(note, *child.unchecked),
             child=child,
         )
 
@@ -199,7 +181,7 @@ class Predictor:
                 traces += found
                 messages += said
         except Panic as panic:
-            is_ignored = self._webhook is not None and self._webhook.is_ignored_if_broken
+            is_ignored = self._sent is not None and self._sent.is_ignored_if_broken
             verdict = webhook_failure(workload, str(panic), is_ignored=is_ignored)
             return Admission(workload, self._engine, verdict, tuple(traces), is_ignored=is_ignored)
         told = frozenset(messages)
@@ -207,7 +189,10 @@ class Predictor:
         if messages:
             traces = [replace(one, patch=None) for one in traces]
         verdict = admission_verdict(workload, self._engine, messages, traces)
-        child = None if is_request or not verdict.passed else self._child(workload, traces)
+        made = self._looked_at_again(workload, is_request=is_request)
+        child = None
+        if isinstance(made, Workload) and verdict.passed and not is_request:
+            child = self._child(made, traces)
         asked = any(one.rule is not None and not one.rule.demand.is_nothing for one in traces)
         return Admission(
             workload,
@@ -215,7 +200,7 @@ class Predictor:
             with_child(verdict, workload, child),
             tuple(traces),
             tuple(messages),
-            tuple(dict.fromkeys(self._not_looked_at(workload, traces))),
+            tuple(dict.fromkeys(self._not_looked_at(workload, traces, made))),
             tuple(dict.fromkeys(hygiene_of(workload, secrets.found, is_verified=asked))),
             child,
         )
@@ -328,10 +313,14 @@ class Predictor:
                 layer, LayerOutcome.NOT_REACHED if is_asked else LayerOutcome.NOT_ASKED
             )
 
-    def _child(self, workload: Workload, traces: Sequence[ContainerTrace]) -> Admission | None:
-        """The pods that are made from it, where they are judged, and are not the same again."""
+    def _looked_at_again(self, workload: Workload, *, is_request: bool) -> Workload | Note | None:
+        """What is made of it, if the engine looks at that; why it is not sent; None for neither."""
         if workload.is_pod or self._engine.skips_owned:
             return None
+        return workload.child() if is_request else self._sent_of(workload)
+
+    def _child(self, made: Workload, traces: Sequence[ContainerTrace]) -> Admission | None:
+        """What is made of an object, judged, where that is not the same again."""
         changed = {
             (one.container.type, one.container.place): one.patch.value
             for one in traces
@@ -339,10 +328,10 @@ class Predictor:
         }
         if not changed:
             return None
-        return self._predict(workload.with_images(changed).child(), is_request=False)
+        return self._predict(made.with_images(changed), is_request=False)
 
     def _not_looked_at(
-        self, workload: Workload, traces: Sequence[ContainerTrace]
+        self, workload: Workload, traces: Sequence[ContainerTrace], made: Workload | Note | None
     ) -> Iterator[Note]:
         for one in traces:
             where = f"container {shown(one.container.name)}"
@@ -360,9 +349,12 @@ class Predictor:
                 yield Note("denial-forgotten", text)
         for image, what in workload.pod.unseen:
             yield Note("image-unseen", f"no engine looks at the {what} {shown(image)}")
+        if isinstance(made, Note):
+            yield made
         if workload.replicas is not None:
-            made = "checked" if not self._engine.skips_owned else "not checked either"
-            yield Note("scale", f"scaling is never sent; the pods that it makes are {made}")
+            is_checked = isinstance(made, Workload) and made.is_pod
+            those = "checked" if is_checked else "not checked either"
+            yield Note("scale", f"scaling is never sent; the pods that it makes are {those}")
         yield _LATER
 
 

@@ -49,9 +49,49 @@ def test_objects_of_the_whole_cluster_have_no_namespace() -> None:
     assert len(found.list_webhooks() or ()) == 1
 
 
-def registration(name: str) -> dict[str, Any]:
-    api = "admissionregistration.k8s.io/v1"
-    return thing("MutatingWebhookConfiguration", api=api, metadata={"name": name})
+WEBHOOK_GROUP = "admissionregistration.k8s.io"
+
+
+def registration(name: str, **rest: Any) -> dict[str, Any]:
+    api = f"{WEBHOOK_GROUP}/v1"
+    return thing("MutatingWebhookConfiguration", api=api, metadata={"name": name}, **rest)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"webhoks": []},
+        {"webhooks": [{"name": "x", "rules": [{"resorces": ["pods"]}]}]},
+        {"webhooks": [{"name": "x", "failurePolicy": "fail"}]},
+    ],
+)
+def test_registration_that_no_cluster_keeps_is_refused_with_its_place(odd: dict[str, Any]) -> None:
+    with refused("input-malformed") as why:
+        state(thing("ConfigMap"), registration("image-admission-config", **odd))
+    assert why[0].text.startswith("f.yaml:2: the webhook's registration: webho")
+    assert state(registration("istio", **odd)).list_webhooks() is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "version"),
+    [
+        ("MutatingWebhookconfiguration", "v1"),
+        ("MutatingWebhookConfigurations", "v1"),
+        ("MutatingWebhookConfiguration", "v2"),
+        ("MutatingWebhookConfiguration", ""),
+    ],
+)
+def test_kind_that_is_almost_a_registrations_is_refused(kind: str, version: str) -> None:
+    with refused("input-malformed"):
+        state(thing(kind, api=f"{WEBHOOK_GROUP}/{version}"))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["ValidatingWebhookConfiguration", "MutatingAdmissionPolicy", "ValidatingAdmissionPolicy"],
+)
+def test_other_kinds_of_admission_are_passed_over(kind: str) -> None:
+    assert state(thing(kind, api=f"{WEBHOOK_GROUP}/v1")).list_webhooks() is None
 
 
 def test_webhooks_of_other_products_say_nothing_about_the_engines() -> None:
