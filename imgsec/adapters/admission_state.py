@@ -150,8 +150,14 @@ class FileState:
 
     def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
         """See `imgsec.ports.AdmissionState`."""
-        found = tuple(one for (kind, _, _), one in self._objects.items() if kind == _WEBHOOKS)
+        found = tuple(self.webhooks.values())
         return found if any(map(is_registration, found)) else None
+
+    @property
+    def webhooks(self) -> dict[str, dict[str, Any]]:
+        """Every product's, by name."""
+        kept = self._objects.items()
+        return {name: one for (kind, _, name), one in kept if kind == _WEBHOOKS}
 
 
 class _Asked:
@@ -228,7 +234,9 @@ class LiveState:
 
     def list_webhooks(self) -> tuple[dict[str, Any], ...] | None:
         """See `imgsec.ports.AdmissionState`."""
-        return self._asked.webhooks
+        over = self._over.webhooks
+        held = (one for one in self._asked.webhooks if one["metadata"]["name"] not in over)
+        return (*held, *over.values())
 
 
 def _is_texts(labels: object) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imgsec.adapters.admission_state import FileState
+from imgsec.adapters.admission_state import FileState, LiveState
 from imgsec.errors import ImgsecError
 from tests.unit.refusals import refused
 
@@ -92,6 +92,32 @@ def test_kind_that_is_almost_a_registrations_is_refused(kind: str, version: str)
 )
 def test_other_kinds_of_admission_are_passed_over(kind: str) -> None:
     assert state(thing(kind, api=f"{WEBHOOK_GROUP}/v1")).list_webhooks() is None
+
+
+class Webhooks:
+    """A cluster that has these registrations."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def list_webhooks(self) -> tuple[dict[str, Any], ...]:
+        return tuple(registration(name, webhooks=[{"name": "held"}]) for name in self._names)
+
+
+def over(cluster: Webhooks, *documents: dict[str, Any]) -> dict[str, str]:
+    """The registrations there are, with the first webhook of each."""
+    live = LiveState(cluster, state(*documents))  # type: ignore[arg-type]
+    return {one["metadata"]["name"]: one["webhooks"][0]["name"] for one in live.list_webhooks()}
+
+
+def test_registration_of_a_file_comes_over_the_clusters() -> None:
+    new = registration("image-admission-config", webhooks=[{"name": "new"}])
+    cluster = Webhooks("istio", "image-admission-config")
+    assert over(cluster) == {"istio": "held", "image-admission-config": "held"}
+    assert over(cluster, new) == {"istio": "held", "image-admission-config": "new"}
+    assert over(Webhooks(), new) == {"image-admission-config": "new"}
+    other = registration("istio", webhooks=[{"name": "new"}])
+    assert over(cluster, other) == {"istio": "new", "image-admission-config": "held"}
 
 
 def test_webhooks_of_other_products_say_nothing_about_the_engines() -> None:
