@@ -465,6 +465,13 @@ NOT_ENFORCED = _kind(
     "No admission webhook of the engine is registered: the policies decide about nothing.",
     "Install Portieris; docs/policies.md tells how, and how to see that it is on.",
 )
+ENGINE_AMBIGUOUS = _kind(
+    "engine-ambiguous",
+    Outcome.UNDECIDED,
+    "Several versions of the admission engine run in the cluster: either may answer.",
+    "Name the version to judge by with --engine; once for each, if they shall go on side by side.",
+    retryable=True,
+)
 CLUSTER_UNREACHABLE = _kind(
     "cluster-unreachable",
     Outcome.UNDECIDED,

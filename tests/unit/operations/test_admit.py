@@ -11,7 +11,7 @@ from imgsec.domain.engines import CISE, ENGINES, NEWEST
 from imgsec.domain.webhook import Webhook
 from imgsec.errors import ImgsecError
 from imgsec.operations.admit import admit_all, find_webhook, installed_engine, read_pools
-from imgsec.reasons import CLUSTER_UNREACHABLE, PERMISSION_DENIED
+from imgsec.reasons import CLUSTER_UNREACHABLE, PERMISSION_DENIED, Outcome
 from tests.unit.operations.admission_town import CISE_API, Town, policy, rule
 from tests.unit.refusals import refused
 
@@ -91,6 +91,43 @@ def test_unknown_version_is_refused_and_the_nearest_named(image: str, nearest: s
 
 
 @pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (["portieris:0.13.38", "portieris:0.14.3"], "0.13.38, 0.14.3"),
+        (["portieris:0.14.3", "mine/portieris:v0.13.38", "portieris:0.14.1"], "0.13.38, 0.14.1"),
+        (["portieris:0.99.0", "portieris:0.14.3"], "0.14.3, 0.99.0"),
+        (["portieris:0.14.3", "portieris:latest"], "0.14.3, that of 'portieris:latest'"),
+        (["portieris@sha256:00", "portieris:0.14.3"], "0.14.3, that of 'portieris@sha256:00'"),
+    ],
+)
+def test_which_of_several_versions_answers_is_not_guessed(images: list[str], told: str) -> None:
+    for order in (images, images[::-1]):
+        with refused("engine-ambiguous") as why:
+            installed_engine(None, Deployments(portieris=order))
+        assert why[0].outcome is Outcome.UNDECIDED
+        assert told in why[0].text
+        assert "--engine" in why[0].hint
+
+
+def test_one_version_may_run_several_times() -> None:
+    cluster = Deployments(portieris=["portieris:0.14.2", "a/portieris:v0.14.2", "other:0.14.1"])
+    assert installed_engine(None, cluster).name == "0.14.2"
+
+
+def test_deployment_without_replicas_does_not_run() -> None:
+    class Idle(Deployments):
+        def list_deployments(self, namespace: str) -> tuple[dict[str, Any], ...]:
+            old, *others = super().list_deployments(namespace)
+            old["spec"]["replicas"] = 0
+            return old, *others
+
+    both = Idle(portieris=["portieris:0.13.38", "portieris:0.14.3"])
+    assert installed_engine(None, both).name == "0.14.3"
+    with refused("engine-unknown"):
+        installed_engine(None, Idle(portieris=["portieris:0.14.3"]))
+
+
+@pytest.mark.parametrize(
     "images", [[], ["portieris"], ["portieris:latest"], ["notportieris:v0.14.3"]]
 )
 def test_version_that_cannot_be_told_is_asked_for(images: list[str]) -> None:
@@ -106,10 +143,22 @@ def test_without_a_webhook_nothing_is_enforced() -> None:
     for webhooks in ([], [other]):
         with refused("not-enforced"):
             find_webhook(town(webhooks=webhooks))
-    with refused("input-malformed"):
-        named = {"name": "image-admission-config"}
-        find_webhook(town(webhooks=[{"metadata": named, "webhooks": "x"}]))
     assert find_webhook(town(webhooks=[other, hook()])) is not None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"webhooks": "x"},
+        {"webhooks": [{"name": "x", "objectSelector": {"matchFields": {}}}]},
+        {"webhooks": [{"name": "x"}, {"name": "y"}]},
+    ],
+)
+def test_registration_that_is_not_understood_leaves_open_what_is_sent(odd: dict[str, Any]) -> None:
+    with refused("admission-open") as why:
+        find_webhook(town(webhooks=[{"metadata": {"name": "image-admission-config"}, **odd}]))
+    assert why[0].outcome is Outcome.UNDECIDED
+    assert "webhooks" in why[0].text
 
 
 def test_policies_of_the_other_engine_are_refused() -> None:
