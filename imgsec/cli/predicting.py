@@ -225,12 +225,14 @@ class Ahead:
         )
 
         after = self._before.changed(documents, removed)
-        pods, unlisted = what_may_run(self._world.cluster(dry_run=False))
+        labels = self._webhook.objects.keys if self._webhook is not None else frozenset[str]()
+        pods, unlisted = what_may_run(self._world.cluster(dry_run=False), labels)
         foresight = foresee_lockout(
             pods,
             read_pools(self._before, self._engine),
             read_pools(after, self._engine),
             make_predictor(self._options, self._world, after, self._engine, self._webhook),
+            labels=labels,
         )
         unnamed = unnamed_notes(foresight, is_enforced=self._is_enforced)
         return replace(foresight, notes=(*self._notes, *unlisted, *unnamed))
@@ -266,6 +268,7 @@ def _engine_to_come(
     from imgsec.domain.verdict import Note
     from imgsec.errors import ImgsecError
     from imgsec.reasons import (
+        ENGINE_AMBIGUOUS,
         ENGINE_UNKNOWN,
         NOT_ENFORCED,
         PERMISSION_DENIED,
@@ -276,6 +279,9 @@ def _engine_to_come(
     try:
         runs = choose_engine(replace(options, engine=None), world, state, live=True)[0]
     except ImgsecError as error:
+        if wanted is not None and error.reason.code == ENGINE_AMBIGUOUS.code:
+            text = f"{error.reason.text}; all is judged as {wanted} would, as --engine says"
+            return wanted, (Note("engine-differs", text),)
         if wanted is not None:
             return wanted, ()
         tolerated = (ENGINE_UNKNOWN, NOT_ENFORCED, PERMISSION_DENIED, POLICY_ENGINE_MISSING)

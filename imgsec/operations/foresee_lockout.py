@@ -26,6 +26,7 @@ from imgsec.reasons import (
 )
 
 _NAMED_MAX = 20  # ours; in one sentence
+_Labels = frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,18 @@ class Foresight:
 
 
 def foresee_lockout(
-    pods: Iterable[Workload], before: Pools, after: Pools, predictor: Predicts
+    pods: Iterable[Workload],
+    before: Pools,
+    after: Pools,
+    predictor: Predicts,
+    *,
+    labels: frozenset[str] = frozenset(),
 ) -> Foresight:
-    """The verdict on a change: refused if it locks a pod out, undecided if that is not known."""
-    running = {_what_counts(pod): replace(pod, owners=()) for pod in pods}
+    """The verdict on a change: refused if it locks a pod out, undecided if that is not known.
+
+    labels: those that decide whether a pod is judged at all.
+    """
+    running = {_what_counts(pod, labels): replace(pod, owners=()) for pod in pods}
     changed: list[Workload] = []
     others: list[Workload] = []
     for pod in running.values():
@@ -69,18 +78,21 @@ def foresee_lockout(
     return Foresight(len(running), judged, because(*reasons), unnamed=unnamed)
 
 
-def what_may_run(lister: PodLister) -> tuple[tuple[Workload, ...], tuple[Note, ...]]:
+def what_may_run(
+    lister: PodLister, labels: frozenset[str] = frozenset()
+) -> tuple[tuple[Workload, ...], tuple[Note, ...]]:
     """The pods that run, and what makes pods and has none; and what may not be listed.
 
-    Raises `ImgsecError` as listing the pods does.
+    labels: those that decide whether a pod is judged at all. Raises `ImgsecError` as listing the
+    pods does.
     """
     pods = lister.list_running_pods()
-    seen = {_images_of(pod) for pod in pods}
+    seen = {_images_of(pod, labels) for pod in pods}
     idle: list[Workload] = []
     notes = []
     for kind in MAKER_KINDS:
         try:
-            idle += (one for one in lister.list_makers(kind) if _images_of(one) not in seen)
+            idle += (one for one in lister.list_makers(kind) if _images_of(one, labels) not in seen)
         except ImgsecError as error:
             if error.reason.code not in (PERMISSION_DENIED.code, POLICY_ENGINE_MISSING.code):
                 raise
@@ -104,8 +116,15 @@ def unnamed_notes(foresight: Foresight, *, is_enforced: bool) -> tuple[Note, ...
     return (Note("running-pods-unnamed", text),)
 
 
-def _images_of(pod: Workload) -> tuple[str, frozenset[str]]:
-    return pod.namespace, frozenset(one.image for one in pod.pod.containers)
+def _images_of(pod: Workload, labels: frozenset[str]) -> tuple[str, _Labels, frozenset[str]]:
+    images = frozenset(one.image for one in pod.pod.containers)
+    return pod.namespace, _labels_of(pod, labels), images
+
+
+def _labels_of(pod: Workload, labels: frozenset[str]) -> _Labels:
+    """What it has of these; of what makes pods, what those have."""
+    own = pod.labels if pod.is_pod else pod.pod_labels
+    return frozenset((key, own[key]) for key in labels & own.keys())
 
 
 def _has_unnamed(pod: Workload, after: Pools) -> bool:
@@ -114,9 +133,12 @@ def _has_unnamed(pod: Workload, after: Pools) -> bool:
     return any(rules.resolve(image).rule is None for image in images)
 
 
-def _what_counts(pod: Workload) -> tuple[str, PodSpec]:
+def _what_counts(
+    pod: Workload, labels: frozenset[str]
+) -> tuple[str, str, _Labels, _Labels, PodSpec]:
     """Pods of one controller are the same, whatever they are called."""
-    return pod.namespace, pod.pod
+    own = frozenset((key, pod.labels[key]) for key in labels & pod.labels.keys())
+    return pod.resource, pod.namespace, own, _labels_of(pod, labels), pod.pod
 
 
 def _is_decided_otherwise(pod: Workload, before: Pools, after: Pools) -> bool:

@@ -85,6 +85,13 @@ class Site:
         self.cluster.lists[f"{APPS}/namespaces/portieris/deployments"] = [deployment]
 
     @property
+    def webhook(self) -> dict[str, Any]:
+        """The engine's, as it is registered."""
+        (configuration,) = self.cluster.lists[f"{WEBHOOKS}/mutatingwebhookconfigurations"]
+        hook: dict[str, Any] = configuration["webhooks"][0]
+        return hook
+
+    @property
     def rules(self) -> list[str]:
         document = self.cluster.objects[POLICY]
         return [one["name"] for one in document["spec"]["repositories"]]
@@ -128,12 +135,74 @@ def test_pod_that_the_webhook_leaves_out_is_not_locked_out(site: Site) -> None:
     site.publish(*words, "--allow-unchecked", "icr.io/*")
     site.runs("icr.io/free/app:1")
     site.installs("0.14.3")
-    configuration = site.cluster.lists[f"{WEBHOOKS}/mutatingwebhookconfigurations"][0]
     named = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]}
-    configuration["webhooks"][0]["namespaceSelector"] = {"matchExpressions": [named]}
+    site.webhook["namespaceSelector"] = {"matchExpressions": [named]}
     assert site.publish(*words)[0] == 1
     named["values"] = ["shop"]
     assert site.publish(*words)[0] == 0
+
+
+def test_labels_say_which_pods_the_webhook_is_sent(site: Site) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.publish(*words, "--allow-unchecked", "icr.io/*")
+    site.runs("icr.io/free/app:1", "icr.io/free/app:1")
+    site.installs("0.14.3")
+    site.webhook["objectSelector"] = {"matchLabels": {"check": "yes"}}
+    assert site.publish(*words)[0] == 0
+    site.publish(*words, "--allow-unchecked", "icr.io/*")
+    pods = site.cluster.lists["/api/v1/pods"]
+    pods[1]["metadata"]["labels"] = {"check": "yes", 'odd"': "x\ny"}
+    code, report = site.publish(*words)
+    assert (code, codes(report)[0]) == (1, "running-images-refused")
+    assert [one["name"] for one in report["workloads"]] == ["pod-1"]
+
+
+def test_labels_of_a_template_are_those_of_its_pods(site: Site) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.publish(*words, "--allow-unchecked", "icr.io/*")
+    site.runs("icr.io/free/app:1")
+    site.installs("0.14.3")
+    site.webhook["objectSelector"] = {"matchLabels": {"check": "yes"}}
+    template = {"spec": {"containers": [{"name": "a", "image": "icr.io/free/app:1"}]}}
+    job = {"spec": {"template": template}}
+    cron_job = {
+        **{"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"jobTemplate": job}},
+        "metadata": {"name": "nightly", "namespace": "shop"},
+    }
+    site.cluster.lists["/apis/batch/v1/cronjobs"] = [cron_job]
+    assert site.publish(*words)[0] == 0
+    site.publish(*words, "--allow-unchecked", "icr.io/*")
+    template["metadata"] = {"labels": {"check": "yes"}}  # type: ignore[assignment]
+    code, report = site.publish(*words)
+    assert (code, [one["kind"] for one in report["workloads"]]) == (1, ["CronJob", "Pod"])
+
+
+def test_which_of_several_versions_answers_stops_the_policy(site: Site) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.installs("0.13.38")
+    (old,) = site.cluster.lists[f"{APPS}/namespaces/portieris/deployments"]
+    site.installs("0.14.3")
+    site.cluster.lists[f"{APPS}/namespaces/portieris/deployments"].append(old)
+    code, report = site.publish(*words)
+    assert (code, codes(report)) == (3, ["engine-ambiguous"])
+    assert POLICY not in site.cluster.objects
+    code, report = site.publish(*words, "--engine", "0.14.3")
+    assert (code, "engine-differs" in notes(report)) == (0, True)
+    old["spec"]["replicas"] = 0
+    code, report = site.publish(*words)
+    assert (code, notes(report).count("engine-assumed")) == (0, 0)
+
+
+def test_registration_that_is_not_understood_stops_the_policy(site: Site) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.publish(*words, "--allow-unchecked", "icr.io/*")
+    site.runs("icr.io/free/app:1")
+    site.installs("0.14.3")
+    site.webhook["rules"][0]["resources"] = ["Pods"]
+    code, report = site.publish(*words)
+    assert (code, codes(report)) == (3, ["admission-open"])
+    code, report = site.publish(*words, "--engine", "0.14.3")
+    assert (code, codes(report)[0]) == (1, "running-images-refused")
 
 
 def test_what_is_not_known_stops_the_policy_too(site: Site) -> None:
@@ -264,3 +333,20 @@ def test_admit_reads_the_cluster(site: Site, tmp_path: Path) -> None:
     code, report = site.run("admit", str(workload), "--live", "--offline")
     assert (code, codes(report)) == (2, ["engine-unknown"])
     assert "0.14.3" in report["reasons"][0]["hint"]
+
+
+def test_registration_of_a_file_comes_over_the_clusters(site: Site, tmp_path: Path) -> None:
+    site.publish("--repository", "r.example/team/*")
+    site.installs("0.14.3")
+    workload, hook = tmp_path / "pod.yaml", tmp_path / "hook.yaml"
+    pod = {"containers": [{"name": "a", "image": "icr.io/x/y:1"}]}
+    document = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": pod}
+    workload.write_text(json.dumps(document))
+    words = ("admit", str(workload), "--live", "--offline")
+    assert site.run(*words)[0] == 1
+    configuration = site.cluster.lists[f"{WEBHOOKS}/mutatingwebhookconfigurations"][0]
+    changed = site.webhook | {"objectSelector": {"matchLabels": {"check": "yes"}}}
+    hook.write_text(json.dumps(configuration | {"webhooks": [changed]}))
+    code, report = site.run(*words, "--policies", str(hook))
+    unchecked = [one["code"] for one in report["workloads"][0]["notChecked"]]
+    assert (code, "object-skipped" in unchecked) == (0, True)
