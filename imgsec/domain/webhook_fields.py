@@ -82,6 +82,7 @@ _KNOWN = {
     "apiVersions": [],
     "resources": sorted(READ_RESOURCES),
 }
+_SECONDS = range(1, 31)
 _CORE = "core"  # as people call the group that has no name
 _NEAR, _COMPARED_MAX_CHARS = 0.85, 64  # pod is near pods; tfjobs and jobsets are not near jobs
 _WORD = r"[A-Za-z0-9]([-._A-Za-z0-9]{0,61}[A-Za-z0-9])?"
@@ -99,6 +100,9 @@ def require_understood(configuration: Any) -> None:
         if webhook["name"] in names:
             raise _odd((*path, "name"), f"{shown(webhook['name'])} is there twice")
         names.add(webhook["name"])
+        seconds = webhook.get("timeoutSeconds")
+        if seconds is not None and (type(seconds) is not int or seconds not in _SECONDS):
+            raise _odd((*path, "timeoutSeconds"), "it is no number from 1 to 30")
         for number, rule in enumerate(webhook.get("rules") or ()):
             _require_rule(rule, (*path, "rules", number))
         for selector in ("namespaceSelector", "objectSelector"):

@@ -29,7 +29,8 @@ _ENGINE_IMAGE = re.compile(r"(?:.*/)?portieris(?:[:@].*)?")
 _VERSION = re.compile(r"[^:]*:v?([0-9]+\.[0-9]+\.[0-9]+)(?:-[a-z0-9]+)?(?:@sha256:[0-9a-f]{64})?")
 _NAME_IT = "Name the version that runs there with --engine."
 _TELL_REGISTRATION = (
-    "Mend it where it is; of a cluster's, a file of --policies can stand in as it is meant."
+    "Mend it where it is. Until then `imgsec admit` takes it as it is meant from --policies, and a"
+    " change of policies is judged as if all were sent with --engine."
 )
 
 
