@@ -162,7 +162,9 @@ def setup_signing_keys(
 
     Example: imgsec setup-signing-keys --alias release --repository 'us.icr.io/team/*' --render out/
     """
+    from imgsec.domain.engines import NEWEST
     from imgsec.domain.keys import Fingerprint, KeyAlias, KeyRequest, is_uuid
+    from imgsec.domain.policy import ANY_DIGEST, any_digest_text
     from imgsec.domain.report import Report, RunningImage
     from imgsec.domain.verdict import Note, passed
     from imgsec.errors import ImgsecError
@@ -233,6 +235,8 @@ def setup_signing_keys(
             running, verdict = enforced.running, enforced.verdict
             changes = (*changes, *enforced.changes)
         notes = [*operation.warnings(policy.key_secret, cluster)]
+        for one in policy.unchecked_tags if enforce or not apply else ():
+            notes.append(Note(ANY_DIGEST, any_digest_text(one.text, NEWEST)))
         if algorithm not in (DEFAULT_ALGORITHM, done.key.algorithm):
             text = f"{done.key.fingerprint} was made before, and stays {done.key.algorithm}"
             notes.append(Note("of-a-new-key-only", f"{text}; keys rotate makes one of {algorithm}"))

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
-from imgsec.domain.reference import RepositoryPattern, shown
+from imgsec.domain.engines import Engine
+from imgsec.domain.reference import RepositoryPattern, names_tags, shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_NAME, INVALID_OPTION
 
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
+ANY_DIGEST = "any-digest"
 _NAMESPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -109,9 +111,21 @@ class ImagePolicy:
         """The rule names for one pattern: itself and, for engines before 0.14.3, its digests.
 
         Until 0.14.3 Portieris (`CompareAnyTag`) lets a name without a tag match every tag of it,
-        but no reference by digest.
+        but no reference by digest. What is let through by its tag is let through by that alone.
         """
-        return (pattern.text,) if pattern.is_open else (pattern.text, f"{pattern.text}@*")
+        is_whole = pattern.is_open or pattern in self.unchecked_tags
+        return (pattern.text,) if is_whole else (pattern.text, f"{pattern.text}@*")
+
+    @property
+    def unchecked_tags(self) -> tuple[RepositoryPattern, ...]:
+        """What is let through by its tag."""
+        return tuple(one for one in self.unchecked if names_tags(one.text))
+
+
+def any_digest_text(name: str, engine: Engine) -> str:
+    """What the engine makes of images that are let through by their tag."""
+    text = f"{name}: {engine} lets in whatever digest is written behind the tag, too"
+    return f"{text}; name a digest in an intent (exactly), to let in that alone"
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from imgsec.domain.policy_rules import (
     SimpleDemand,
     TrustDemand,
 )
-from imgsec.domain.reference import ImageReference, RepositoryPattern
+from imgsec.domain.reference import ImageReference, RepositoryPattern, names_tags
 from imgsec.errors import ImgsecError
 
 DEFAULT_NAME = "imgsec-signed-images"
@@ -133,8 +133,8 @@ class IntentRule:
     def rule_names(self) -> Iterator[str]:
         """The names of an engine's rules for it; what is built in stays as it was published.
 
-        One image that is let through by its tag is let through as that alone: behind a tag and a
-        digest is whatever the digest says.
+        What is let through by its tag is let through by that alone: behind a tag and a digest is
+        whatever the digest says.
         """
         for name in self.names:
             is_whole = self.origin or (self.unchecked is not None and is_tag_alone(name))
@@ -203,11 +203,12 @@ def is_digest_alone(name: ImageNames) -> bool:
 
 
 def is_tag_alone(name: ImageNames) -> bool:
-    """Whether it is one image by its tag, without a digest."""
-    if name.form is not NameForm.EXACT:
-        return False
-    image = ImageReference.parse(name.text)
-    return image.tag is not None and image.digest is None
+    """Whether it has a tag, and behind that neither a digest nor a star, which stands for one, too.
+
+    >>> is_tag_alone(ImageNames("icr.io/ns/app:1")), is_tag_alone(ImageNames("icr.io/ns/app:1*"))
+    (True, False)
+    """
+    return names_tags(name.text) and not name.text.endswith("*")
 
 
 def form_of(name: str) -> NameForm:

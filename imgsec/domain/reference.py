@@ -243,6 +243,16 @@ _PATTERN_HOST = re.compile(r"[a-z0-9*](?:[a-z0-9.*-]*[a-z0-9*])?(?::[0-9*]{1,5})
 _PATTERN_PATH = re.compile(r"[a-z0-9*][a-z0-9._*/-]*(?::[A-Za-z0-9_.*-]+)?")
 
 
+def names_tags(pattern: str) -> bool:
+    """Whether a rule's name says by which tags its images are meant, and not by which digests.
+
+    >>> [names_tags(f"localhost:5000/app{end}") for end in (":1", ":*-debug", ":1*", "", ":*")]
+    [True, True, True, False, False]
+    """
+    is_any = pattern.endswith(":*")
+    return ":" in pattern.rpartition("/")[2] and "@" not in pattern and not is_any
+
+
 @dataclass(frozen=True, slots=True)
 class RepositoryPattern:
     """A rule's name in a Portieris policy: host and path, ``*`` for any run of characters.

@@ -35,6 +35,16 @@ def test_second_set_up_changes_nothing_and_says_so(bench: Bench) -> None:
     assert bench.leftovers() == []
 
 
+def test_set_up_lets_a_tag_through_as_that_alone_and_tells_what_engines_do(bench: Bench) -> None:
+    alias, out = bench.alias(), bench.folder / "out"
+    words = ("setup-signing-keys", "--alias", alias, "--repository", "us.icr.io/team/*")
+    done = bench.imgsec(*words, "--allow-unchecked", "icr.io/x/y:1", "--render", out).expect(0)
+    assert "any-digest" in [note["code"] for note in done.json["notes"]]
+    policy = yaml.safe_load((out / "imgsec-signed-images.clusterimagepolicy.yaml").read_text())
+    names = [rule["name"] for rule in policy["spec"]["repositories"]]
+    assert names == ["us.icr.io/team/*", "icr.io/x/y:1"]
+
+
 def test_image_is_resolved_gated_signed_and_verified(bench: Bench, key: SigningKey) -> None:
     name, digest = bench.push(bench.repository())
     canonical = f"{name.rpartition(':')[0]}@{digest}"

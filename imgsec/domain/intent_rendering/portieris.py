@@ -13,6 +13,7 @@ from imgsec.domain.intent_rendering.holding import hold
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import PORTIERIS_API, Document
 from imgsec.domain.pattern_sets import samples_of
+from imgsec.domain.policy import ANY_DIGEST, any_digest_text
 from imgsec.domain.policy_intent import (
     IntentRule,
     PolicyIntent,
@@ -20,6 +21,7 @@ from imgsec.domain.policy_intent import (
     is_digest_alone,
     is_tag_alone,
 )
+from imgsec.domain.reference import names_tags
 from imgsec.reasons import INTENT_INEXPRESSIBLE
 
 _KEEPS_TAGS = "Say mutateImage: false, which keeps the tag and checks all the same."
@@ -65,10 +67,9 @@ def _check_rule(rule: IntentRule, engine: Engine, findings: Findings) -> None:
                 f"signatures of {name.text} are looked for by nobody, as it has tag and digest",
                 "Leave the tag out: the digest says which image it is.",
             )
-    for name in rule.names if rule.unchecked and engine.covers_digests else ():
-        if is_tag_alone(name):
-            text = f"{name.text}: {engine} lets in whatever digest is written behind this tag, too"
-            findings.note("any-digest", f"{text}; name the digest itself, to let in that alone")
+    for name in rule.names if rule.unchecked else ():
+        if names_tags(name.text) and (engine.covers_digests or not is_tag_alone(name)):
+            findings.note(ANY_DIGEST, any_digest_text(name.text, engine))
     check_trusted_names(rule, findings)
     _check_digests(rule, engine, named, findings)
     _check_switches(rule, findings)

@@ -20,6 +20,7 @@ from imgsec.domain.policy_intent import (
     Store,
     Unchecked,
     form_of,
+    is_tag_alone,
 )
 from imgsec.domain.policy_rules import Demand, PolicyRule, Requirement
 from imgsec.domain.reference import ImageReference
@@ -78,11 +79,14 @@ def _intent(source: Source, findings: Findings) -> PolicyIntent | None:
 
 
 def _is_digest_twin(rule: PolicyRule, rules: Sequence[PolicyRule]) -> bool:
-    """Whether it is there for the digests of another, which an intent's name has by itself."""
+    """Whether it is there for the digests of another, which an intent's name has by itself.
+
+    No name has what is behind a tag that is let through.
+    """
     name = rule.repository.removesuffix("@*")
-    return name != rule.repository and any(
-        one.repository == name and one.demand == rule.demand for one in rules
-    )
+    if name == rule.repository or (rule.demand.is_nothing and is_tag_alone(ImageNames(name))):
+        return False
+    return any(one.repository == name and one.demand == rule.demand for one in rules)
 
 
 def _rule(rule: PolicyRule, keys: dict[tuple[str, str], IntentKey]) -> IntentRule:

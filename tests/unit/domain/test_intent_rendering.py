@@ -28,6 +28,7 @@ from tests.unit.domain.intents import (
 from tests.unit.refusals import refused
 
 DIGEST = "sha256:" + "a" * 64
+LET_THROUGH = ("icr.io/ext/*", "icr.io/b/c", "icr.io/b/d:1", "icr.io/b/e:*-x", "icr.io/b/f:*")
 
 
 def decides(found: Any, image: str, engine: Engine = NEWEST, namespace: str = "") -> Demand | None:
@@ -41,12 +42,12 @@ def test_options_and_an_intent_of_the_same_give_the_same_object() -> None:
         name=ObjectName("signed"),
         kind=PolicyKind.CLUSTER,
         signed=(RepositoryPattern.parse("us.icr.io/team/*"), RepositoryPattern.parse("a.io/b/c")),
-        unchecked=(RepositoryPattern.parse("icr.io/ext/*"),),
+        unchecked=tuple(map(RepositoryPattern.parse, LET_THROUGH)),
         key_secret=KeySecret(ObjectName("release"), Namespace("portieris")),
         mutate_image=False,
     )
     intent = an_intent(
-        signed("us.icr.io/team/*", "a.io/b/c"), unchecked("icr.io/ext/*"),
+        signed("us.icr.io/team/*", "a.io/b/c"), unchecked(*LET_THROUGH),
         name="signed", mutateImage=False,
     )  # fmt: skip
     assert rendered(intent).documents == (policy_document(options),)
@@ -278,17 +279,49 @@ def test_nothing_is_demanded_by_an_empty_policy() -> None:
 
 
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
-def test_one_tag_that_is_let_through_lets_no_digest_in(engine: str) -> None:
-    base = {"exactly": ["a.io/t/base:1"], "unchecked": {"reason": "r"}}
-    found = rendered(an_intent(signed("a.io/t/base"), base), engine=engine)
-    assert codes(found) == set()
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ("exactly", "a.io/t/base:1"),
+        ("images", "a.io/t/base:1"),
+        ("images", "a.io/t/*:1"),
+        ("images", "a.io/t/base:*1"),
+        ("wide", "*:1"),
+    ],
+)
+def test_one_tag_that_is_let_through_lets_no_digest_in(form: str, name: str, engine: str) -> None:
+    base = {form: [name], "unchecked": {"reason": "r"}}
+    signed_name = "a.io/t/base" if "*:" not in name else "a.io/*"
+    found = rendered(an_intent(signed(signed_name), base), engine=engine)
     names = [one["name"] for one in found.documents[0]["spec"]["repositories"]]
-    assert names == ["a.io/t/base", "a.io/t/base@*", "a.io/t/base:1"]
+    assert names[-1] == name
+    assert f"{name}@*" not in names
     version = Engine.parse(engine)
-    demand = decides(found, f"a.io/t/base:1@{DIGEST}", version)
-    assert demand is not None
-    assert demand.is_nothing == version.covers_digests == ("any-digest" in note_codes(found))
-    assert decides(found, "a.io/t/base:1", version) == Demand()
+    if form != "wide":  # which is refused, as spellings meet it
+        assert codes(found) == set()
+        demand = decides(found, f"a.io/t/base:1@{DIGEST}", version)
+        assert demand is not None
+        assert demand.is_nothing == version.covers_digests
+        assert decides(found, "a.io/t/base:1", version) == Demand()
+    assert version.covers_digests == ("any-digest" in note_codes(found))
+
+
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_some_tags_with_a_star_behind_let_any_digest_in_in_each_version(engine: str) -> None:
+    intent = an_intent(signed("a.io/t/*"), unchecked("a.io/t/base:1*", "a.io/t/other:*"))
+    found = rendered(intent, engine=engine)
+    told = [one.text for one in found.notes if one.code == "any-digest"]
+    assert [text.partition(": ")[0] for text in told] == ["a.io/t/base:1*"]
+    assert decides(found, f"a.io/t/base:1@{DIGEST}", Engine.parse(engine)) == Demand()
+
+
+@pytest.mark.parametrize("engine", EVERY_ENGINE)
+def test_one_tag_that_is_denied_is_denied_with_its_digest(engine: str) -> None:
+    denied = {"images": ["a.io/t/base:1"], "denied": {"reason": "r"}}
+    intent = an_intent(unchecked("a.io/t/*"), denied)
+    found = rendered(intent, engine=engine)
+    demand = intent.rules[1].demand
+    assert decides(found, f"a.io/t/base:1@{DIGEST}", Engine.parse(engine)) == demand
 
 
 @pytest.mark.parametrize(

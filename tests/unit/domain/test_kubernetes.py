@@ -77,6 +77,15 @@ def test_closed_pattern_gets_a_rule_for_its_digests() -> None:
     assert names == ["us.icr.io/team/app", "us.icr.io/team/app@*"]
 
 
+@pytest.mark.parametrize("name", ["us.icr.io/team/app:debug", "r.example:5000/team/app:*-debug"])
+def test_what_is_let_through_by_its_tag_gets_no_rule_for_digests(name: str) -> None:
+    whole = "r.example:5000/team/base"
+    found = policy(f"{name}-x", unchecked=(name, whole))
+    names = [rule["name"] for rule in policy_document(found)["spec"]["repositories"]]
+    assert names == [f"{name}-x", f"{name}-x@*", name, whole, f"{whole}@*"]
+    assert list(map(str, found.unchecked_tags)) == [name]
+
+
 def test_namespaced_policy_lies_in_its_namespace() -> None:
     document = policy_document(
         policy("us.icr.io/*", kind=PolicyKind.NAMESPACED, namespace=Namespace("prod"))

@@ -254,6 +254,14 @@ def test_an_intent_says_the_same() -> None:
     assert intent.rules[0].demand.simple is not None
 
 
+def test_an_intent_says_what_is_let_through_behind_a_tag() -> None:
+    rules = (a_rule("us.icr.io/team/base:1"), a_rule("us.icr.io/team/base:1@*"))
+    made = taken(a_policy(*rules, api=PORTIERIS_API), as_intent=True, after="0.14.1")
+    (intent,) = made.intents
+    assert list(intent.rules[0].rule_names()) == [one["name"] for one in rules]
+    assert "meaning-changed" not in told(made)
+
+
 @pytest.mark.parametrize(
     "rule",
     [
