@@ -168,6 +168,7 @@ class ServiceUrl:
             and re.fullmatch(r"[a-z0-9.-]+|[0-9a-f:]+", parts.hostname)
             and not (parts.username or parts.password or parts.query or parts.fragment)
             and (port is None or port > 0)
+            and not parts.netloc.endswith(":")
             and re.fullmatch(r"[\x21-\x7e]+", text)
         )
         if not well_formed:

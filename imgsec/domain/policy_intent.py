@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
+from imgsec.domain.hosts import is_loopback
 from imgsec.domain.identity import IdentityRule
 from imgsec.domain.policy import Namespace, ObjectName
 from imgsec.domain.policy_rules import (
@@ -92,6 +93,26 @@ class Store:
 
     url: str
     secret: str = ""
+
+    @property
+    def shows_credentials(self) -> bool:
+        """Whether they go without TLS, and beyond the engine's own machine."""
+        host = self.url.partition("://")[2].partition("/")[0]
+        return self._is_plain and bool(self.secret) and not is_loopback(host)
+
+    @property
+    def flaw(self) -> str:
+        """What anybody on the way to it can do; empty where it is asked by TLS."""
+        if not self._is_plain:
+            return ""
+        text = f"{self.url} is asked without TLS: whoever is on the way can"
+        if self.shows_credentials:
+            return f"{text} read the credentials of the Secret {self.secret}"
+        return f"{text} withhold signatures, though not make one"
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.url.lower().startswith("http://")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from imgsec.domain.policy_rules import PolicyId, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import RulePool
 from imgsec.domain.wildcard import weight_of
-from imgsec.reasons import INTENT_CONTRADICTS, INTENT_EXPIRED
+from imgsec.reasons import INSECURE_ADDRESS, INTENT_CONTRADICTS, INTENT_EXPIRED
 
 _PLACE = PolicyId("PolicyIntent", "")
 _PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
@@ -123,9 +123,11 @@ def _tell_store(rule: IntentRule, findings: Findings) -> None:
     """What becomes of a store beside what the way to it and the registry do."""
     if rule.store is None:
         return
-    if rule.store.url.startswith("http://"):
-        text = f"{rule.store.url} is asked without TLS: whoever is on the way can withhold"
-        findings.note("store-without-tls", f"{text} signatures, though not make one")
+    if rule.store.shows_credentials:
+        hint = "Give the store's https:// address, or leave secret out if it asks for none."
+        findings.refuse(INSECURE_ADDRESS(rule.store.flaw, hint=hint))
+    elif rule.store.flaw:
+        findings.note("store-without-tls", rule.store.flaw)
     for name in rule.names:
         if is_icr_host(name.text.partition("/")[0].removeprefix("*.")):
             text = f"{name.text}: where a registry keeps signatures itself, as IBM's may"

@@ -14,6 +14,7 @@ from imgsec.domain.pattern_sets import other_spellings, samples_of
 from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
+from imgsec.domain.policy_intent import Store
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
 from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.witnesses import witness_of
@@ -110,6 +111,10 @@ def _tell_layers(
         if exact and demand.mutates and not after.skips_owned:
             text = f"{witness}: its digest, which {after} looks at again, never meets {_EXACT}"
             out.note("digest-denied", text)
+    if demand.simple is not None:
+        flaw = Store(demand.simple.store_url, demand.simple.store_secret).flaw
+        if flaw:
+            out.note("store-without-tls", f"{witness}: {flaw}")
     if demand.simple is not None and demand.trust is not None:
         out.note("never-passes", f"{witness}: simple and trust in one rule are always denied")
 

@@ -107,6 +107,8 @@ def test_address_is_taken_without_its_usual_tail(text: str, taken: str) -> None:
         "ftp://host",
         "file:///etc/passwd",
         "https://",
+        "https://host:",
+        "https://https://host/x",
         "https:///path",
         "https://user@host",
         "https://user:secret@host",

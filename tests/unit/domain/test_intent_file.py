@@ -11,6 +11,7 @@ from imgsec.domain.intent_file import intent_document, parse_intent
 from imgsec.domain.policy_rules import Demand, Requirement, SimpleDemand
 from imgsec.errors import ImgsecError
 from tests.unit.domain.intents import KEYS, a_document, an_intent, signed, unchecked
+from tests.unit.refusals import refused
 
 PUBLIC = "-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmI0=\n=aaaa\n-----END PGP PUBLIC KEY BLOCK-----\n"
 
@@ -202,10 +203,24 @@ def test_what_must_be_there_is_not_said_to_be_left_out() -> None:
         parse_intent(document)
 
 
-def test_a_store_may_be_without_tls_as_engines_take_it() -> None:
-    (rule,) = an_intent(signed("a.io/x", store={"url": "http://store.example/"})).rules
+@pytest.mark.parametrize("url", ["http://store.example/", "HTTP://store.example"])
+def test_a_store_may_be_without_tls_as_engines_take_it(url: str) -> None:
+    (rule,) = an_intent(signed("a.io/x", store={"url": url})).rules
     assert rule.store is not None
     assert rule.store.url == "http://store.example"
-    for url in ("http://user@store.example", "http://"):
-        with pytest.raises(ImgsecError):
-            an_intent(signed("a.io/x", store={"url": url}))
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://", "'http://'"),
+        ("http://user@store.example", "'http://...@store.example'"),
+        ("http://https://store.example/x", "'http://https://store.example/x'"),
+        ("http://http://store.example", "'http://http://store.example'"),
+        ("http://store.example:/x", "'http://store.example:/x'"),
+    ],
+)
+def test_a_store_that_is_no_address_is_shown_as_it_was_written(url: str, shown: str) -> None:
+    with refused("invalid-option") as reasons:
+        an_intent(signed("a.io/x", store={"url": url}))
+    assert f"store: {shown} is not an address" in reasons[0].text

@@ -340,3 +340,19 @@ def test_what_becomes_of_a_store_is_told(
 ) -> None:
     found = rendered(an_intent(signed(name, store={"url": url})), target=target)
     assert {one for one in note_codes(found) if one.startswith("store-")} == told
+
+
+@pytest.mark.parametrize(
+    ("url", "refusal"),
+    [
+        ("https://s.example/x", set()),
+        ("http://localhost:80", set()),
+        ("http://s.example/x", {"insecure-address"}),
+        ("HTTP://s.example/x", {"insecure-address"}),
+        ("http://localhost.s.example", {"insecure-address"}),
+    ],
+)
+def test_the_credentials_of_a_store_go_by_tls_alone(url: str, refusal: set[str]) -> None:
+    found = rendered(an_intent(signed("a.io/b/*", store={"url": url, "secret": "box"})))
+    assert codes(found) == refusal
+    assert all("credentials of the Secret box" in one.text for one in found.reasons)

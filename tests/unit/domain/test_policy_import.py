@@ -254,6 +254,15 @@ def test_an_intent_says_the_same() -> None:
     assert intent.rules[0].demand.simple is not None
 
 
+@pytest.mark.parametrize("as_intent", [False, True])
+def test_a_store_that_shows_its_credentials_is_taken_over_and_told(as_intent: bool) -> None:
+    simple = SIGNED | {"storeURL": "http://s.example/x", "storeSecret": "box"}
+    policy = a_policy(a_rule("a.io/b/*", simple=simple), api=PORTIERIS_API)
+    notes = told(taken(policy, as_intent=as_intent))
+    assert "can read the credentials of the Secret box" in notes["store-without-tls"]
+    assert notes.get("publish-would-refuse", "").startswith("insecure-address: ") is as_intent
+
+
 def test_an_intent_says_what_is_let_through_behind_a_tag() -> None:
     rules = (a_rule("us.icr.io/team/base:1"), a_rule("us.icr.io/team/base:1@*"))
     made = taken(a_policy(*rules, api=PORTIERIS_API), as_intent=True, after="0.14.1")
