@@ -158,13 +158,18 @@ def publish_intents(asked: Asked, world: World, destination: Destination) -> Ans
     engine = _engine_of(asked.prediction.engine, asked.target)
     now = world.clock.now()
     intents, notes = _intents(asked, world)
-    if destination.render is None:
-        ahead = Ahead(asked.prediction, world)
-        engine, destination = ahead.engine, replace(destination, ahead=ahead)
-    rendered = render_intents(intents, asked.target, now.date(), engine)
-    reasons = key_reasons(intents, asked.target, lambda: world.keyring, now)
     destination = replace(destination, reads_secrets=asked.target is Target.PORTIERIS)
-    return publish(rendered, destination, world, reasons=reasons, notes=notes)
+
+    def published(engine: Engine, destination: Destination) -> Answer:
+        rendered = render_intents(intents, asked.target, now.date(), engine)
+        reasons = key_reasons(intents, asked.target, lambda: world.keyring, now)
+        return publish(rendered, destination, world, reasons=reasons, notes=notes)
+
+    if destination.render is not None:
+        return published(engine, destination)
+    lockout = destination.terms.lockout
+    ahead = Ahead(asked.prediction, world, accept_lockout=lockout)
+    return ahead.tell(_COMMAND, lambda: published(ahead.engine, replace(destination, ahead=ahead)))
 
 
 def _intents(asked: Asked, world: World) -> tuple[tuple[PolicyIntent, ...], tuple[Note, ...]]:

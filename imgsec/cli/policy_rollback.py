@@ -96,18 +96,24 @@ def policy_rollback(
         if name is None:
             listed = list_history(world.cluster(dry_run=True), place)
             return Answer(Report("policy rollback", listed))
-        done = roll_back(
-            kind,
-            str(ObjectName.parse(name)),
-            place,
-            world.cluster(dry_run=dry_run),
-            Ahead(prediction, world).foresee,
-            accept_lockout=accept_lockout,
-        )
-    verdict = done.verdict
-    if dry_run and done.changes:
-        said = Note("dry-run", "the cluster checked the policy and kept nothing")
-        verdict = replace(verdict, notes=(said, *verdict.notes))
-    return Answer(
-        Report("policy rollback", verdict, changes=done.changes, admissions=done.locked_out)
-    )
+        named = str(ObjectName.parse(name))
+        ahead = Ahead(prediction, world, accept_lockout=accept_lockout)
+
+        def rolled_back() -> Answer:
+            done = roll_back(
+                kind,
+                named,
+                place,
+                world.cluster(dry_run=dry_run),
+                ahead.foresee,
+                accept_lockout=accept_lockout,
+            )
+            verdict = done.verdict
+            if dry_run and done.changes:
+                said = Note("dry-run", "the cluster checked the policy and kept nothing")
+                verdict = replace(verdict, notes=(said, *verdict.notes))
+            return Answer(
+                Report("policy rollback", verdict, changes=done.changes, admissions=done.locked_out)
+            )
+
+        return ahead.tell("policy rollback", rolled_back)

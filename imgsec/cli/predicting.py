@@ -11,6 +11,7 @@ from imgsec.cli.options import Option, OptionGroup, loosened_notes, loosening, s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from imgsec.cli.output import Answer
     from imgsec.domain.admission import LayerTrace
     from imgsec.domain.engine_name import EngineName
     from imgsec.domain.engines import Engine
@@ -201,14 +202,34 @@ class Ahead:
     """What a change of policies does to a cluster, as the engine there would judge it; see
     `imgsec.operations.apply_policies.Prospect`.
 
-    Where no engine of a known version runs yet, it is judged as the newest would.
+    Where no engine of a known version runs yet, it is judged as the newest would; with
+    accept_lockout also where nobody can tell.
     """
 
-    def __init__(self, options: PredictionOptions, world: World) -> None:
+    def __init__(
+        self, options: PredictionOptions, world: World, *, accept_lockout: bool = False
+    ) -> None:
         self._options, self._world = options, world
         self._before = world.live_state()
-        self._engine, self._notes = _engine_to_come(options, world, self._before)
+        self._engine, self._notes = _engine_to_come(
+            options, world, self._before, is_any_accepted=accept_lockout
+        )
         self._webhook, self._is_enforced = _registered(self._before)
+
+    def tell(self, command: str, work: Callable[[], Answer]) -> Answer:
+        """The answer of the work, with what was found on the way, however the work ends."""
+        from imgsec.cli.output import Answer
+        from imgsec.domain.report import Report
+        from imgsec.domain.verdict import because
+        from imgsec.errors import ImgsecError
+
+        try:
+            answer = work()
+        except ImgsecError as error:
+            answer = Answer(Report(command, because(error.reason)))
+        verdict = answer.report.verdict
+        verdict = replace(verdict, notes=(*verdict.notes, *self._notes))
+        return replace(answer, report=replace(answer.report, verdict=verdict))
 
     @property
     def engine(self) -> Engine:
@@ -227,6 +248,7 @@ class Ahead:
         after = self._before.changed(documents, removed)
         labels = self._webhook.objects.keys if self._webhook is not None else frozenset[str]()
         pods, unlisted = what_may_run(self._world.cluster(dry_run=False), labels)
+        self._notes += unlisted
         foresight = foresee_lockout(
             pods,
             read_pools(self._before, self._engine),
@@ -234,8 +256,7 @@ class Ahead:
             make_predictor(self._options, self._world, after, self._engine, self._webhook),
             labels=labels,
         )
-        unnamed = unnamed_notes(foresight, is_enforced=self._is_enforced)
-        return replace(foresight, notes=(*self._notes, *unlisted, *unnamed))
+        return replace(foresight, notes=unnamed_notes(foresight, is_enforced=self._is_enforced))
 
     def laxer_rules(
         self, documents: Sequence[dict[str, Any]], removed: frozenset[PolicyId]
@@ -261,15 +282,19 @@ def _registered(state: AdmissionState) -> tuple[Webhook | None, bool]:
 
 
 def _engine_to_come(
-    options: PredictionOptions, world: World, state: AdmissionState
+    options: PredictionOptions, world: World, state: AdmissionState, *, is_any_accepted: bool
 ) -> tuple[Engine, tuple[Note, ...]]:
-    """The engine that is asked for or runs; else the newest, since one may be still to come."""
+    """The engine that is asked for or runs; else the newest, since one may be still to come.
+
+    is_any_accepted: also where what runs cannot be told.
+    """
     from imgsec.domain.engines import NEWEST, Engine
     from imgsec.domain.verdict import Note
     from imgsec.errors import ImgsecError
     from imgsec.reasons import (
         ENGINE_AMBIGUOUS,
         ENGINE_UNKNOWN,
+        INPUT_MALFORMED,
         NOT_ENFORCED,
         PERMISSION_DENIED,
         POLICY_ENGINE_MISSING,
@@ -285,8 +310,11 @@ def _engine_to_come(
         if wanted is not None:
             return wanted, ()
         tolerated = (ENGINE_UNKNOWN, NOT_ENFORCED, PERMISSION_DENIED, POLICY_ENGINE_MISSING)
-        if error.reason.code not in [kind.code for kind in tolerated]:
-            raise
+        if not is_any_accepted and error.reason.code not in [kind.code for kind in tolerated]:
+            if error.reason.code != INPUT_MALFORMED.code:
+                raise
+            hint = "Say which engine runs with --engine, or give --accept-lockout."
+            raise ImgsecError(replace(error.reason, hint=hint)) from None
         return NEWEST, (Note("engine-assumed", f"judged as {NEWEST} would: {error.reason.text}"),)
     if wanted is None or wanted == runs:
         return runs, ()

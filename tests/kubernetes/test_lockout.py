@@ -22,6 +22,10 @@ from tests.kubernetes.conftest import (
 )
 
 ANNOTATION = "imgsec/previous"
+FOREIGN = {
+    **{"apiVersion": GROUP[6:], "kind": "ClusterImagePolicy"},
+    "metadata": {"name": "foreign"},
+}
 
 
 class Site:
@@ -251,6 +255,63 @@ def test_engine_that_nobody_knows_is_taken_for_the_newest(site: Site) -> None:
     site.installs("0.99.0")
     code, report = site.publish("--repository", "r.example/team/*")
     assert (code, "engine-assumed" in notes(report)) == (0, True)
+
+
+def test_what_is_assumed_of_the_engine_is_told_however_it_ends(site: Site, tmp_path: Path) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.installs("0.14.2")
+    site.cluster.hidden = ("pods",)
+    other = (*words, "--engine", "0.14.3")
+    code, report = site.publish(*other)
+    assert (code, codes(report)) == (3, ["permission-denied"])
+    assert "engine-differs" in notes(report)
+    code, report = site.publish(*other, "--accept-lockout")
+    assert (code, {"engine-differs", "running-pods-not-judged"} - set(notes(report))) == (0, set())
+    back = ("policy", "rollback", "imgsec-signed-images", "--offline", "--engine", "0.14.3")
+    code, report = site.run(*back)
+    assert (code, "engine-differs" in notes(report)) == (3, True)
+    code, report = site.run(*back, "--accept-lockout")
+    assert (code, "engine-differs" in notes(report)) == (0, True)
+    site.installs("0.15.0")
+    intent = tmp_path / "intent.yaml"
+    rules = [
+        "{images: [a.io/b/*], denied: {reason: r}}",
+        "{wide: ['*'], unchecked: {reason: r}}",
+    ]
+    intent.write_text(f"apiVersion: imgsec/v1\nkind: PolicyIntent\nrules: [{', '.join(rules)}]\n")
+    code, report = site.publish("--intent", str(intent))
+    assert (code, codes(report)) == (1, ["intent-misread"])
+    assert "engine-assumed" in notes(report)
+
+
+def test_what_may_not_be_listed_is_told_however_it_ends(site: Site) -> None:
+    """A policy that nobody can read is found after it."""
+    bad = {"name": "a.io/*", "policy": {"simple": 5}}
+    path = f"{GROUP}/clusterimagepolicies"
+    site.cluster.lists[path] = [{**FOREIGN, "spec": {"repositories": [bad]}}]
+    site.cluster.hidden = ("cronjobs",)
+    words = ("--repository", "r.example/team/*", "--accept-laxer", "--accept-lockout")
+    code, report = site.publish(*words)
+    assert code == 0
+    assert {"idle-not-judged", "running-pods-not-judged"} <= set(notes(report))
+
+
+def test_a_registration_that_nobody_can_read_is_no_end_of_it(site: Site) -> None:
+    words = ("--repository", "r.example/team/*")
+    site.installs("0.14.2")
+    registration = site.cluster.lists[f"{WEBHOOKS}/mutatingwebhookconfigurations"][0]
+    registration["webhooks"][0]["rules"] = "x"
+    code, report = site.publish(*words)
+    assert (code, codes(report)) == (2, ["input-malformed"])
+    assert "--accept-lockout" in report["reasons"][0]["hint"]
+    assert site.publish(*words, "--engine", "0.14.2")[0] == 0
+    code, report = site.publish(*words, "--accept-lockout")
+    assert code == 0
+    assumed = [one["text"] for one in report["notes"] if one["code"] == "engine-assumed"]
+    assert "the webhook's registration" in assumed[0]
+    back = ("policy", "rollback", "imgsec-signed-images", "--offline")
+    assert site.run(*back)[0] == 2
+    assert site.run(*back, "--accept-lockout")[0] == 0
 
 
 def test_last_change_is_rolled_back_and_again(site: Site) -> None:
