@@ -32,10 +32,12 @@ def read_file(path: str, *, max_bytes: int) -> bytes:
     return _read(lambda: Path(path).open("rb"), shown(path), max_bytes)
 
 
-def read_regular(path: Path, *, max_bytes: int) -> bytes | None:
+def read_regular(
+    path: Path, *, max_bytes: int, too_large: ReasonKind = ANSWER_TOO_LARGE
+) -> bytes | None:
     """A regular file, through links; None where there is none. Never waits, as for a pipe.
 
-    Raises `ImgsecError` (input-unreadable, answer-too-large).
+    Raises `ImgsecError` (input-unreadable, and that for one that is too large).
     """
     name = shown(str(path))
     try:
@@ -48,7 +50,7 @@ def read_regular(path: Path, *, max_bytes: int) -> bytes | None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise ImgsecError(INPUT_UNREADABLE(f"{name} is not a regular file"))
-    return _read(lambda: os.fdopen(descriptor, "rb"), name, max_bytes, ANSWER_TOO_LARGE)
+    return _read(lambda: os.fdopen(descriptor, "rb"), name, max_bytes, too_large)
 
 
 def read_descriptor(number: int, max_bytes: int) -> bytes:

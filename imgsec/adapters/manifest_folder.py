@@ -13,6 +13,7 @@ from typing import Any
 from imgsec.adapters.files import (
     load_yaml_stream,
     read_file,
+    read_regular,
     require_space,
     require_writable,
     write_file,
@@ -125,9 +126,9 @@ class FolderSink:
 
         Parsed once, as long as the file holds the same.
         """
-        if not path.exists():
+        content = read_regular(path, max_bytes=MANIFEST_MAX_BYTES, too_large=INPUT_MALFORMED)
+        if content is None:
             return []
-        content = read_file(str(path), max_bytes=MANIFEST_MAX_BYTES)
         if path not in self._read or self._read[path][0] != content:
             found = (one.content for one in parse_documents(content, str(path)))
             self._read[path] = content, [one for one in found if _identity(one) is not None]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from imgsec.adapters.manifest_files import ManifestDocument, parse_documents
+from imgsec.adapters.manifest_files import MANIFEST_MAX_BYTES, ManifestDocument, parse_documents
 from imgsec.adapters.manifest_folder import FolderSink
 from imgsec.ports import ObjectId, object_id
 from tests.unit.refusals import refused
@@ -101,6 +101,22 @@ def test_file_that_cannot_be_understood_is_never_overwritten(tmp_path: Path) -> 
     with refused("input-malformed"):
         FolderSink(tmp_path).publish(POLICY)
     assert path.read_text() == "a: ["
+
+
+def test_a_pipe_in_the_folder_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    sink = FolderSink(tmp_path)
+    assert sink.publish(POLICY).state == "created"
+    assert [one["metadata"]["name"] for one in sink.list_made_policies()] == ["signed"]
+    for read in (sink.list_key_secrets, lambda: sink.list_policies("ClusterImagePolicy")):
+        with refused("input-unreadable"):
+            read()
+
+
+def test_a_manifest_in_the_folder_that_is_too_large_is_malformed(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_bytes(b"#" * (MANIFEST_MAX_BYTES + 1))
+    with refused("input-malformed"):
+        FolderSink(tmp_path).list_key_secrets()
 
 
 def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
