@@ -8,11 +8,13 @@ from typing import Any
 
 import yaml
 
-# What kubectl's parser (go-yaml, resolve.go) takes for no text, and PyYAML does.
+# What kubectl's parser (go-yaml, resolve.go) takes for no text, and PyYAML does. It takes all
+# underscores out before it looks at a number.
+_NUMBER_STARTS = tuple("+-.0123456789")
 _NO_TEXT_IN_GO = re.compile(
-    r"""[-+]?(?:\.[0-9_]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?
-    |[-+]?0(?:[xX][0-9a-fA-F_]+|[oO]?[0-7_]+|[bB][01_]+)
-    |[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?
+    r"""[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?
+    |[-+]?0(?:[xX][0-9a-fA-F]+|[oO]?[0-7]+|[bB][01]+)
+    |[-+]?[0-9]+(?::[0-5]?[0-9])+(?:\.[0-9]*)?
     |[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}(?:[Tt ].*)?
     |[yYnN]""",
     re.VERBOSE,
@@ -29,7 +31,8 @@ class PlainDumper(yaml.SafeDumper):
         return True
 
     def represent_str(self, data: str) -> yaml.ScalarNode:
-        style = "'" if _NO_TEXT_IN_GO.fullmatch(data) else None
+        read = data.replace("_", "") if data.startswith(_NUMBER_STARTS) else data
+        style = "'" if _NO_TEXT_IN_GO.fullmatch(read) else None
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
 

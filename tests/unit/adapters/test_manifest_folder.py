@@ -315,6 +315,14 @@ def test_each_file_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ".5",
             "12:30",
             "1E-3",
+            "1e3_",
+            "1e_3",
+            "1_e+3_",
+            "._5",
+            "+_1",
+            "0_x1f",
+            "0o_7",
+            "1_2:3_0",
         ),
         *("y", "n", "Y", "on", "off", "yes", "no", "true", "null", "2026-01-01", "2026-1-2"),
     ],
@@ -327,7 +335,9 @@ def test_a_name_that_looks_like_something_else_is_quoted(tmp_path: Path, name: s
     assert FolderSink(tmp_path).publish(document).state == "unchanged"
 
 
-@pytest.mark.parametrize("name", ["signed", "e3", "1a", "v1.2", "2.example", "1e", "0xg", "yy"])
+@pytest.mark.parametrize(
+    "name", ["signed", "e3", "1a", "v1.2", "2.example", "1e", "0xg", "yy", "_1", "y_", "1e_x"]
+)
 def test_a_name_that_is_one_to_everybody_is_not(tmp_path: Path, name: str) -> None:
     document = {**POLICY, "metadata": {**POLICY["metadata"], "name": name}}
     assert f"name: {name}\n" in Path(FolderSink(tmp_path).publish(document).target).read_text()
