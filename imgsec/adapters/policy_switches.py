@@ -7,6 +7,7 @@ A rule with neither switch lets its images through unchecked on purpose, and is 
 
 from __future__ import annotations
 
+import re
 from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,6 +25,7 @@ from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED, INVALID_OPTION, POLICY_FOREIGN
 
 _SWITCHES = ("trust", "va")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 Edit = tuple[int, int, str]  # from where to where, in characters, and what stands there then
 
 
@@ -50,7 +52,6 @@ def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[by
     if content.startswith(BOM_UTF8):
         result, rules = switched(content[len(BOM_UTF8) :], wanted, where)
         return BOM_UTF8 + result, rules
-    line_end = "\r\n" if b"\r\n" in content else "\n"
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError:
@@ -72,7 +73,7 @@ def switched(content: bytes, wanted: Mapping[str, bool], where: str) -> tuple[by
             rule = policy.content["spec"]["repositories"][place]["policy"]
             for name, is_on in wanted.items():
                 if (rule.get(name) or {}).get("enabled") is not is_on:
-                    edits.append(_edit(policy, place, name, is_on, line_end))
+                    edits.append(_edit(policy, place, name, is_on, text))
     if not changed:
         text = f"no rule in {shown(where)} has a switch, so each lets its images through unchecked"
         raise ImgsecError(INPUT_MALFORMED(text, hint="Add trust: and va: where it shall check."))
@@ -89,28 +90,35 @@ def _switched_rules(document: Mapping[str, Any]) -> Iterator[int]:
             yield place
 
 
-def _edit(policy: ManifestDocument, place: int, name: str, is_on: bool, line_end: str) -> Edit:
-    """What to write where, so that the rule has the switch so."""
+def _edit(policy: ManifestDocument, place: int, name: str, is_on: bool, text: str) -> Edit:
+    """What to write where, so that the rule has the switch so. text: the file's."""
     word = "true" if is_on else "false"
     held = _walk(policy.node, "spec", "repositories", place, "policy")
     switch = _member(held, name)
     is_null = isinstance(switch, yaml.ScalarNode)
     if switch is None:
-        return _insertion(held, f'"{name}": {{"enabled": {word}}}', line_end)
+        return _insertion(held, f'"{name}": {{"enabled": {word}}}', text)
     if is_null:
         return switch.start_mark.index, switch.end_mark.index, f' {{"enabled": {word}}}'
     value = _member(switch, "enabled")
     if value is None:
-        return _insertion(switch, f'"enabled": {word}', line_end)
+        return _insertion(switch, f'"enabled": {word}', text)
     return value.start_mark.index, value.end_mark.index, word
 
 
-def _insertion(mapping: yaml.MappingNode, member: str, line_end: str) -> Edit:
+def _insertion(mapping: yaml.MappingNode, member: str, text: str) -> Edit:
     """A further member, before the first that the mapping has."""
     at = mapping.start_mark.index
     if mapping.flow_style:
         return at + 1, at + 1, member + (", " if mapping.value else "")
-    return at, at, member + line_end + " " * mapping.start_mark.column
+    return at, at, member + _line_end(text, at) + " " * mapping.start_mark.column
+
+
+def _line_end(text: str, at: int) -> str:
+    """How the line ends that this place is in; if it is the last, how the one before it does."""
+    found = _LINE_END.search(text, at)
+    ends = [found[0]] if found else _LINE_END.findall(text[:at])
+    return ends[-1] if ends else "\n"
 
 
 def _walk(node: yaml.Node, *path: str | int) -> Any:

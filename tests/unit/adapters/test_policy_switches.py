@@ -164,6 +164,24 @@ def test_line_ends_and_a_byte_order_mark_stay() -> None:
     assert after == b"\xef\xbb\xbf" + before.encode().replace(b"      va:", added + b"      va:")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("others", ["\n", "\r\n", "\r"])
+def test_a_line_that_is_added_ends_as_the_line_at_hand(end: str, others: str) -> None:
+    line = f"      va: {{enabled: true}}{end}"
+    before = (HEAD + "  - name: '*'\n    policy:\n").replace("\n", others) + line
+    after, _ = switched(before.encode(), {"trust": True}, "a file")
+    added = f'      "trust": {{"enabled": true}}{end}'
+    assert after.decode() == before.replace(line, added + line)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_that_is_added_before_the_last_ends_as_the_one_before(end: str) -> None:
+    before = (HEAD + "  - name: '*'\n    policy:\n      va: {enabled: true}").replace("\n", end)
+    after, _ = switched(before.encode(), {"trust": True}, "a file")
+    added = f'      "trust": {{"enabled": true}}{end}'
+    assert after.decode() == before.replace("      va:", f"{added}      va:")
+
+
 def test_the_file_itself_is_no_copy_of_it(tmp_path: Path) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text("text")
