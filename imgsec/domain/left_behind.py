@@ -33,9 +33,13 @@ class Pruning:
     def parse(cls, texts: Iterable[str]) -> Self:
         """NAME is a ClusterImagePolicy, NAMESPACE/NAME an ImagePolicy, a star stands for all.
 
-        Raises `ImgsecError` (invalid-name).
+        Raises `ImgsecError` (invalid-option, invalid-name).
         """
-        words = [word for text in texts for word in text.split()]
+        words = []
+        for text in texts:
+            if not text.strip():
+                raise ImgsecError(INVALID_OPTION("--prune names nothing: give NAME or '*'"))
+            words += text.split()
         names = frozenset(_named(word) for word in words if word != ALL)
         return cls(names, everything=ALL in words)
 

@@ -237,7 +237,8 @@ def test_what_left_the_intent_leaves_the_folder_when_asked(tmp_path: Path) -> No
     assert "ImagePolicy two/p" in note["text"]
     assert "three" not in note["text"]
     assert old.exists()
-    for word, code in (("three/p", 1), ("one/p", 2), ("/p", 2), ("two/p", 0), ("two/p", 0)):
+    words_and_codes = {"three/p": 1, "one/p": 2, "/p": 2, "": 2, " ": 2, "two/p": 0, " two/p": 0}
+    for word, code in words_and_codes.items():
         assert published(tmp_path, *words, "--prune", word).code == code
     assert not old.exists()
     assert {"theirs.yaml", "template.yaml"} <= {one.name for one in (tmp_path / "out").iterdir()}
