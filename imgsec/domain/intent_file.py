@@ -234,7 +234,9 @@ def parse_identity(value: Any) -> SignedIdentity | None:
     """
     if value is None:
         return None
-    kind = value.get("type") if isinstance(value, Mapping) else None
+    if not isinstance(value, Mapping):
+        raise ValueError("it must be a mapping, such as {type: matchExact}")
+    kind = value.get("type")
     if kind == _USUAL:
         _fields(value, ("type",))
         return None

@@ -175,6 +175,13 @@ def test_names_and_addresses_have_their_grammar(document: Any) -> None:
         parse_intent(document)
 
 
+@pytest.mark.parametrize("identity", ["matchExact", ["matchExact"], 1, True])
+def test_an_identity_is_a_mapping(identity: object) -> None:
+    rule = {"images": ["a.io/b"], "signedBy": [{"key": "release", "identity": identity}]}
+    with pytest.raises(ValueError, match=r"identity: it must be a mapping, such as {type: "):
+        an_intent(rule)
+
+
 @pytest.mark.parametrize("kind", [["matchExact"], {"a": 1}, 1, True])
 def test_an_identity_of_an_odd_type_is_refused(kind: object) -> None:
     rule = {"images": ["a.io/b"], "signedBy": [{"key": "release", "identity": {"type": kind}}]}
