@@ -217,9 +217,10 @@ class KeyFiles:
 def load_yaml(content: bytes, name: str, *, keeps_dates: bool = False) -> Any:
     """One YAML document, without aliases, tags or repeated keys. Raises (input-malformed).
 
-    keeps_dates: as the texts that they are.
+    Empty ones beside it do not count. keeps_dates: as the texts that they are.
     """
-    documents = load_yaml_stream(content, name, keeps_dates=keeps_dates)
+    found = load_yaml_stream(content, name, keeps_dates=keeps_dates)
+    documents = [one for one in found if one is not None]
     if len(documents) > 1:
         raise ImgsecError(INPUT_MALFORMED(f"{shown(name)} is not plain YAML: several documents"))
     return documents[0] if documents else None

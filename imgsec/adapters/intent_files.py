@@ -17,10 +17,15 @@ INTENT_MAX_BYTES = 1 * 2**20  # ours; thousands of rules
 
 
 def read_intents(path: str) -> tuple[PolicyIntent, ...]:
-    """Raises `ImgsecError` (input-unreadable, input-malformed), and what names of it raise."""
+    """Empty documents are passed over, as kubectl does it.
+
+    Raises `ImgsecError` (input-unreadable, input-malformed), and what names of it raise.
+    """
     content = read_file(path, max_bytes=INTENT_MAX_BYTES)
     found = []
     for place, document in enumerate(load_yaml_stream(content, path, keeps_dates=True), start=1):
+        if document is None:
+            continue
         try:
             found.append(parse_intent(document))
         except ValueError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from imgsec.adapters.intent_files import intent_bytes, read_intents
 from imgsec.adapters.policy_sources import read_policy_sources
 from tests.unit.domain.intents import an_intent, signed, unchecked
@@ -48,8 +50,30 @@ def test_intents_are_written_as_they_are_read(tmp_path: Path) -> None:
 def test_each_document_is_an_intent_or_the_file_is_none(tmp_path: Path) -> None:
     path = tmp_path / "imgsec-policy.yaml"
     whole = intent_bytes([an_intent(signed("a.io/b/*"))])
-    for more in (b"---\n", b"---\nkind: Secret\n", b"---\n- a\n"):
+    for more in (b"---\nkind: Secret\n", b"---\n- a\n", b"---\n{}\n"):
         path.write_bytes(whole + more)
         with refused("input-malformed") as reasons:
             read_intents(str(path))
         assert "document 2" in reasons[0].text
+
+
+@pytest.mark.parametrize("before", [b"", b"---\n# a licence\n---\n", b"---\n---\nnull\n"])
+@pytest.mark.parametrize("after", [b"", b"---\n", b"---\n# the end\n---\n"])
+def test_empty_documents_are_passed_over(tmp_path: Path, before: bytes, after: bytes) -> None:
+    path = tmp_path / "imgsec-policy.yaml"
+    intents = (an_intent(signed("a.io/b/*")),)
+    path.write_bytes(before + intent_bytes(intents) + after)
+    assert read_intents(str(path)) == intents
+    config = b"---\nimage-security-enforcement: {clusterImagePolicy: []}\n"
+    (tmp_path / "config.yaml").write_bytes(before + config + after)
+    (found,) = read_policy_sources(str(tmp_path / "config.yaml"))
+    assert set(found.content) == {"image-security-enforcement"}
+
+
+def test_empty_documents_alone_are_no_intent_and_count_in_the_place(tmp_path: Path) -> None:
+    path = tmp_path / "imgsec-policy.yaml"
+    for text, said in ((b"---\n---\n", "is empty"), (b"---\n---\n- a\n", "document 2")):
+        path.write_bytes(text)
+        with refused("input-malformed") as reasons:
+            read_intents(str(path))
+        assert said in reasons[0].text
