@@ -55,6 +55,22 @@ def loosening(name: str, *, help: str, panel: str = _CONNECTION, **rest: Any) ->
     return typer.Option(name, help=help, rich_help_panel=panel, **rest)
 
 
+def from_shared_variables(context: typer.Context, command: str) -> frozenset[str]:
+    """The options that only a variable says, and one that other commands read, too.
+
+    A pipeline sets those once for all its steps: where one does not apply, nobody asked for it.
+    """
+    mine = f"IMGSEC_{command.replace('-', '_').upper()}_"
+    found: set[str] = set()
+    for one in context.command.params:
+        source = context.get_parameter_source(one.name) if one.name else None
+        if source is not None and source.name == "ENVIRONMENT":
+            twins = [one.envvar] if isinstance(one.envvar, str) else one.envvar or ()
+            if not any(twin.startswith(mine) for twin in twins):
+                found |= {*one.opts, *one.secondary_opts}
+    return frozenset(found)
+
+
 Option = tuple[Any, Any]  # the annotated type, and the default
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import typer
+
 from imgsec.cli.intents import (
     AdvisorSwitchOpt,
     Asked,
@@ -27,6 +29,7 @@ from imgsec.cli.options import (
     REGISTRY,
     TOOLS,
     RenderOpt,
+    from_shared_variables,
     loosening,
     own,
     with_options,
@@ -100,6 +103,7 @@ AcceptLockoutOpt = Annotated[
 
 @with_options(CLUSTER, TOOLS, IAM, ADVISOR, REGISTRY, NETWORK, PREDICTION, results=("verdict",))
 def publish_policy(
+    invoked: typer.Context,
     *,
     repository: RepositoriesOpt = None,
     allow_unchecked: UncheckedOpt = None,
@@ -146,12 +150,17 @@ def publish_policy(
 
     Example: imgsec publish-policy --policy cise.yaml --trust on --va off --render out/
     """
+    from dataclasses import replace
+
     from imgsec.domain.left_behind import Pruning
     from imgsec.errors import ImgsecError
     from imgsec.operations.apply_policies import Terms
     from imgsec.reasons import INVALID_OPTION
     from imgsec.wiring import wire
 
+    shared = from_shared_variables(invoked, _COMMAND)
+    if apply and "--render" in shared:
+        render = None
     if (render is None) is not apply or (dry_run and not apply):
         raise ImgsecError(INVALID_OPTION("give either --render DIR or --apply [--dry-run]"))
     described = {
@@ -163,10 +172,11 @@ def publish_policy(
         "--key-secret-namespace": key_secret_namespace != DEFAULT_KEY_NAMESPACE,
         "--no-mutate-image": not mutate_image,
     }
+    described = {name: is_given and name not in shared for name, is_given in described.items()}
     asked = {
         "--intent": intent is not None,
         "--for": target != "portieris",
-        "--engine": prediction.engine is not None and not apply,
+        "--engine": prediction.engine is not None and not apply and "--engine" not in shared,
         "--set": bool(sets),
         "--allow-platform": bool(allow_platform),
         "--cluster-domain": cluster_domain is not None,
@@ -178,6 +188,10 @@ def publish_policy(
         with wire(settings) as world:
             return flip_switches(policy, trust, va, world, render=render, adopt=adopt)
     _refuse_with("no --policy", {"--trust": trust is not None, "--va": va is not None})
+    if intent is not None and "--repository" in shared:
+        repository = None
+    if target != "portieris" and "--engine" in shared:
+        prediction = replace(prediction, engine=None)
     if intent is not None or not repository:
         _refuse_with("--intent" if intent else "no --repository", described)
         if intent is None and not sets:

@@ -17,6 +17,12 @@ from tests.support import ROOT, CommandLine, Gpg
 
 SCHEMAS = ROOT / "tests" / "data" / "portieris"
 HEAD = "apiVersion: imgsec/v1\nkind: PolicyIntent\n"
+CISE_POLICY = """\
+apiVersion: securityenforcement.admission.cloud.ibm.com/v1beta1
+kind: ClusterImagePolicy
+metadata: {name: x}
+spec: {repositories: [{name: '*', policy: {va: {enabled: true}}}]}
+"""
 SIMPLE = HEAD + "rules:\n- {images: [a.io/b/*], unchecked: {reason: r}}\n"
 
 
@@ -182,6 +188,69 @@ def test_options_are_held_against_the_engine_as_an_intent_is(
     done = published(tmp_path, *words)
     assert (done.code, [one["code"] for one in done.json["reasons"]]) == (1, [code])
     assert not (tmp_path / "out").exists()
+
+
+PIPELINE = {
+    "IMGSEC_ENGINE": "0.14.2",
+    "IMGSEC_KEY_SECRET": "release",
+    "IMGSEC_KEY_SECRET_NAMESPACE": "keys",
+    "IMGSEC_MUTATE_IMAGE": "false",
+    "IMGSEC_POLICY_NAME": "pipeline",
+    "IMGSEC_REPOSITORY": "a.io/other/*",
+}
+
+
+def test_variables_that_commands_share_are_passed_over_where_they_do_not_apply(
+    tmp_path: Path,
+) -> None:
+    """A pipeline sets them once, for all its steps."""
+    (tmp_path / "i.yaml").write_text(SIMPLE)
+    (tmp_path / "cise.yaml").write_text(CISE_POLICY)
+    line = CommandLine(tmp_path, PIPELINE)
+    runs = [("--policy", "cise.yaml", "--trust", "on")]
+    runs += [("--intent", "i.yaml", "--for", name) for name in ("cise", "containers", "config")]
+    runs += [("--intent", "i.yaml"), ("--set", "empty", "--repository", "a.io/x/*"), ()]
+    for place, words in enumerate(runs):
+        line("publish-policy", *words, "--render", f"out{place}").expect(0)
+    (mine,) = (tmp_path / "out4").iterdir()
+    assert mine.name == "imgsec-signed-images.clusterimagepolicy.yaml"
+    assert "a.io/other" not in mine.read_text()
+    (described,) = (tmp_path / "out6").iterdir()
+    assert described.name == "pipeline.clusterimagepolicy.yaml"
+    assert "mutateImage: false" in described.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "variables"),
+    [
+        (("--engine", "0.14.1", "--for", "cise"), {}),
+        (("--engine", "0.14.1", "--for", "cise"), {"IMGSEC_ENGINE": "0.14.1"}),
+        (("--key-secret", "release"), {"IMGSEC_KEY_SECRET": "release"}),
+        (("--repository", "a.io/c"), {}),
+        (("--no-mutate-image",), {}),
+        ((), {"IMGSEC_PUBLISH_POLICY_NAMESPACE": "shop"}),
+        ((), {"IMGSEC_PUBLISH_POLICY_TRUST": "on"}),
+        (("--apply",), {}),
+    ],
+)
+def test_what_is_written_or_meant_for_this_command_is_not_passed_over(
+    tmp_path: Path, words: tuple[str, ...], variables: dict[str, str]
+) -> None:
+    (tmp_path / "i.yaml").write_text(SIMPLE)
+    line = CommandLine(tmp_path, PIPELINE | variables)
+    done = line("publish-policy", "--intent", "i.yaml", "--render", "out", *words)
+    assert (done.code, done.json["reasons"][0]["code"]) == (2, "invalid-option")
+
+
+def test_a_folder_that_a_pipeline_names_does_not_stop_apply(tmp_path: Path) -> None:
+    (tmp_path / "i.yaml").write_text(SIMPLE)
+    line = CommandLine(tmp_path, {"IMGSEC_RENDER": "out"})
+    words = ("publish-policy", "--intent", "i.yaml")
+    done = line(*words, "--apply", "--kubeconfig", "/dev/null")
+    assert (done.code, done.json["reasons"][0]["code"]) == (3, "cluster-unreachable")
+    assert not (tmp_path / "out").exists()
+    line(*words).expect(0)
+    assert (tmp_path / "out").exists()
 
 
 def test_apply_is_for_portieris_alone(tmp_path: Path) -> None:
