@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +16,7 @@ if TYPE_CHECKING:  # imported where they are used: --help needs none of them
     from imgsec.cli.predicting import Ahead
     from imgsec.domain.intent_rendering.rendered import Rendered
     from imgsec.domain.verdict import Note
-    from imgsec.operations.apply_policies import Terms
+    from imgsec.operations.apply_policies import Progress, Terms
     from imgsec.reasons import Reason
     from imgsec.wiring import World
 
@@ -99,24 +102,41 @@ def _to_cluster(
 
     from imgsec.domain.report import Report
     from imgsec.domain.verdict import Note
-    from imgsec.operations.apply_policies import apply_policies
+    from imgsec.operations.apply_policies import Progress, apply_policies
     from imgsec.operations.publish_intent import secret_reasons
 
     cluster = world.cluster(dry_run=destination.dry_run)
-    done = apply_policies(
-        rendered.documents,
-        cluster,
-        ahead,
-        destination.terms,
-        judge_keys=lambda: secret_reasons(
+    progress = Progress()
+    with _says_what_was_done(progress if not destination.dry_run else Progress()):
+        done = apply_policies(
             rendered.documents,
             cluster,
-            lambda: world.keyring,
-            world.clock.now(),
-            must_exist=True,
-        ),
-    )
+            ahead,
+            destination.terms,
+            judge_keys=lambda: secret_reasons(
+                rendered.documents,
+                cluster,
+                lambda: world.keyring,
+                world.clock.now(),
+                must_exist=True,
+            ),
+            progress=progress,
+        )
     if destination.dry_run and done.changes:
         notes += (Note("dry-run", "the cluster checked the policies and kept nothing"),)
     verdict = replace(done.verdict, notes=(*notes, *done.verdict.notes, *world.notes()))
     return Answer(Report(_COMMAND, verdict, changes=done.changes, admissions=done.locked_out))
+
+
+@contextmanager
+def _says_what_was_done(progress: Progress) -> Iterator[None]:
+    """If a signal or the time limit ends the block, standard error tells what is changed."""
+    from imgsec.cli.lifetime import DeadlineReached, Terminated
+
+    try:
+        yield
+    except (DeadlineReached, Terminated):
+        if done := progress.told():
+            with suppress(OSError):
+                sys.stderr.write(f"imgsec: {done}\n")
+        raise

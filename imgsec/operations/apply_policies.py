@@ -8,7 +8,7 @@ let in what these would check, pods that would be denied. Until then nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from imgsec.domain.laxer_rules import LaxerRule
@@ -39,6 +39,24 @@ class Terms:
     pruning: Pruning = NO_PRUNING
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far it has come, for whoever ends it from outside. at: the object that is being changed,
+    of which nobody can tell then whether it is.
+    """
+
+    changes: list[Change] = field(default_factory=list)
+    at: str = ""
+
+    def told(self) -> str:
+        """What was changed until now; empty where nothing was begun."""
+        if not (self.changes or self.at):
+            return ""
+        done = ", ".join(f"{one.target} ({one.state})" for one in self.changes) or "nothing"
+        rest = f"; whether {self.at} is changed, too, is not known" if self.at else ""
+        return f"changed in the cluster until then: {done}{rest}"
+
+
 class Prospect(Protocol):
     """What a cluster is like once it has these objects, and has those no more."""
 
@@ -58,10 +76,11 @@ def apply_policies(
     terms: Terms,
     *,
     judge_keys: Callable[[], Sequence[Reason]],
+    progress: Progress,
 ) -> PolicyChange:
     """Apply all of them in their order, or none; what was applied before a failure is told.
 
-    judge_keys: why the engine would not read the keys that they name.
+    judge_keys: why the engine would not read the keys that they name. progress: kept up to date.
     All are rehearsed before the first is applied. Raises `ImgsecError` (foreign-object) and as
     reading the cluster does, before any change.
     """
@@ -74,19 +93,21 @@ def apply_policies(
     notes = (*key_notes, *laxer_notes, *left_notes, *ahead.verdict.notes)
     if reasons := (*keys, *laxer, *ahead.verdict.reasons):
         return PolicyChange(because(*reasons, notes=notes), ahead.locked_out)
-    changes: list[Change] = []
     documents = _keeping(left, documents)
     try:
         for document in documents:
             cluster.rehearse(document, adopt=terms.adopt)
         for document in documents:
-            changes.append(cluster.publish(document, adopt=terms.adopt))
+            progress.at = str(id_of(document))
+            progress.changes.append(cluster.publish(document, adopt=terms.adopt))
         for one in map(id_of, left.pruned):
-            changes.append(cluster.remove(one.kind, one.name, one.namespace or None))
+            progress.at = str(one)
+            progress.changes.append(cluster.remove(one.kind, one.name, one.namespace or None))
+        progress.at = ""
     except ImgsecError as error:
         verdict = because(error.reason, notes=notes)
-        return PolicyChange(verdict, ahead.locked_out, tuple(changes))
-    return PolicyChange(passed(*notes), ahead.locked_out, tuple(changes))
+        return PolicyChange(verdict, ahead.locked_out, tuple(progress.changes))
+    return PolicyChange(passed(*notes), ahead.locked_out, tuple(progress.changes))
 
 
 def _left_behind(

@@ -19,6 +19,7 @@ from tests.kubernetes.conftest import (
     without,
     write_kubeconfig,
 )
+from tests.support import CommandLine
 
 
 def apply(
@@ -64,6 +65,42 @@ def test_second_run_changes_nothing(cluster: Cluster, tmp_path: Path) -> None:
     assert report["changes"][0]["state"] == "unchanged"
     _, report = apply(cluster, tmp_path, "--repository", "icr.io/team/*")
     assert report["changes"][0]["state"] == "updated"
+
+
+@pytest.mark.parametrize("words", [(), ("--dry-run",)])
+def test_who_is_ended_half_way_says_what_the_cluster_has_already(
+    cluster: Cluster, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    intent = tmp_path / "intent.yaml"
+    rule = "{images: [a.io/b/*], denied: {reason: r}}"
+    places = "name: p\nnamespaces: [one, two, three]"
+    intent.write_text(f"apiVersion: imgsec/v1\nkind: PolicyIntent\n{places}\nrules: [{rule}]\n")
+    config = write_kubeconfig(cluster, tmp_path)
+    run = CommandLine(tmp_path).start(
+        *("publish-policy", "--apply", "--offline", "--intent", intent, "--kubeconfig", config),
+        *words,
+    )
+    rehearsed: list[str] = []
+
+    def end_at_two(document: dict[str, Any], is_dry: bool) -> dict[str, Any]:
+        namespace = document["metadata"]["namespace"]
+        if namespace == "two" and (not is_dry or namespace in rehearsed):
+            run.terminate()
+            run.wait(30)
+        rehearsed.append(namespace)
+        return document
+
+    cluster.alters = end_at_two
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 143
+    told = [line for line in said.splitlines() if "until then" in line]
+    if words:
+        assert told == []
+        return
+    (line,) = told
+    done, _, rest = line.partition("; ")
+    assert done.endswith("one/imagepolicies.portieris.cloud.ibm.com/p (created)")
+    assert rest == "whether ImagePolicy two/p is changed, too, is not known"
 
 
 def test_dry_run_keeps_nothing(cluster: Cluster, tmp_path: Path) -> None:
