@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 
+from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engines import Engine
 from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity
 
 ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
@@ -42,6 +44,18 @@ def denial_of(demand: Demand) -> str:
     if demand.simple is not None and demand.trust is not None:
         return "no image meets simple signing and trust in one rule"
     return ""
+
+
+def is_refused_by_advisor(demand: Demand, image: str, engine: Engine) -> bool:
+    """Whether the demand denies this image, whatever its report: Portieris asks the advisor of
+    IBM's registries alone, and `effect_of` knows no image.
+    """
+    if demand.advisor is None or engine.is_cise:
+        return False
+    try:
+        return not EngineName.parse(image).is_at_ibm
+    except (ValueError, Panic):
+        return False
 
 
 def effect_of(demand: Demand, namespace: str = "") -> Demand | None:

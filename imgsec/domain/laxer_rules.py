@@ -9,23 +9,23 @@ a runtime pulls it by: a rule for `us.icr.io/team/*` says nothing of `US.icr.io/
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imgsec.domain.demand_effect import asks_less, effect_of
+from imgsec.domain.demand_effect import asks_less, effect_of, is_refused_by_advisor
 from imgsec.domain.engines import Engine
 from imgsec.domain.host_spellings import Respelt, respelt
-from imgsec.domain.lint_examples import could_overlap, example_of, is_image, overlaid
-from imgsec.domain.pattern_sets import Effort, Read, image_of
+from imgsec.domain.pattern_sets import Effort
 from imgsec.domain.policy_diff import demand_text
-from imgsec.domain.policy_rules import Policy, PolicyId, PolicyRule
+from imgsec.domain.policy_rules import Demand, Policy, PolicyId, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import Pools, RulePool
+from imgsec.domain.shared_images import NamesByPath, SharedImages
 from imgsec.domain.wildcard import weight_of
 
-_TRIES_MAX = 8  # ours: images that other rules decide about as is meant, before one that does not
-_PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
-_ENDS = ("", ":*", "@*")
+_PLACES_MAX = 250_000  # ours; of names, that all searches look at together: some five seconds
+_PAIR = 2  # places; what two rules cost whose paths go together
+_RESOLUTION = 5  # places; what an image costs that is resolved
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class LaxerRule:
 
 
 def _told(rule: PolicyRule) -> str:
-    return f"{'is ' if rule.demand.is_nothing else ''}{demand_text(rule.demand)}"
+    text = demand_text(rule.demand)
+    return text if text.startswith("needs ") else f"is {text}"
 
 
 def laxer_rules(
@@ -74,28 +75,54 @@ def laxer_rules(
     meant = Pools.of([policy for policy in policies if policy.id in new], engine)
     scopes = {"": pools.cluster} | pools.own
     effort = Effort(_PLACES_MAX)
-    return tuple(
-        one
-        for namespace, pool in sorted(scopes.items(), key=lambda each: each[0])
-        for one in _Scope(pool, meant.of_namespace(namespace), namespace, effort).laxer()
-    )
+    everywhere = _Promised(meant.cluster)
+    found: list[LaxerRule] = []
+    harmless: set[Hashable] = set()
+    for namespace, pool in sorted(scopes.items(), key=lambda each: each[0]):
+        is_own = namespace in meant.own
+        promised = _Promised(meant.own[namespace]) if is_own else everywhere
+        scope = _Scope(pool, promised, namespace, effort)
+        if (key := scope.key) in harmless:
+            continue
+        laxer = scope.laxer()
+        found += laxer
+        if not laxer:
+            harmless.add(key)
+    return tuple(found)
 
 
 class _Scope:
     """The rules that count in one place, and the new ones as they were meant by themselves."""
 
-    def __init__(self, pool: RulePool, meant: RulePool, namespace: str, effort: Effort) -> None:
-        self._pool, self._meant, self._namespace, self._effort = pool, meant, namespace, effort
+    def __init__(self, pool: RulePool, meant: _Promised, namespace: str, effort: Effort) -> None:
+        self._pool, self._meant, self._namespace = pool, meant, namespace
         self._engine = pool.engine
-        self._new = {rule.owner for rule in meant.rules}
+        self._shared = SharedImages(pool.engine, effort)
+        self._effects: dict[Demand, Demand | None] = {}
+        self._less: dict[Demand | None, frozenset[Demand]] = {}
+
+    @property
+    def key(self) -> Hashable:
+        """The same for places in which the same is asked of the same names."""
+        place = self._namespace
+        asked = [
+            (one.repository, one.owner, self._effect(one), one.owner.namespace == place)
+            for one in self._meant.pool.rules
+        ]
+        there = [
+            (one.repository, self._effect(one), one.owner in self._meant.owners)
+            for one in self._pool.rules
+        ]
+        return tuple(asked), tuple(there)
 
     def laxer(self) -> list[LaxerRule]:
         """The first of each object."""
-        promised = [rule for rule in self._meant.rules if not rule.demand.is_nothing]
         found: dict[PolicyId, dict[PolicyRule, LaxerRule]] = {}
         for other in self._pool.rules:
-            for rule in promised if other.owner not in self._new else ():
-                if (one := self._taken(rule, other)) is not None:
+            missed = self._missed(other) if other.owner not in self._meant.owners else ()
+            for rule in self._meant.near(other) if missed else ():
+                self._shared.take(_PAIR)
+                if rule.demand in missed and (one := self._taken(rule, other)) is not None:
                     found.setdefault(one.decides.owner, {}).setdefault(one.decides, one)
                     break
         firsts = [(next(iter(each.values())), len(each) - 1) for each in found.values()]
@@ -103,71 +130,82 @@ class _Scope:
 
     def _taken(self, rule: PolicyRule, other: PolicyRule) -> LaxerRule | None:
         """An image that the other takes from the rule and asks less of."""
-        if not self._asks_less(other, rule):
-            return None
         is_rival = rule.owner.namespace == self._namespace
         wins = not is_rival or weight_of(other.repository) >= weight_of(rule.repository)
-        if wins and (found := self._shared(Respelt(rule.repository, ""), other)) is not None:
+        if wins and (found := self._under(None, rule, other)) is not None:
             return found
-        for name in respelt(rule.repository, other.repository):
-            if (found := self._shared(name, other)) is not None:
+        for name in respelt(rule.repository, other.repository, self._engine):
+            if (found := self._under(name, rule, other)) is not None:
                 return found
         return None
 
-    def _shared(self, name: Respelt, other: PolicyRule) -> LaxerRule | None:
-        """For an image that meets both."""
-        if not could_overlap(f"{name.name}*", f"{other.repository}*"):
-            return None
-        for image in self._likely(name.name, other.repository):
-            if (found := self._broken(image, name)) is not None:
-                return found
-        return self._searched(name, other.repository)
+    def _under(self, name: Respelt | None, rule: PolicyRule, other: PolicyRule) -> LaxerRule | None:
+        """For an image that meets both, of the rule's name as it is or of another spelling."""
 
-    def _broken(self, image: str, name: Respelt) -> LaxerRule | None:
+        def deciding(image: str) -> Iterator[str]:
+            decides, meant = self._pool.resolve(image).rule, self._meant.pool.resolve(image).rule
+            if decides is not None:
+                yield decides.repository
+            if meant is not None and meant.repository != rule.repository:
+                yield meant.repository
+            usual = name.usual(image, self._engine) if name is not None else None
+            said = self._meant.pool.resolve(usual).rule if usual is not None else None
+            if name is not None and said is not None and said.repository != name.of:
+                yield name.likewise(said.repository)
+
+        text = name.name if name is not None else rule.repository
+        return self._shared.first(
+            text, other.repository, lambda image: self._broken(image, name), deciding
+        )
+
+    def _broken(self, image: str, name: Respelt | None) -> LaxerRule | None:
         """Whether less is asked of the image than is meant."""
-        decides, said = self._pool.resolve(image).rule, self._meant.resolve(image).rule
-        if decides is None or decides.owner in self._new:
+        self._shared.take(_RESOLUTION)
+        decides, meant = self._pool.resolve(image).rule, self._meant.pool.resolve(image).rule
+        if decides is None or decides.owner in self._meant.owners:
             return None
         usual = ""
-        meant = said
-        if name.host:
-            names = {each: self._meant.resolve(each).rule for each in name.usual(image)}
-            usual, meant = next(((each, rule) for each, rule in names.items() if rule), ("", None))
-            if said is not None and said.demand.is_nothing:
+        if name is not None:
+            if meant is not None and meant.demand.is_nothing:
                 return None  # so the image is let in by this name on purpose
+            usual = name.usual(image, self._engine) or ""
+            meant = self._meant.pool.resolve(usual).rule if usual else None
         if meant is None or not self._asks_less(decides, meant):
+            return None
+        if is_refused_by_advisor(decides.demand, image, self._engine):
             return None
         return LaxerRule(image, self._namespace, meant, decides, usual)
 
-    def _likely(self, one: str, other: str) -> Iterator[str]:
-        """Images such as people name, that meet both."""
-        for first, second in ((one + mine, other + its) for mine in _ENDS for its in _ENDS):
-            laid = overlaid(first, second)
-            image = example_of(laid, self._engine) if laid is not None else None
-            if image is not None and self._is_met(image, one, other):
-                yield image
-
-    def _searched(self, name: Respelt, other: str) -> LaxerRule | None:
-        """The shortest, passing by what further rules decide as it is meant."""
-        passed_by: list[str] = []
-        one = name.name
-        for _ in range(_TRIES_MAX):
-            wanted = (Read(one), Read(other))
-            image = image_of(wanted, [Read(each) for each in passed_by], self._effort)
-            if image is None:
-                return None
-            if self._is_met(image, one, other) and (found := self._broken(image, name)) is not None:
-                return found
-            deciding = (self._pool.resolve(image).rule, self._meant.resolve(image).rule)
-            further = {rule.repository for rule in deciding if rule is not None} - {one, other}
-            if not further:
-                return None
-            passed_by += sorted(further)
-        return None
-
-    def _is_met(self, image: str, one: str, other: str) -> bool:
-        return all(is_image(image, name, self._engine) for name in (one, other))
+    def _missed(self, other: PolicyRule) -> frozenset[Demand]:
+        """Those of what is promised than which the other asks less."""
+        asked = self._effect(other)
+        if asked not in self._less:
+            self._less[asked] = frozenset(
+                demand
+                for demand in self._meant.demands
+                if asks_less(asked, effect_of(demand, self._namespace))
+            )
+        return self._less[asked]
 
     def _asks_less(self, decides: PolicyRule, meant: PolicyRule) -> bool:
-        asked = effect_of(decides.demand, self._namespace)
-        return asks_less(asked, effect_of(meant.demand, self._namespace))
+        return asks_less(self._effect(decides), self._effect(meant))
+
+    def _effect(self, rule: PolicyRule) -> Demand | None:
+        if rule.demand not in self._effects:
+            self._effects[rule.demand] = effect_of(rule.demand, self._namespace)
+        return self._effects[rule.demand]
+
+
+class _Promised:
+    """What the new policies say for some places."""
+
+    def __init__(self, pool: RulePool) -> None:
+        self.pool = pool
+        self.owners = {rule.owner for rule in pool.rules}
+        self._rules = [rule for rule in pool.rules if not rule.demand.is_nothing]
+        self.demands = {rule.demand for rule in self._rules}
+        self._names = NamesByPath([rule.repository for rule in self._rules], pool.engine)
+
+    def near(self, other: PolicyRule) -> Iterator[PolicyRule]:
+        """Rules that may share an image with it."""
+        yield from (self._rules[place] for place in self._names.near(other.repository))

@@ -13,16 +13,13 @@ from dataclasses import dataclass, replace
 
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import NEWEST, Engine
-from imgsec.domain.host_spellings import other_hosts
-from imgsec.domain.hosts import HUB
-from imgsec.domain.reference import Digest, ImageReference, shown
+from imgsec.domain.reference import Digest, shown
 from imgsec.domain.wildcard import compare, is_met
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INVALID_PATTERN
 
 SAMPLE_DIGEST = Digest("sha256", "5a" * 32)
 _ENDS = ("", ":*", "@*")
-_OFFICIAL = "library/"
 _FILLERS = ("any", "any/deeper")
 _DIGEST_MARK, _HEX_DIGITS = "@sha256:", frozenset("0123456789abcdef")
 _JOINTS = (".", "-", "_")  # no part of a name begins or ends with one
@@ -339,24 +336,6 @@ def _filled(name: str, filler: str) -> str:
     if repository.endswith("*") and not repository.endswith("/*") and repository != "*":
         repository = repository[:-1]  # as alpine* means alpine, above all
     return f"{host}/{repository.replace('*', filler)}{colon}{tag}"
-
-
-def other_spellings(image: str) -> tuple[str, ...]:
-    """Texts that a runtime pulls the same image by, and that rules compare as others.
-
-    >>> other_spellings("us.icr.io/team/app:1")
-    ('us.icr.io:443/team/app:1', 'US.icr.io/team/app:1', 'private.us.icr.io/team/app:1')
-    """
-    try:
-        parsed = ImageReference.parse(image)
-    except ImgsecError:
-        return ()
-    rest = image.partition("/")[2]
-    found = [f"{host}/{rest}" for host in other_hosts(parsed.registry)]
-    if parsed.registry == HUB:
-        short = rest.removeprefix(_OFFICIAL)
-        found += [f"{HUB}/{short}"] * (short != rest) + [short]
-    return tuple(found)
 
 
 def foreign_twin(name: str) -> str | None:

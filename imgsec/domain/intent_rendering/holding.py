@@ -7,19 +7,25 @@ demand what is meant, however the image is spelt, and also once the engine has r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from imgsec.domain.demand_effect import asks_less, effect_of, is_refused_by_advisor
 from imgsec.domain.engine_name import EngineName, Panic
-from imgsec.domain.engines import Engine
+from imgsec.domain.engines import NEWEST, Engine
+from imgsec.domain.host_spellings import Respelt, respelt
 from imgsec.domain.intent_rendering.coherence import Scope
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import Document
-from imgsec.domain.pattern_sets import SAMPLE_DIGEST, foreign_twin, other_spellings, samples_of
-from imgsec.domain.policy_intent import ImageNames, IntentRule, is_tag_alone
+from imgsec.domain.pattern_sets import SAMPLE_DIGEST, Effort, covers, foreign_twin, samples_of
+from imgsec.domain.policy_intent import ImageNames, IntentRule, is_of_platform, is_tag_alone
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
 from imgsec.domain.resolution import Pools, RulePool
+from imgsec.domain.shared_images import NamesByPath, SharedImages
 from imgsec.reasons import INTENT_MISREAD
 
+_PLACES_MAX = 250_000  # ours; of names, that all searches look at together: some five seconds
+_RESOLUTION = 5  # places; what an image costs that is resolved
 _WHOLE_HINT = "Name the repository itself, or say mutateImage: false."
 Shape = Callable[[Demand], Demand]  # a demand as the engine's API can say it
 
@@ -31,10 +37,15 @@ def hold(
     findings: Findings,
     shape: Shape = lambda demand: demand,
 ) -> None:
-    """What the engine would decide otherwise than is meant."""
+    """What the engine would decide otherwise than is meant.
+
+    Raises `ImgsecError` (invalid-pattern) for names that nobody can compare in a moment.
+    """
     pools = Pools.of([Policy.read(one) for one in documents], engine)
+    shared = SharedImages(engine, Effort(_PLACES_MAX))
     for scope in scopes:
-        court = _Court(scope, pools.of_namespace(scope.namespace), engine, findings, shape)
+        pool = pools.of_namespace(scope.namespace)
+        court = _Court(scope, pool, engine, findings, shape, shared)
         for name, rule in scope.named:
             court.try_name(name, rule)
 
@@ -43,13 +54,21 @@ class _Court:
     """Compares, for one scope, what is meant with what the engine decides."""
 
     def __init__(
-        self, scope: Scope, pool: RulePool, engine: Engine, findings: Findings, shape: Shape
+        self,
+        scope: Scope,
+        pool: RulePool,
+        engine: Engine,
+        findings: Findings,
+        shape: Shape,
+        shared: SharedImages,
     ) -> None:
         self._scope = scope
         self._pool = pool
         self._engine = engine
         self._findings = findings
         self._shape = shape
+        self._shared = shared
+        self._names = NamesByPath([one.repository for one in pool.rules], engine)
 
     def try_name(self, name: ImageNames, rule: IntentRule) -> None:
         """One finding of a kind at most."""
@@ -62,22 +81,78 @@ class _Court:
                 self._blame(rule, text)
                 return
         if rule.unchecked is None:
-            self._try_spellings(own, rule)
+            self._try_spellings(name, rule)
             self._try_digests(own, rule)
         else:
             self._try_stranger(name, rule)
 
-    def _try_spellings(self, own: Sequence[str], rule: IntentRule) -> None:
+    def _try_spellings(self, name: ImageNames, rule: IntentRule) -> None:
         """The same image under another text must not come in by another rule."""
-        for sample in own:
-            for spelt in other_spellings(sample):
-                decided = self._demand(spelt)
-                meant = self._shape(rule.demand)
-                if decided and not _is_at_least(decided, meant) and not self._meant(spelt, rule):
-                    text = f"{spelt} is the same image as {sample}, and {self._said(spelt)}"
-                    hint = "Leave that rule out, or narrow it: no list of spellings is complete."
-                    self._blame(rule, text, hint)
+        meant = self._shape(rule.demand)
+        for place in self._names.near(name.text):
+            other = self._pool.rules[place]
+            self._shared.take(1)
+            if not self._asks_less(other.demand, meant):
+                continue
+            for spelt in respelt(name.text, other.repository, self._engine):
+                found = self._shared.first(
+                    spelt.name,
+                    other.repository,
+                    functools.partial(self._let_in, spelt, rule),
+                    functools.partial(self._deciders, spelt),
+                )
+                if found is not None and self._tell_spelling(*found, rule):
                     return
+
+    def _let_in(self, spelt: Respelt, rule: IntentRule, image: str) -> tuple[str, str] | None:
+        """The image and what the rule calls it, where that is to be checked and this is not."""
+        self._shared.take(_RESOLUTION)
+        meant, decided = self._shape(rule.demand), self._demand(image)
+        if decided is None or not self._asks_less(decided, meant) or self._meant(image, rule):
+            return None
+        if is_refused_by_advisor(decided, image, self._engine):
+            return None
+        usual = spelt.usual(image, NEWEST)
+        if usual is None or self._demand(usual) != meant or not self._is_about(usual, rule):
+            return None
+        return None if self._is_taken_out(spelt, image, rule) else (image, usual)
+
+    def _deciders(self, spelt: Respelt, image: str) -> Iterator[str]:
+        """The names that decide about an image, in this spelling."""
+        usual = spelt.usual(image, NEWEST)
+        decides = self._pool.resolve(image).rule
+        said = self._pool.resolve(usual).rule if usual is not None else None
+        if decides is not None:
+            yield decides.repository
+        if said is not None and said.repository != spelt.of:
+            yield spelt.likewise(said.repository)
+
+    def _is_taken_out(self, spelt: Respelt, image: str, rule: IntentRule) -> bool:
+        """Whether the user demands the same of this spelling, and takes the image out of that."""
+        host = spelt.name.partition("/")[0]
+        return any(
+            one.demand == rule.demand
+            and (name.text == spelt.of or name.text.partition("/")[0] == host)
+            and covers(name.text, spelt.name)
+            and any(_is_within(inner.text, spelt.name) for inner, _ in self._scope.meant_for(image))
+            for name, one in self._scope.named
+        )
+
+    def _tell_spelling(self, image: str, usual: str, rule: IntentRule) -> bool:
+        """Whether it is refused: a platform is let in wherever it says so, and that is told."""
+        text = f"{image} is the same image as {usual}, and {self._said(image)}"
+        decides = self._pool.resolve(image).rule
+        for name, one in self._scope.meant_for(image):
+            if is_of_platform(one) and decides is not None and decides.repository == name.text:
+                self._findings.note("platform-exception", text, alike=one.origin)
+                return False
+        hint = "Leave that rule out, or narrow it: no list of spellings is complete."
+        self._blame(rule, text, hint)
+        return True
+
+    def _asks_less(self, decided: Demand, meant: Demand) -> bool:
+        place = self._scope.namespace
+        return asks_less(effect_of(decided, place), effect_of(meant, place))
 
     def _meant(self, image: str, rule: IntentRule) -> bool:
         """Whether the user's own rules say that of this spelling."""
@@ -134,14 +209,8 @@ class _Court:
         self._findings.blame(rule, INTENT_MISREAD, text + where, hint)
 
 
-def _is_at_least(decided: Demand, meant: Demand) -> bool:
-    """Whether nothing of what is meant is left out."""
-    pairs = (
-        (decided.simple, meant.simple),
-        (decided.trust, meant.trust),
-        (decided.advisor, meant.advisor),
-    )
-    return all(wanted is None or found == wanted for found, wanted in pairs)
+def _is_within(inner: str, outer: str) -> bool:
+    return covers(outer, inner) and not covers(inner, outer)
 
 
 def _by(rule: PolicyRule | None, engine: Engine) -> str:

@@ -9,8 +9,9 @@ from imgsec.domain.demand_effect import SIGNED, Direction, direction_of
 from imgsec.domain.diff_samples import samples_of_change
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
+from imgsec.domain.host_spellings import is_short
 from imgsec.domain.intent_rendering.rendered import Findings
-from imgsec.domain.pattern_sets import other_spellings, samples_of
+from imgsec.domain.pattern_sets import samples_of
 from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
@@ -157,14 +158,11 @@ def _tell_short_names(rule: PolicyRule, pool: RulePool, out: Findings) -> None:
     witness = _witness(rule, pool)
     if witness is None or not witness.startswith("docker.io/"):
         return
-    for spelt in other_spellings(witness):
-        first, slash, _ = spelt.partition("/")
-        if slash and "." in first:
-            continue
-        decided = pool.resolve(spelt).rule
-        if _effect(decided) != _effect(rule):
-            text = f"{spelt}: {_said(decided)}, though it is {witness}, {_said(rule)}"
-            out.note("short-name", text)
+    spelt = witness.removeprefix("docker.io/").removeprefix("library/")
+    decided = pool.resolve(spelt).rule
+    if is_short(spelt) and _effect(decided) != _effect(rule):
+        text = f"{spelt}: {_said(decided)}, though it is {witness}, {_said(rule)}"
+        out.note("short-name", text)
 
 
 def _tell_own_namespaces(pools: Pools, out: Findings) -> None:

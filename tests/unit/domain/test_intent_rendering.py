@@ -135,7 +135,7 @@ def test_another_spelling_must_not_come_in_by_another_rule() -> None:
         signed("us.icr.io/team/*", "private.us.icr.io/team/*"), unchecked("*.icr.io/*")
     )
     reason, *_ = rendered(both).reasons
-    assert reason.text.startswith("US.icr.io/team/any:1.0 is the same image as us.icr.io/team/any")
+    assert reason.text.startswith("US.icr.io/team/app:1.0 is the same image as us.icr.io/team/app")
     for host in ("index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"):
         beside = an_intent(signed("docker.io/team/*"), unchecked(f"{host}/*"))
         assert codes(rendered(beside)) == {"intent-misread"}
@@ -144,6 +144,47 @@ def test_another_spelling_must_not_come_in_by_another_rule() -> None:
         {"images": ["*.icr.io/*"], "advisor": True, "trust": True, "mutateImage": False},
     )
     assert all("same image" not in one.text for one in rendered(stricter).reasons)
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("reg.example.com:443/team/*", "reg.example.com/*"),
+        ("us.icr.io:443/team/*", "us.icr.io/*"),
+        ("us.icr.io:443/team/*", "private.us.icr.io/*"),
+        ("us.icr.io/team/*", "private.us.icr.io:443/*"),
+        ("*.icr.io/team/*", "de.icr.io:443/*"),
+        ("*.icr.io/team/*", "private.de.icr.io:443/*"),
+        ("*.icr.io/*", "private.us.icr.io/*"),
+        ("*.example.com/team/*", "reg.example.com:443/*"),
+        ("registry-1.docker.io/team/*", "docker.io/*"),
+        ("registry.hub.docker.com/team/*", "docker.io/*"),
+        ("index.docker.io/*", "docker.io/*"),
+        ("docker.io/team/*", "index.docker.io:443/*"),
+        ("docker.io/library/nginx", "index.docker.io/nginx"),
+    ],
+)
+def test_every_spelling_of_a_host_is_held_against_the_other_rules(name: str, other: str) -> None:
+    found = rendered(an_intent(signed(name, mutateImage=False), unchecked(other)))
+    assert codes(found) == {"intent-misread"}
+    assert "is the same image as" in found.reasons[0].text
+    told = rendered(an_intent(signed(name, other, mutateImage=False)))
+    assert codes(told) == set()
+
+
+def test_what_is_taken_out_of_a_spelling_on_purpose_is_meant() -> None:
+    both = signed("us.icr.io/team/*", "private.us.icr.io/team/*", mutateImage=False)
+    assert codes(rendered(an_intent(both, unchecked("us.icr.io/team/base")))) == set()
+    regions = signed("*.icr.io/team/*", mutateImage=False)
+    assert codes(rendered(an_intent(regions, unchecked("private.us.icr.io/team/base")))) == set()
+
+
+def test_what_denies_another_spelling_takes_nothing_from_a_demand() -> None:
+    intent = an_intent(
+        signed("docker.io/library/nginx", mutateImage=False),
+        {"images": ["docker.io/*"], "denied": {"reason": "a test"}},
+    )
+    assert codes(rendered(intent)) == set()
 
 
 @pytest.mark.parametrize(("engine", "refused"), [("0.14.1", True), ("0.14.2", False)])

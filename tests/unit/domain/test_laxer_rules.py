@@ -149,6 +149,11 @@ def test_hundreds_of_rules_are_compared_in_a_moment() -> None:
         ("us.icr.io/shop/*", "US.icr.io/*", "US.icr.io/shop/app:1.0"),
         ("us.icr.io/shop/*", "Us.iCr.*/shop/y:1", "Us.iCr.io/shop/y:1"),
         ("us.icr.io/shop/*", "US*", "US.icr.io/shop/app:1.0"),
+        ("us.icr.io/shop/*", "Us*", "Us.icr.io/shop/app:1.0"),
+        ("us.icr.io/shop/*", "Pri*", "Private.us.icr.io/shop/app:1.0"),
+        ("us.icr.io/shop/*", "us.icr.io", "us.icr.io:443/shop/app:1.0"),
+        ("us.icr.io:443/shop/*", "us.icr.io/*", "us.icr.io/shop/app:1.0"),
+        ("docker.io/library/nginx", "index.docker.io/nginx", "index.docker.io/nginx:1.0"),
         ("*.icr.io/shop/*", "DE.ICR.io/shop/*", "DE.ICR.io/shop/app:1.0"),
         ("docker.io/library/nginx", "nginx", "nginx:1.0"),
         ("docker.io/library/nginx", "registry-1.docker.io/*", "registry-1.docker.io/library/ng"),
@@ -202,6 +207,44 @@ def test_what_is_denied_and_let_in_reads_as_a_sentence() -> None:
     new = policy("m", rule("a.io/*", "k"))
     (one,) = found(new, policy("z", {"name": "a.io/t/*", "policy": anything}))
     assert str(one).startswith("'a.io/t/app:1.0' needs to be there, unsigned or not, by Cluster")
+
+
+def test_rules_that_share_no_image_cost_next_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgsec.domain.laxer_rules._PLACES_MAX", 1000)
+    mine = policy("m", *(rule(f"us.icr.io/u{one}/*", "k") for one in range(300)))
+    its = policy("z", *(rule(f"*.icr.io/t{one}/*") for one in range(300)))
+    own = (policy("d", rule("*.icr.io/armada/*"), namespace=f"n{one}") for one in range(100))
+    assert not found(mine, its, *own)
+
+
+def test_places_with_the_same_rules_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgsec.domain.laxer_rules._PLACES_MAX", 1000)
+    mine = policy("m", *(rule(f"us.icr.io/*u{one}", "k") for one in range(10)))
+    own = (policy("d", rule("de.icr.io/*t"), namespace=f"n{one}") for one in range(100))
+    assert not found(mine, *own)
+
+
+def test_pairs_beyond_the_bound_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgsec.domain.laxer_rules._PLACES_MAX", 1000)
+    mine = policy("m", *(rule(f"us.icr.io/*u{one}", "k") for one in range(30)))
+    its = policy("z", *(rule(f"de.icr.io/*t{one}") for one in range(30)))
+    with refused("invalid-pattern"):
+        found(mine, its)
+
+
+def test_the_advisor_denies_what_is_not_at_ibm() -> None:
+    scanned = {"vulnerability": {"ICCRVA": {"enabled": True}}}
+    for host, count in (("reg.example.com", 0), ("us.icr.io", 1)):
+        new = policy("m", rule(f"{host}/shop/*", "k"))
+        other = policy("z", {"name": f"{host}/shop/app*", "policy": scanned})
+        assert len(found(new, other)) == count
+
+
+def test_what_is_denied_reads_as_a_sentence() -> None:
+    reject = {"simple": {"requirements": [{"type": "reject"}]}}
+    new = policy("m", {"name": "docker.io/library/nginx", "policy": reject})
+    (one,) = found(new, policy("z", rule("*")))
+    assert str(one).endswith("says that it is denied: its requirement is reject")
 
 
 def test_names_that_take_too_long_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
