@@ -23,7 +23,7 @@ from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.shared_images import NamesByPath, SharedImages
 from imgsec.domain.wildcard import weight_of
 
-_PLACES_MAX = 250_000  # ours; of names, that all searches look at together: some five seconds
+_PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
 _PAIR = 2  # places; what two rules cost whose paths go together
 _RESOLUTION = 5  # places; what an image costs that is resolved
 

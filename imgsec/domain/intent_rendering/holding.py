@@ -24,7 +24,7 @@ from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.shared_images import NamesByPath, SharedImages
 from imgsec.reasons import INTENT_MISREAD
 
-_PLACES_MAX = 250_000  # ours; of names, that all searches look at together: some five seconds
+_PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
 _RESOLUTION = 5  # places; what an image costs that is resolved
 _WHOLE_HINT = "Name the repository itself, or say mutateImage: false."
 Shape = Callable[[Demand], Demand]  # a demand as the engine's API can say it
