@@ -9,9 +9,10 @@ from enum import StrEnum
 
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
-from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity
+from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity, SimpleDemand
 
 ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
+_STORE_SCHEMES = ("http://", "https://")  # as the engine compares them
 _LOOKED_UP = "the image"
 TAG = "tag"
 # What the identities that read nothing but the image's name hold a signature's name against.
@@ -19,6 +20,12 @@ _HELD_AGAINST = {
     "matchRepository": ("repository",),
     "": ("repository", TAG),
     "matchExact": ("repository", TAG, "digest"),
+}
+# The members of the others that the engine reads.
+_READ_OF_IDENTITY = {
+    "matchExactReference": ("reference",),
+    "matchExactRepository": ("repository",),
+    "remapIdentity": ("prefix", "signed_prefix"),
 }
 
 
@@ -33,16 +40,43 @@ class Direction(StrEnum):
 def denial_of(demand: Demand) -> str:
     """Why no image can ever meet it; empty where one could.
 
-    An engine that asks for simple signing and trust compares their answers as it should not, and
+    What the engine needs of a rule before it looks at any image is held against it as the engine
+    does. One that asks for simple signing and trust compares their answers as it should not, and
     denies whatever they are.
     """
-    requirements = demand.simple.requirements if demand.simple is not None else ()
-    if any(one.kind == REJECT for one in requirements):
-        return "its requirement is reject"
-    if any(one.kind == SIGNED and not one.key_secret for one in requirements):
-        return "it names no key to be signed by"
+    if demand.simple is not None and (why := _simple_denial(demand.simple)):
+        return why
+    if demand.trust is not None and not all(demand.trust.signer_secrets):
+        return "it has a signer without a name"
     if demand.simple is not None and demand.trust is not None:
         return "no image meets simple signing and trust in one rule"
+    return ""
+
+
+def _simple_denial(simple: SimpleDemand) -> str:
+    signed = [one for one in simple.requirements if one.kind == SIGNED]
+    if any(one.kind == REJECT for one in simple.requirements):
+        return "its requirement is reject"
+    if not all(one.key_secret for one in signed):
+        return "it names no key to be signed by"
+    for identity in (one.identity for one in signed):
+        if identity is not None and (flaw := _identity_flaw(identity)):
+            return f"{identity.kind}: {flaw}"
+    if simple.store_url and not simple.store_url.startswith(_STORE_SCHEMES):
+        return "its signature store is no http or https address"
+    return ""
+
+
+def _identity_flaw(identity: SignedIdentity) -> str:
+    """Why the engine does not take it; empty where it does."""
+    if identity.kind not in _READ_OF_IDENTITY:
+        return ""
+    from imgsec.domain.engine_keys import SetUpError, identity_rule  # few rules have such a type
+
+    try:
+        identity_rule(identity)
+    except SetUpError as error:
+        return str(error)
     return ""
 
 
@@ -61,9 +95,10 @@ def is_refused_by_advisor(demand: Demand, image: str, engine: Engine) -> bool:
 def effect_of(demand: Demand, namespace: str = "") -> Demand | None:
     """The demand without what changes nothing; None where every image is denied.
 
-    namespace: the policy's, where a key's Secret is looked for if none is said. The image of an
-    unchecked rule is never rewritten, only a signature has a key and an identity, all requirements
-    are to be met and all signers to have signed in whichever order, and what is signed is there.
+    namespace: the workload's, where a key's Secret is looked for if none is said. The image of an
+    unchecked rule is never rewritten, only a signature has a key, an identity and a store, all
+    requirements are to be met and all signers to have signed in whichever order, and what is
+    signed is there.
     """
     if demand.is_nothing:
         return Demand()
@@ -76,8 +111,10 @@ def effect_of(demand: Demand, namespace: str = "") -> Demand | None:
         return replace(demand, mutates=True)
     wanted = {_effective(one, namespace) for one in demand.simple.requirements}
     signed = sorted((one for one in wanted if one.kind == SIGNED), key=repr)
-    requirements = tuple(signed) or tuple(wanted)
-    return replace(demand, simple=replace(demand.simple, requirements=requirements))
+    simple = replace(demand.simple, requirements=tuple(signed) or tuple(wanted))
+    if not signed:
+        simple = replace(simple, store_url="")
+    return replace(demand, simple=simple)
 
 
 def direction_of(before: Demand | None, after: Demand | None) -> Direction:
@@ -116,13 +153,20 @@ def signatures_of(effect: Demand) -> Iterator[tuple[tuple[str, str], tuple[Hasha
 def _effective(requirement: Requirement, namespace: str) -> Requirement:
     if requirement.kind != SIGNED:
         return Requirement(requirement.kind)
-    identity = requirement.identity
     where = requirement.key_namespace
     return replace(
         requirement,
-        identity=identity if identity is not None and identity.kind else None,
+        identity=_as_read(requirement.identity),
         key_namespace="" if where == namespace else where,
     )
+
+
+def _as_read(identity: SignedIdentity | None) -> SignedIdentity | None:
+    """Without the members that its kind does not read."""
+    if identity is None or not identity.kind:
+        return None
+    read = _READ_OF_IDENTITY.get(identity.kind, ())
+    return SignedIdentity(identity.kind, **{name: getattr(identity, name) for name in read})
 
 
 def _asked(effect: Demand) -> Iterator[Hashable]:
