@@ -26,9 +26,32 @@ _PAIRS_MAX = 1_000_000  # looked at by what they begin and end with
 _SEARCHES_MAX = 1_000  # for an image
 _PLACES_MAX = 2_000_000  # of names, that these look at together: some twenty seconds
 _TRIES_MAX = 12  # rules that have the images found so far
-_DIGEST = f"@sha256:{'0' * 64}"
+_ALGORITHM, _HEX_CHARS = "sha256:", 64
+_DIGEST = f"@{_ALGORITHM}{'0' * _HEX_CHARS}"
+_HEX_DIGITS = frozenset("0123456789abcdef")
 _STAR_STANDS_FOR, _FOREIGN = "any", "evil.example/any"
 _Pair = tuple[PolicyRule | None, PolicyRule | None]  # before and after
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The rules of a place before and after. namespace: empty for all without an ImagePolicy."""
+
+    namespace: str
+    before: RulePool
+    after: RulePool
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """The same for places in which the same rules mean the same."""
+        rules = (*self.before.rules, *self.after.rules)
+        is_named = any(
+            one.key_namespace == self.namespace
+            for rule in rules
+            if rule.demand.simple is not None
+            for one in rule.demand.simple.requirements
+        )
+        return id(self.before), id(self.after), self.namespace if is_named else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +62,27 @@ class Samples:
     left_out: bool = False
 
 
-def samples_of_change(sides: Iterable[tuple[RulePool, RulePool]]) -> Samples:
-    """Images that tell what changes from the first to the second of each of these."""
+def samples_of_change(places: Iterable[Compared]) -> Samples:
+    """Images that tell what changes in each of these places."""
     search = _Search()
-    distinct = {(id(before), id(after)): (before, after) for before, after in sides}
-    named = tuple(image for pair in distinct.values() for image in _named_by_rules(*pair))
-    found = [image for pair in distinct.values() for image in search.between(*pair)]
+    distinct = {one.key: one for one in places}.values()
+    named = tuple(image for one in distinct for image in _named_by_rules(one.before, one.after))
+    found = [image for one in distinct for image in search.between(one)]
     return Samples(tuple(dict.fromkeys((*named, *found))), search.left_out)
+
+
+def can_be_pulled(image: str) -> bool:
+    """Whether an image could have this name: engines take any text for a digest.
+
+    >>> can_be_pulled("icr.io/ns/app:1"), can_be_pulled("icr.io/ns/app@sha256:any")
+    (True, False)
+    """
+    digest = image.partition("@")[2]
+    if not digest.startswith(_ALGORITHM):
+        return is_name(image) and "@" not in digest
+    hexadecimal = digest.removeprefix(_ALGORITHM)
+    is_whole = len(hexadecimal) == _HEX_CHARS and _HEX_DIGITS.issuperset(hexadecimal)
+    return is_whole and is_name(image)
 
 
 def _named_by_rules(before: RulePool, after: RulePool) -> Iterator[str]:
@@ -60,9 +97,14 @@ def _named_by_rules(before: RulePool, after: RulePool) -> Iterator[str]:
 
 
 def _named_by(pattern: str, stands_for: str) -> Iterator[str]:
-    text = pattern.replace("*", stands_for)
-    for image in (text, f"{text}:1", f"{text}{_DIGEST}"):
-        if is_name(image):
+    name, mark, digest = pattern.partition("@")
+    text = name.replace("*", stands_for)
+    ends: tuple[str, ...] = ("", ":1", _DIGEST)
+    if mark:
+        begin = digest.partition("*")[0].removeprefix(_ALGORITHM)
+        ends = (f"@{_ALGORITHM}{begin.ljust(_HEX_CHARS, '0')}",)
+    for image in (text + end for end in ends):
+        if can_be_pulled(image):
             yield image
 
 
@@ -74,10 +116,11 @@ class _Search:
         self._pairs, self._searches = _PAIRS_MAX, _SEARCHES_MAX
         self._effort = Effort(_PLACES_MAX)
 
-    def between(self, before: RulePool, after: RulePool) -> Iterator[str]:
+    def between(self, place: Compared) -> Iterator[str]:
         """Those of which the images that the rules name show nothing."""
+        before, after = place.before, place.after
         told = {_ids(_deciders(image, before, after)) for image in _named_by_rules(before, after)}
-        for pair in _pairs_to_compare(before, after):
+        for pair in _pairs_to_compare(place):
             if self._pairs == 0:
                 self.left_out = True
                 return
@@ -85,14 +128,13 @@ class _Search:
             wanted = _reads(pair, before.engine, after.engine)
             if _ids(pair) in told or (len(wanted) > 1 and not may_share(*wanted)):
                 continue
-            for image in self._images(pair, wanted, before, after):
+            for image in self._images(pair, wanted, place):
                 told.add(_ids(_deciders(image, before, after)))
                 yield image
 
-    def _images(
-        self, pair: _Pair, wanted: Sequence[Read], before: RulePool, after: RulePool
-    ) -> Iterator[str]:
+    def _images(self, pair: _Pair, wanted: Sequence[Read], place: Compared) -> Iterator[str]:
         """Images that change, up to one about which these two decide."""
+        before, after = place.before, place.after
         unwanted: list[Read] = []
         for _ in range(_TRIES_MAX):
             if self._searches == 0 or self._effort.left <= 0:
@@ -105,7 +147,8 @@ class _Search:
             if image is None:
                 return
             decide = _deciders(image, before, after)
-            if Meaning(decide[0]).effect != Meaning(decide[1]).effect:
+            was, becomes = (Meaning(rule, place.namespace).effect for rule in decide)
+            if was != becomes:
                 yield image
             if _ids(decide) == _ids(pair):
                 return
@@ -138,12 +181,13 @@ def _others(decide: _Pair, pair: _Pair, image: str, *engines: Engine) -> Iterato
             yield Read(winner.repository, engine, is_bare=winner.repository == image)
 
 
-def _pairs_to_compare(before: RulePool, after: RulePool) -> Iterator[_Pair]:
+def _pairs_to_compare(place: Compared) -> Iterator[_Pair]:
     """Each two rules that could decide about an image before and after, and ask for other things.
 
     None stands for no rule.
     """
-    old, new = _Side(before, after), _Side(after, before)
+    before, after = place.before, place.after
+    old, new = _Side(before, after, place.namespace), _Side(after, before, place.namespace)
     if _compare_alike(before.engine, after.engine):
         pairs = _pairs_of_changed(old, new)
     else:
@@ -193,7 +237,7 @@ def _pairs_of(
 class _Side:
     """The rules before, or after. Of several of one name only the first ever decides."""
 
-    def __init__(self, pool: RulePool, opposite: RulePool) -> None:
+    def __init__(self, pool: RulePool, opposite: RulePool, namespace: str) -> None:
         first: dict[str, PolicyRule] = {}
         for rule in pool.rules:
             first.setdefault(rule.repository, rule)
@@ -201,7 +245,7 @@ class _Side:
         self._engine, self._opposite = pool.engine, opposite
         self._strange = fresh_sign((*first, *(rule.repository for rule in opposite.rules)))
         self._floors: dict[str, int] = {}
-        self._effects = {rule.repository: Meaning(rule).effect for rule in self.rules}
+        self._effects = {rule.repository: Meaning(rule, namespace).effect for rule in self.rules}
 
     def effect_of(self, rule: PolicyRule | None) -> Demand | None:
         return self._effects[rule.repository] if rule is not None else None

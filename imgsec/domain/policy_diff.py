@@ -28,22 +28,32 @@ from imgsec.domain.resolution import Pools
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What happens to an image's text. rule: None where none names it, and it is denied."""
+    """What happens to an image's text. rule: None where none names it, and it is denied.
+
+    namespace: of the workload that runs it; empty for any without an ImagePolicy.
+    """
 
     rule: PolicyRule | None
+    namespace: str = ""
 
     @property
     def effect(self) -> Demand | None:
         """What is asked, without what changes nothing; None for an image that is denied anyway."""
-        return effect_of(self.rule.demand, self.rule.owner.namespace) if self.rule else None
+        return effect_of(self.rule.demand, self.namespace) if self.rule else None
+
+    @property
+    def clause(self) -> str:
+        """As it follows "which"."""
+        effect = self.effect
+        is_needed = effect is not None and not effect.is_nothing
+        return str(self) if is_needed else f"is {self}"
 
     def __str__(self) -> str:
         """As a sentence can name it."""
         if self.rule is None:
             return "denied: no rule names it"
-        owner = self.rule.owner
-        asked = demand_text(self.rule.demand, owner.namespace)
-        return f"{asked}, by {owner} {shown(self.rule.repository)}"
+        asked = demand_text(self.rule.demand, self.namespace)
+        return f"{asked}, by {self.rule.owner} {shown(self.rule.repository)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +78,8 @@ def compare_meanings(
     places = tuple(dict.fromkeys(namespaces))
     for image in dict.fromkeys(images):
         for namespace in places:
-            old = Meaning(before.of_namespace(namespace).resolve(image).rule)
-            new = Meaning(after.of_namespace(namespace).resolve(image).rule)
+            old = Meaning(before.of_namespace(namespace).resolve(image).rule, namespace)
+            new = Meaning(after.of_namespace(namespace).resolve(image).rule, namespace)
             if old.effect != new.effect:
                 found.append(MeaningChange(image, namespace, old, new))
     return tuple(found)
@@ -83,7 +93,7 @@ def places_of(*sides: Pools) -> tuple[str, ...]:
 def demand_text(demand: Demand, namespace: str = "") -> str:
     """What a rule asks for, in words that need no knowledge of the engine.
 
-    namespace: the policy's.
+    namespace: the workload's.
 
     >>> demand_text(Demand())
     'let through unchecked'
