@@ -82,11 +82,11 @@ def naive_demand(wanted: Rules, text: str, engine: Engine) -> str | None:
     return best
 
 
-def pools(wanted: Rules, engine: Engine) -> Pools:
+def pools(wanted: Rules, engine: Engine, demands: dict[str, dict[str, Any]] = DEMANDS) -> Pools:
     document = {
         **{"apiVersion": engine.api, "kind": "ClusterImagePolicy", "metadata": {"name": "p"}},
         "spec": {
-            "repositories": [{"name": name, "policy": DEMANDS[demand]} for name, demand in wanted]
+            "repositories": [{"name": name, "policy": demands[demand]} for name, demand in wanted]
         },
     }
     return Pools.of([Policy.read(document)], engine)
@@ -115,6 +115,40 @@ def test_a_change_that_some_image_shows_is_told(
     assert all(is_name(one.image) for one in told.changes)
     true = {(was, becomes) for was, becomes in map(change, TEXTS) if was != becomes}
     assert true <= shown or told.left_out
+
+
+def naive_child(image: str, digest: str) -> str:
+    return f"{EngineName.parse(image).repository}@sha256:{digest}"
+
+
+SIGNED = {
+    "": {},
+    "k": {"simple": {"requirements": [{"type": "signedBy", "keySecret": "k"}]}},
+    "l": {"simple": {"requirements": [{"type": "signedBy", "keySecret": "l"}]}},
+}
+signing = st.lists(st.tuples(names, st.sampled_from(sorted(SIGNED))), max_size=4)
+
+
+@settings(max_examples=400, deadline=None)
+@given(signing)
+@example([("a/*b", "k"), ("a/*b@*", "k")])
+@example([("a/*", "k"), ("a/b@*", "")])
+@example([("a", "k"), ("*", "l")])
+def test_pods_that_some_image_shows_to_be_decided_otherwise_are_told(
+    wanted: list[tuple[str, str]],
+) -> None:
+    engines = Engine.parse("0.14.2"), NEWEST
+    told = diff_images(*(pools(wanted, one, SIGNED) for one in engines), (), ())
+
+    def differs(image: str, *digests: str) -> bool:
+        demand = naive_demand(wanted, image, NEWEST)
+        children = [naive_child(image, one) for one in digests]
+        return bool(demand) and any(naive_demand(wanted, one, NEWEST) != demand for one in children)
+
+    every = "a" * 64, "b" * 64, "5a" * 32, "c" * 64
+    assert all(differs(one.image, *every) for one in told.pods)
+    is_any = any(differs(text, every[-1]) for text in TEXTS if "@" not in text)
+    assert is_any <= bool(told.pods or told.left_out)
 
 
 @settings(max_examples=100, deadline=None)
