@@ -413,6 +413,9 @@ class AdmissionState(Protocol):
     def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
         """None for no such Secret; a place that may not be read is an error."""
 
+    def told_places(self, name: str) -> tuple[str, ...]:
+        """The namespaces in which manifests hold a Secret of this name; no cluster is asked."""
+
     def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         """None for no such ServiceAccount."""
 

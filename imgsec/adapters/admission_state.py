@@ -140,6 +140,10 @@ class FileState:
             _require_storable(found, f"{self._places[key]}: Secret {shown(name)}")
         return found
 
+    def told_places(self, name: str) -> tuple[str, ...]:
+        """See `imgsec.ports.AdmissionState`."""
+        return tuple(at for kind, at, own in self._objects if (kind, own) == ("Secret", name))
+
     def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         """See `imgsec.ports.AdmissionState`."""
         return self._objects.get(("ServiceAccount", namespace, name))
@@ -222,6 +226,10 @@ class LiveState:
         """See `imgsec.ports.AdmissionState`."""
         over = self._over.find_secret(namespace, name)
         return over or self._asked.fetch("Secret", namespace, name)
+
+    def told_places(self, name: str) -> tuple[str, ...]:
+        """See `imgsec.ports.AdmissionState`."""
+        return self._over.told_places(name)
 
     def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         """See `imgsec.ports.AdmissionState`."""

@@ -123,6 +123,7 @@ def policy_diff(
     from imgsec.domain.engines import Engine
     from imgsec.domain.report import Report
     from imgsec.operations.admit import read_pools
+    from imgsec.operations.compare_secrets import SecretComparison
     from imgsec.operations.diff_policies import WorkloadDiff, diff_images, diff_workloads
     from imgsec.wiring import wire
 
@@ -137,7 +138,8 @@ def policy_diff(
         engine, webhook, notes = _engine_of(prediction, world, ruled, live=is_live)
         other = Engine.parse(engine_after) if engine_after is not None else engine
         pools = read_pools(old, engine), read_pools(new, other)
-        images = diff_images(*pools, image or (), namespace or ())
+        secrets = SecretComparison(old, new)
+        images = diff_images(*pools, image or (), namespace or (), secrets)
         workloads, passed_over = WorkloadDiff(), list[str]()
         if workload:
             workloads = diff_workloads(
@@ -145,8 +147,10 @@ def policy_diff(
                 make_predictor(prediction, world, new, other, webhook),
                 read_workloads(world, workload, place, passed_over),
                 pools,
+                secrets,
             )
     notes += (*_engine_notes(engine, other, images), *passed_over_notes(passed_over))
+    notes += tuple(_secret_notes(images))
     verdict = _verdict(images, workloads, notes, asked=exit_code)
     report = Report(
         "policy diff",
@@ -216,6 +220,14 @@ def _engine_notes(before: Engine, after: Engine, images: ImageDiff) -> Iterator[
         others = len(images.pods) - 1
         more = f" (and {others} more like it)" if others else ""
         yield Note("pods-differ", f"{images.pods[0]}{more}")
+
+
+def _secret_notes(images: ImageDiff) -> Iterator[Note]:
+    """What another Secret changes for images, which rules alone do not show."""
+    from imgsec.domain.verdict import Note
+
+    for one in images.secrets:
+        yield Note("secret-differs" if one.is_read else "secret-unread", str(one))
 
 
 def _verdict(

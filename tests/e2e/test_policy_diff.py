@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,70 @@ def test_a_workload_that_nobody_could_judge_is_no_pass(desk: Desk, manifest: Pat
     desk("--workload", manifest, "--offline", *words).expect(3, "diff-undecided")
 
 
+KEYS = Path(__file__).parents[1] / "corpus" / "cases"
+STORED = (
+    "{{name: 'docker.io/ns/*', policy: {{simple: {{storeURL: 'https://s.example', {}"
+    " requirements: [{{type: signedBy, keySecret: k}}]}}}}}}"
+)
+JUDGED = ("--offline", "--exit-code", "--workload")
+
+
+@pytest.fixture
+def keys() -> tuple[str, str]:
+    """Two armoured public keys."""
+    names = "accept-and-signed", "key-with-rsa-subkey"
+    first, second = ((KEYS / name / "key.asc").read_text() for name in names)
+    return first, second
+
+
+def hold(desk: Desk, side: str, name: str, **data: str) -> None:
+    """A Secret beside the policy."""
+    metadata = {"name": name, "namespace": "default"}
+    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data}
+    (desk.folder / side / f"{name}.json").write_text(json.dumps(secret))
+
+
+def test_another_key_in_the_same_secret_is_told(desk: Desk, keys: tuple[str, str]) -> None:
+    for side, key in zip(("before", "after"), keys, strict=True):
+        desk.write(side, SIGNED.format("docker.io/ns/*", "k"))
+        hold(desk, side, "k", key=key)
+        hold(desk, side, "unnamed", key=key)
+    for words in ((), ("--image", "docker.io/ns/app:1"), ("--namespace", "default")):
+        done = desk(*words, "--exit-code").expect(0)
+        text = "the Secret 'default/k', which rules name, holds something else"
+        assert [one["text"] for one in done.json["notes"] if "secret" in one["code"]] == [text]
+    for words in (("--image", "quay.io/ns/app:1"), ("--namespace", "stage")):
+        assert "secret-differs" not in notes(desk(*words).expect(0))
+    hold(desk, "after", "k", key=f"of the release team\n{keys[0]}{keys[1]}")
+    assert "secret-differs" not in notes(desk().expect(0))  # the first block alone counts
+
+
+def test_a_workload_under_another_key_is_no_pass(
+    desk: Desk, manifest: Path, keys: tuple[str, str]
+) -> None:
+    for side, key in zip(("before", "after"), keys, strict=True):
+        desk.write(side, SIGNED.format("docker.io/ns/*", "k"), SIGNED.format("quay.io/*", "l"))
+        hold(desk, side, "k", key=keys[0])
+        hold(desk, side, "l", key=key)
+    desk(*JUDGED, manifest).expect(0)
+    hold(desk, "after", "k", key=keys[1])
+    desk(*JUDGED, manifest).expect(3, "diff-undecided")
+
+
+def test_a_workload_under_another_password_of_the_store_is_no_pass(
+    desk: Desk, manifest: Path, keys: tuple[str, str]
+) -> None:
+    for side in ("before", "after"):
+        desk.write(side, STORED.format("storeSecret: s,"))
+        hold(desk, side, "k", key=keys[0])
+        hold(desk, side, "s", username="u", password=side)
+    done = desk(*JUDGED, manifest).expect(3, "diff-undecided")
+    assert "'default/s'" in notes(done)["secret-differs"]
+    for side in ("before", "after"):
+        desk.write(side, STORED.format(""))
+    desk(*JUDGED, manifest).expect(0)
+
+
 def test_an_upgrade_that_denies_pods_is_a_change(desk: Desk) -> None:
     for side in ("before", "after"):
         desk.write(side, SIGNED.format("icr.io/ns/app:1", "k"))
@@ -157,3 +222,11 @@ def test_what_no_workload_could_say_is_a_mistake(
     desk.write("before", "{name: icr.io/ns/app}")
     desk.write("after", "{name: icr.io/ns/other}")
     desk(*words, "--exit-code").expect(2, reason)
+
+
+def test_a_rewritten_pod_of_another_rule_is_a_change(desk: Desk) -> None:
+    for side in ("before", "after"):
+        desk.write(side, SIGNED.format("icr.io/ns/*-prod", "k"))
+    words = ("--engine", "0.14.2", "--engine-after", "0.14.3", "--exit-code")
+    told = notes(desk(*words).expect(1, "policy-differs"))
+    assert told["pods-differ"].endswith("which is denied: no rule names it")

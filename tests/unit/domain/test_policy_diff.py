@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgsec.domain import diff_samples
+from imgsec.domain import diff_samples, pod_samples
 from imgsec.domain.engines import CISE, NEWEST, Engine
-from imgsec.domain.policy_diff import Meaning
+from imgsec.domain.pattern_sets import Effort, Read, image_of
+from imgsec.domain.policy_diff import Meaning, engines_differ
 from imgsec.domain.policy_rules import (
     AdvisorDemand,
     Demand,
@@ -25,6 +26,7 @@ from imgsec.domain.policy_rules import (
 )
 from imgsec.domain.resolution import Pools
 from imgsec.operations.diff_policies import ImageDiff, diff_images
+from tests.unit.refusals import refused
 
 OLDER = Engine.parse("0.14.1")
 UNCHECKED: dict[str, Any] = {}
@@ -245,6 +247,29 @@ def test_what_changes_is_in_the_text(
             {"simple": {"requirements": [SIGNED]}},
             {"simple": {"requirements": [{**SIGNED, "signedIdentity": {"type": ""}}]}},
         ),
+        (
+            {"simple": {"requirements": [{"type": "insecureAcceptAnything"}]}},
+            {
+                "simple": {
+                    "requirements": [{"type": "insecureAcceptAnything"}],
+                    "storeURL": "https://s.example",
+                }
+            },
+        ),
+        (
+            {"simple": {"requirements": [{**SIGNED, "signedIdentity": {"type": "matchExact"}}]}},
+            {
+                "simple": {
+                    "requirements": [
+                        {**SIGNED, "signedIdentity": {"type": "matchExact", "prefix": "a.io"}}
+                    ]
+                }
+            },
+        ),
+        (
+            {"vulnerability": {"ICCRVA": {"enabled": True}}},
+            {"vulnerability": {"ICCRVA": {"enabled": True}}, "mutateImage": False},
+        ),
     ],
 )
 def test_what_changes_nothing_is_no_change(one: dict[str, Any], other: dict[str, Any]) -> None:
@@ -256,6 +281,8 @@ def test_what_changes_nothing_is_no_change(one: dict[str, Any], other: dict[str,
 ANYTHING, REJECT = {"type": "insecureAcceptAnything"}, {"type": "reject"}
 OTHER_KEY = {**SIGNED, "keySecret": "l"}
 EXACT = {**SIGNED, "signedIdentity": {"type": "matchExact"}}
+ADVISED = {"vulnerability": {"ICCRVA": {"enabled": True}}}
+SIGNERS = {"trust": {"enabled": True, "signerSecrets": [{"name": "a"}]}}
 
 
 def simple(*requirements: dict[str, Any]) -> dict[str, Any]:
@@ -277,6 +304,27 @@ def simple(*requirements: dict[str, Any]) -> dict[str, Any]:
         (simple(SIGNED), TRUSTED, "other"),
         ({**simple(SIGNED), **TRUSTED}, simple(SIGNED), "looser"),
         ({"trust": {"enabled": True, "signerSecrets": [{"name": "a"}]}}, TRUSTED, "looser"),
+        (
+            {"trust": {"enabled": True, "trustServer": "https://n.example"}, **ADVISED},
+            {"trust": {"enabled": True, "trustServer": "https://o.example"}},
+            "looser",
+        ),
+        (
+            {"trust": {"enabled": True, "trustServer": "https://n.example"}},
+            {
+                "trust": {
+                    "enabled": True,
+                    "trustServer": "https://o.example",
+                    "signerSecrets": [{"name": "a"}],
+                }
+            },
+            "other",
+        ),
+        (
+            {"vulnerability": {"ICCRVA": {"enabled": True, "account": "a"}}, **SIGNERS},
+            {"vulnerability": {"ICCRVA": {"enabled": True, "account": "b"}}, **TRUSTED},
+            "other",
+        ),
     ],
 )
 def test_less_is_looser_and_a_denial_the_most(
@@ -290,7 +338,27 @@ def test_less_is_looser_and_a_denial_the_most(
     assert {str(change.direction) for change in again} == {back}
 
 
-@pytest.mark.parametrize("policy", [simple(REJECT), {**simple(SIGNED), **TRUSTED}])
+def signed_as(**identity: str) -> dict[str, Any]:
+    return simple({**SIGNED, "signedIdentity": identity})
+
+
+def stored(url: str, *requirements: dict[str, Any]) -> dict[str, Any]:
+    return {"simple": {"requirements": list(requirements or (SIGNED,)), "storeURL": url}}
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        simple(REJECT),
+        {**simple(SIGNED), **TRUSTED},
+        stored("ftp://s.example"),
+        stored("HTTPS://s.example", ANYTHING),
+        signed_as(type="matchExactReference", dockerReference="icr.io/ns/app"),
+        signed_as(type="matchExactRepository"),
+        signed_as(type="remapIdentity", prefix="icr.io"),
+        {"trust": {"enabled": True, "signerSecrets": [{}]}},
+    ],
+)
 def test_a_rule_that_no_image_meets_is_as_good_as_none(policy: dict[str, Any]) -> None:
     assert diff(pools(("icr.io/*", policy)), pools()) == ImageDiff(())
     assert said(**policy).startswith("denied: ")
@@ -303,12 +371,39 @@ def test_a_key_in_the_policys_own_namespace_is_the_same_said_or_not() -> None:
     assert diff(before, after) == ImageDiff(())
     before, after = (pools((name, simple(one))) for one in (SIGNED, said_so))
     assert diff(before, after).changes
+    assert not diff_images(before, after, (), ("dev",)).changes
+    wide, own = pools((name, simple(said_so))), pools((name, simple(SIGNED)), **places)
+    for images in ((), ("icr.io/ns/app:1",)):
+        assert not diff_images(wide, own, images, ("dev",)).changes
+        assert diff_images(wide, own, images, ("",)).changes
+    both = Pools(wide.cluster, own.own, is_empty=False)
+    assert diff(wide, both) == ImageDiff(())
+
+
+def test_a_change_between_names_is_found_in_the_place_that_it_is_in() -> None:
+    """What is the same in one namespace is another key in all others."""
+    said_so = {**SIGNED, "keySecretNamespace": "dev"}
+    one, other = ("icr.io/team/*", simple(SIGNED)), ("icr.io/*/apps", simple(said_so))
+    before, after = pools(one, other), pools(other, one)
+    found = diff_images(before, after, (), ("dev", "stage")).changes
+    assert [(each.image, each.namespace) for each in found] == [("icr.io/team/apps", "stage")]
+
+
+@pytest.mark.parametrize(
+    "name", [f"icr.io/ns/app@sha256:{'b' * 64}", "icr.io/ns/app@sha256:*", "icr.io/ns/app@*"]
+)
+def test_no_image_that_nobody_can_pull_is_tried(name: str) -> None:
+    rules: list[Rule] = [(name, UNCHECKED)]
+    middle = Engine.parse("0.14.2")
+    assert diff(pools(*rules, engine=middle), pools(*rules)) == ImageDiff(())
+    (change,) = diff(pools(*rules), pools()).changes
+    assert len(change.image) == len("icr.io/ns/app@sha256:") + 64
 
 
 words = st.sampled_from(("", "a", "b"))
-identities = st.one_of(
-    st.none(), st.builds(SignedIdentity, st.sampled_from(("", "t", "u")), words, words)
-)
+kinds = st.sampled_from(("", "matchRepository", "matchExactReference", "matchExactRepository"))
+references = st.sampled_from(("", "a.io/a:1", "a.io/b:1"))
+identities = st.one_of(st.none(), st.builds(SignedIdentity, kinds, references, references))
 demands = st.builds(
     Demand,
     st.one_of(
@@ -326,7 +421,7 @@ demands = st.builds(
                 min_size=1,
                 max_size=2,
             ).map(tuple),
-            words,
+            st.sampled_from(("", "ftp://s.example", "https://s.example", "http://s.example")),
             words,
         ),
     ),
@@ -370,6 +465,21 @@ def test_cise_is_compared_as_its_older_portieris() -> None:
         ([("icr.io/ns/app:1", simple(REJECT))], None),
         ([("icr.io/ns/app:1", {})], None),
         ([("icr.io/ns/app:1", {**simple(SIGNED), "mutateImage": False})], None),
+        # A star takes the tag, and leaves a name that no rule has.
+        (
+            [("icr.io/ns/*-prod", simple(SIGNED)), ("icr.io/ns/*-prod@*", simple(SIGNED))],
+            "'icr.io/ns/a:1-prod' get an image such as 'icr.io/ns/a@sha256:",
+        ),
+        (
+            [("icr.io/ns/*", simple(SIGNED)), ("icr.io/ns/special@*", simple(REJECT))],
+            "'icr.io/ns/special:1.0' get an image",
+        ),
+        ([("icr.io/ns/*", simple(SIGNED)), ("icr.io/ns/x@*", {})], "which is let through"),
+        ([("icr.io/ns/*", simple(SIGNED)), ("icr.io/*/xy@*", simple(OTHER_KEY))], "which needs"),
+        ([("nginx@*", simple(SIGNED)), ("docker.io/*", {})], "'docker.io/library/nginx@"),
+        ([("r.example:5000/a", simple(SIGNED)), ("r.example:*/a@*", simple(SIGNED))], None),
+        ([("r.example:*/a:*", simple(SIGNED))], "'r.example:5000/a:1.0' get an image"),
+        ([("icr.io/a/*", simple(SIGNED)), ("icr.io/a/b*", simple(OTHER_KEY))], None),
     ],
 )
 def test_pods_that_an_upgrade_looks_at_are_told(rules: list[Rule], told: str | None) -> None:
@@ -379,3 +489,69 @@ def test_pods_that_an_upgrade_looks_at_are_told(rules: list[Rule], told: str | N
         assert len(found) == (told is not None)
         assert told is None or told in str(found[0])
     assert diff(newer, newer).pods == ()
+
+
+def test_pods_of_images_that_somebody_names_are_looked_at_alone() -> None:
+    rules: list[Rule] = [("icr.io/ns/*", simple(SIGNED)), ("icr.io/ns/special@*", simple(REJECT))]
+    older, newer = pools(*rules, engine=Engine.parse("0.14.2")), pools(*rules)
+    named = ("icr.io/ns/other:1", f"icr.io/ns/special@sha256:{'a' * 64}")
+    assert diff_images(older, newer, named, ("",)).pods == ()
+    (found,) = diff_images(older, newer, ("icr.io/ns/special:2",), ("",)).pods
+    assert found.image == "icr.io/ns/special:2"
+
+
+def test_trust_looks_up_the_digest_of_no_tag_as_it_did() -> None:
+    older, newer = (pools(("docker.io/*", TRUSTED), engine=one) for one in (OLDER, NEWEST))
+    digest = f"@sha256:{'a' * 64}"
+    named = (f"docker.io/ns/app{digest}", f"docker.io/ns/app:1{digest}")
+    assert [one.image for one in diff_images(older, newer, named, ("",)).pods] == [named[1]]
+
+
+@pytest.mark.parametrize("bound", ["_PAIRS_MAX", "_SEARCHES_MAX", "_PLACES_MAX", "_TRIES_MAX"])
+def test_pods_that_are_not_compared_to_the_end_are_said(
+    bound: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules: list[Rule] = [("icr.io/ns/*", simple(SIGNED)), ("icr.io/*/special@*", simple(REJECT))]
+    older, newer = pools(*rules, engine=Engine.parse("0.14.2")), pools(*rules)
+    assert not diff(older, newer).left_out
+    monkeypatch.setattr(pod_samples, bound, 0)
+    assert diff(older, newer).left_out
+
+
+# --- How long it may take ---------------------------------------------------------------------
+
+
+def test_a_search_takes_its_effort_and_no_more() -> None:
+    names = [Read("icr.io/*/app"), Read("icr.io/team/*")]
+    effort = Effort(10_000)
+    assert image_of(names, effort=effort) is not None
+    spent = 10_000 - effort.left
+    assert spent > 0
+    with refused("invalid-pattern"):
+        image_of(names, effort=Effort(spent // 2))
+    wide = Effort(10**9)
+    with refused("invalid-pattern"):
+        image_of([Read(f"icr.io/{'*a' * 60}*"), Read(f"icr.io/{'*b' * 60}*")], effort=wide)
+    assert 10**9 - wide.left < 10**6
+
+
+def test_searches_share_their_effort(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = ("icr.io/team/*", TRUSTED), ("icr.io/*/apps", UNCHECKED)
+    before, after = pools(one, other), pools(other, one)
+    assert not diff(before, after).left_out
+    monkeypatch.setattr(diff_samples, "_PLACES_MAX", 10)
+    assert diff(before, after).left_out
+
+
+def test_a_name_that_won_as_the_very_text_has_no_more_than_that() -> None:
+    """Of the tags of icr.io/x the heavier name decides, and the first image found is none."""
+    assert image_of([Read("a/b*")], [Read("a/b", is_bare=True)]) != "a/b"
+    assert Read("a/b", is_bare=True).forms == ("a/b",)
+    assert image_of([Read("a/b:*")], [Read("a/b", is_bare=True)]) is not None
+    assert image_of([Read("a/b:*")], [Read("a/b")]) is None
+
+
+def test_another_order_of_the_layers_is_told() -> None:
+    newer = Engine.parse("0.14.1")
+    assert "the order of the layers" in engines_differ(CISE, newer)
+    assert "the order of the layers" not in engines_differ(OLDER, NEWEST)

@@ -223,6 +223,9 @@ class Town:
     def find_secret(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self.objects.get(("Secret", namespace, name))
 
+    def told_places(self, name: str) -> tuple[str, ...]:
+        return tuple(at for kind, at, own in self.objects if (kind, own) == ("Secret", name))
+
     def find_service_account(self, namespace: str, name: str) -> dict[str, Any] | None:
         return self.objects.get(("ServiceAccount", namespace, name))
 
