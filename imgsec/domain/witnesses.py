@@ -12,10 +12,11 @@ from imgsec.reasons import INVALID_PATTERN
 _TRIES_MAX = 12  # ours: other rules that have the images found so far
 
 
-def witness_of(name: str, pool: RulePool) -> str | None:
+def witness_of(name: str, pool: RulePool, *, within: str = "") -> str | None:
     """An image that a rule of this name decides about; None where there is none.
 
-    Likely ones come first. Raises `ImgsecError` (invalid-pattern) where nobody could tell in time.
+    within: another name that it is to meet. Likely ones come first. Raises `ImgsecError`
+    (invalid-pattern) where nobody could tell in time.
 
     >>> from imgsec.domain.engines import NEWEST
     >>> from imgsec.domain.policy_rules import Demand, PolicyId, PolicyRule
@@ -24,12 +25,14 @@ def witness_of(name: str, pool: RulePool) -> str | None:
     >>> witness_of("*.icr.io/shop/*", pool)
     'a.icr.io/shop/a'
     """
-    for image in samples_of(name):
-        if is_name(image) and _decider(image, pool) == name:
+    wanted = [Read(one, pool.engine) for one in (name, *([within] if within else []))]
+    for image in samples_of(within or name):
+        is_met = all(one.is_met(image) for one in wanted)
+        if is_met and is_name(image) and _decider(image, pool) == name:
             return image
     unwanted: list[Read] = []
     for _ in range(_TRIES_MAX):
-        found = image_of([Read(name, pool.engine)], unwanted)
+        found = image_of(wanted, unwanted)
         if found is None:
             return None
         decider = _decider(found, pool)

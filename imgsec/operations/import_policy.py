@@ -12,7 +12,7 @@ from imgsec.domain.intent_rendering import Target, render_intents
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import Document
 from imgsec.domain.policy_import.as_intent import intents_of
-from imgsec.domain.policy_import.earlier import EarlierEngine
+from imgsec.domain.policy_import.earlier import EarlierEngine, SimpleForm
 from imgsec.domain.policy_import.meaning import tell_changes, tell_other_decisions
 from imgsec.domain.policy_import.source import Source, config_documents, read_source
 from imgsec.domain.policy_intent import PolicyIntent
@@ -74,16 +74,27 @@ def _tell_changes(
         tell_changes(sources, policies, rules.before, rules.after, findings)
         return
     older = [one for one in sources if one.is_older]
-    before = EarlierEngine.of(CISE)
-    if any(one.is_beyond_cise for one in older):
-        with_list = any(one.has_bare_list for one in older)
-        before = EarlierEngine.parse(_WITH_BARE_LIST if with_list else _LAST_OLDER)
-        text = f"CISE never read all that stands there, so it is taken for {before}'s"
-        findings.note("engine-assumed", f"{text}: say --from cise if that is what ran")
+    before = _assumed(older, findings)
     newer = [one for one in sources if not one.is_older]
     for some, engine in ((older, before), (newer, EarlierEngine.of(rules.after))):
         if some:
             tell_changes(some, policies, engine, rules.after, findings)
+
+
+def _assumed(older: Sequence[Source], findings: Findings) -> EarlierEngine:
+    """What most likely read these policies of the older API until now."""
+    cise = EarlierEngine.of(CISE)
+    if not any(one.is_beyond_cise for one in older):
+        return cise
+    forms = {form for one in older for form in one.simple}
+    if len(forms) > 1:
+        text = "no Portieris read simple both as a list and as an object, so it is taken for cise's"
+        findings.note("engine-assumed", f"{text}, which passed both over")
+        return cise
+    before = EarlierEngine.parse(_WITH_BARE_LIST if SimpleForm.LIST in forms else _LAST_OLDER)
+    text = f"CISE never read all that stands there, so it is taken for {before}'s"
+    findings.note("engine-assumed", f"{text}: say --from cise if that is what ran")
+    return before
 
 
 def _sources(

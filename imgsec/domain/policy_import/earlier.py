@@ -3,13 +3,15 @@
 
 The older API had no schema: what an engine did not know in it, it passed over. CISE knew ``trust``
 and ``va``; Portieris knew ``trust``, from 0.6 on ``simple``, from 0.9 on ``vulnerability``, and
-left the API with 0.10 (https://github.com/IBM/portieris, its releases).
+left the API with 0.10 (https://github.com/IBM/portieris, its releases). 0.6 had a bare list as
+``simple``, and later ones an object: what one of both has, the other could not read at all.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Self
 
 from imgsec.domain.engines import CISE, CISE_API, Engine
@@ -22,17 +24,30 @@ from imgsec.domain.policy_fields import (
 from imgsec.errors import ImgsecError
 from imgsec.reasons import ENGINE_UNKNOWN
 
+
+class SimpleForm(StrEnum):
+    """How ``simple`` is written."""
+
+    LIST = "a bare list"
+    OBJECT = "an object"
+
+
 _OLDER = re.compile(r"0\.([5-9])(?:\.[0-9]{1,3})?")
+_FIRST_WITH_SIMPLE, _FIRST_WITH_ADVISOR = 6, 9
 
 
 @dataclass(frozen=True, slots=True)
 class EarlierEngine:
-    """compares: an engine that compares names as it does. fields: what it takes of a policy."""
+    """compares: an engine that compares names as it does. fields: what it takes of a policy.
+
+    simple: how it reads that; None where it passes it over.
+    """
 
     name: str
     api: str
     compares: Engine
     fields: Fields
+    simple: SimpleForm | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -45,8 +60,11 @@ class EarlierEngine:
         """
         if found := _OLDER.fullmatch(text):
             minor = int(found[1])
-            fields = older_fields(simple=minor >= 6, vulnerability=minor >= 9)
-            return cls(f"Portieris {text}", CISE_API, CISE, fields)
+            has_simple = minor >= _FIRST_WITH_SIMPLE
+            form = SimpleForm.LIST if minor == _FIRST_WITH_SIMPLE else SimpleForm.OBJECT
+            fields = older_fields(simple=has_simple, vulnerability=minor >= _FIRST_WITH_ADVISOR)
+            simple = form if has_simple else None
+            return cls(f"Portieris {text}", CISE_API, CISE, fields, simple)
         try:
             engine = Engine.parse(text)
         except ImgsecError as error:
@@ -58,7 +76,8 @@ class EarlierEngine:
     @classmethod
     def of(cls, engine: Engine) -> Self:
         fields = CISE_FIELDS if engine.is_cise else PORTIERIS_FIELDS
-        return cls(str(engine), engine.api, engine, fields)
+        simple = None if engine.is_cise else SimpleForm.OBJECT
+        return cls(str(engine), engine.api, engine, fields, simple)
 
     @property
     def is_cise(self) -> bool:

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from imgsec.domain.demand_effect import SIGNED, Direction, direction_of
-from imgsec.domain.diff_samples import samples_of_change
+from imgsec.domain.demand_effect import SIGNED, Direction, denial_of, direction_of
+from imgsec.domain.diff_samples import Compared, can_be_pulled, samples_of_change
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.host_spellings import is_short
@@ -16,12 +17,16 @@ from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_import.earlier import EarlierEngine
 from imgsec.domain.policy_import.source import Source
 from imgsec.domain.policy_intent import Store
-from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
+from imgsec.domain.policy_rules import Demand, Policy, PolicyRule, TrustDemand
 from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.witnesses import witness_of
 from imgsec.errors import ImgsecError
 
 _EXACT = "matchExact"
+# Where the advisor knows images, and where Portieris knows a trust server; the likeliest first.
+_AT_IBM = ("us.icr.io/*", "icr.io/*", "*.icr.io/*", "registry*.bluemix.net/*")
+_WITH_TRUST = ("docker.io/*", "quay.io/*")
+_ENDED = (".icr.io", ".bluemix.net")  # parts of the addresses of trust servers that are gone
 
 
 def tell_changes(
@@ -42,7 +47,7 @@ def tell_changes(
         becomes = pools[1].of_namespace(source.policy.id.namespace)
         for rule in source.policy.rules:
             _tell_layers(rule, source, becomes, before, after, out)
-            _tell_short_names(rule, becomes, out)
+            _tell_short_names(rule, becomes, source.policy.id.namespace, out)
     _tell_own_namespaces(pools[1], out)
 
 
@@ -59,28 +64,101 @@ def _tell_matching(
     """Names are compared otherwise: hosts by themselves from 0.14.2, digests from 0.14.3."""
     for namespace in dict.fromkeys(policy.id.namespace for policy in policies):
         was, becomes = before.of_namespace(namespace), after.of_namespace(namespace)
-        found = samples_of_change([(was, becomes)])
+        found = samples_of_change([Compared(namespace, was, becomes)])
         likely = (image for rule in was.rules for image in samples_of(rule.repository))
-        for image in dict.fromkeys((*likely, *found.images)):
-            _tell_image(image, was.resolve(image).rule, becomes.resolve(image).rule, engine, out)
+        for image in dict.fromkeys((*filter(can_be_pulled, likely), *found.images)):
+            old, new = (Meaning(pool.resolve(image).rule, namespace) for pool in (was, becomes))
+            _tell_image(image, old, new, engine, out)
         if found.left_out:
             where = f"in the namespace {namespace}" if namespace else "for the whole cluster"
             text = f"more rules {where} could share images than were compared with each other"
             out.note("not-compared", text)
 
 
-def _tell_image(
-    image: str, was: PolicyRule | None, becomes: PolicyRule | None, engine: Engine, out: Findings
-) -> None:
-    old, new = _effect(was), _effect(becomes)
+def _tell_image(image: str, was: Meaning, becomes: Meaning, engine: Engine, out: Findings) -> None:
+    old, new = was.effect, becomes.effect
     if old == new:
         return
     is_looser = direction_of(old, new) is Direction.LOOSER
     code = "meaning-loosened" if is_looser else "meaning-changed"
     text = f"{image}: {_said(was)} until now; {engine}: {_said(becomes)}"
-    decides = was or becomes
+    decides = was.rule or becomes.rule
     alike = "" if decides is None else f"{decides.owner} {decides.place} {code}"
     out.note(code, text, alike=alike)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """What becomes of each layer that a rule asks for.
+
+    was: what it asked for until now. witness: an image that it decides about; at_ibm: one of IBM's
+    registries, None where it decides about none. pool: the rules that there will be.
+    """
+
+    rule: PolicyRule
+    was: Demand
+    witness: str
+    at_ibm: str | None
+    pool: RulePool
+    before: EarlierEngine
+    after: Engine
+    out: Findings
+
+    def tell_advisor(self, *, by_va: bool, by_newer: bool) -> None:
+        """by_va, by_newer: which of its switches the rule has, the older one's and Portieris's."""
+        image = self.at_ibm or self.witness
+        if by_va and not by_newer:
+            text = "va becomes vulnerability.ICCRVA; CISE asked, open-source Portieris never did"
+            self.out.note("advisor-moved", f"{image}: {text}, so there it is a new check")
+        if by_va and self.was.trust is not None and self.before.is_cise:
+            text = "CISE asked for trust first and stopped there; Portieris asks the advisor first"
+            self.out.note("layers-reordered", f"{image}: {text}, and tells both")
+        is_new = self.was.advisor is None
+        if self.at_ibm is None or (is_new and not _is_at_ibm(self.witness)):
+            text = "denied, the advisor knows IBM's registries only"
+            self.out.note("advisor-denies", f"{self.witness}: {text}")
+        if self.at_ibm is not None:
+            text = "Portieris asks the advisor's API v3, which IBM has deprecated"
+            self.out.note("advisor-deprecated", text)
+
+    def tell_trust(self, trust: TrustDemand) -> None:
+        image = self.at_ibm or self.witness
+        name = _read(image)
+        if name is not None and not trust.server and name.trust_server is None:
+            known = " since 0.13.0" if name.is_at_ibm else ""
+            text = f"denied, Portieris knows no trust server for {name.domain}{known}"
+            self.out.note("trust-server-gone", f"{image}: {text}: name one, or demand a signature")
+        elif _is_ended(trust.server):
+            text = f"denied, IBM has ended the server {trust.server}"
+            self.out.note("trust-server-gone", f"{image}: {text}")
+        trusted = self._trusted(trust)
+        if trusted is not None and self.before.is_cise and not trusted.is_at_ibm:
+            text = f"denied until now, CISE knew no trust server for {trusted.domain}"
+            said = f"{self.after}: {_said(Meaning(self.rule))}"
+            self.out.note("meaning-loosened", f"{trusted.text}: {text}; {said}")
+        if self.rule.demand.mutates and not self.after.skips_owned:
+            text = f"its digest, which {self.after} looks at again, is looked up as the tag latest"
+            self.out.note("digest-denied", f"{trusted.text if trusted else image}: {text}")
+
+    def _trusted(self, trust: TrustDemand) -> EngineName | None:
+        """An image that could be let in by its trust from now on."""
+        images = (self.witness, self.at_ibm, _witness(self.rule, self.pool, _WITH_TRUST))
+        for name in map(_read, filter(None, images)):
+            if name is None or (self.rule.demand.advisor is not None and not name.is_at_ibm):
+                continue
+            server = trust.server or name.trust_server
+            if server is not None and not _is_ended(server):
+                return name
+        return None
+
+    def tell_digest(self) -> None:
+        simple = self.rule.demand.simple
+        requirements = simple.requirements if simple is not None else ()
+        identities = [one.identity for one in requirements if one.kind == SIGNED]
+        is_exact = any(one is not None and one.kind == _EXACT for one in identities)
+        if is_exact and self.rule.demand.mutates and not self.after.skips_owned:
+            text = f"its digest, which {self.after} looks at again, never meets {_EXACT}"
+            self.out.note("digest-denied", f"{self.witness}: {text}")
 
 
 def _tell_layers(
@@ -100,68 +178,37 @@ def _tell_layers(
     if witness is None:
         out.note("never-decides", f"{name}: no image is decided by it")
         return
-    if demand.advisor is not None:
-        _tell_advisor(witness, demand, source, before, out)
-    if demand.trust is not None:
-        _tell_trust(witness, demand, after, out)
-    if demand.simple is not None:
-        exact = any(
-            one.identity is not None and one.identity.kind == _EXACT
-            for one in demand.simple.requirements
-        )
-        if exact and demand.mutates and not after.skips_owned:
-            text = f"{witness}: its digest, which {after} looks at again, never meets {_EXACT}"
-            out.note("digest-denied", text)
-    if demand.simple is not None:
-        flaw = Store(demand.simple.store_url, demand.simple.store_secret).flaw
-        if flaw:
-            out.note("store-without-tls", f"{witness}: {flaw}")
-    if demand.simple is not None and demand.trust is not None:
-        out.note("never-passes", f"{witness}: simple and trust in one rule are always denied")
-
-
-def _tell_advisor(
-    witness: str, demand: Demand, source: Source, before: EarlierEngine, out: Findings
-) -> None:
-    if source.is_older:
-        text = "va becomes vulnerability.ICCRVA; CISE asked, open-source Portieris never did"
-        out.note("advisor-moved", f"{witness}: {text}, so there it is a new check")
-        if demand.trust is not None and before.is_cise:
-            text = "CISE asked for trust first and stopped there; Portieris asks the advisor first"
-            out.note("layers-reordered", f"{witness}: {text}, and tells both")
-    name = _read(witness)
-    if name is not None and not name.is_at_ibm:
-        out.note("advisor-denies", f"{witness}: denied, the advisor knows IBM's registries only")
-    elif name is not None:
-        text = "Portieris asks the advisor's API v3, which IBM has deprecated"
-        out.note("advisor-deprecated", text)
-
-
-def _tell_trust(witness: str, demand: Demand, after: Engine, out: Findings) -> None:
-    name = _read(witness)
-    if name is None or demand.trust is None:
+    if why := denial_of(demand):
+        out.note("never-passes", f"{witness}: always denied, {why}")
         return
-    server = demand.trust.server
-    if not server and name.trust_server is None:
-        known = " since 0.13.0" if name.is_at_ibm else ""
-        text = f"denied, Portieris knows no trust server for {name.domain}{known}"
-        out.note("trust-server-gone", f"{witness}: {text}: name one, or demand a signature")
-    elif ".icr.io" in server or ".bluemix.net" in server:
-        out.note("trust-server-gone", f"{witness}: denied, IBM has ended the server {server}")
-    if demand.mutates and not after.skips_owned:
-        text = f"its digest, which {after} looks at again, is looked up as the tag latest"
-        out.note("digest-denied", f"{witness}: {text}")
+    if demand.is_nothing:
+        return
+    at_ibm = witness if _is_at_ibm(witness) else _witness(rule, pool, _AT_IBM)
+    was = source.read_by(before).rules[rule.place].demand
+    layers = _Layers(rule, was, witness, at_ibm, pool, before, after, out)
+    if demand.advisor is not None:
+        by_va, by_newer = source.switches_of(rule)
+        layers.tell_advisor(by_va=by_va, by_newer=by_newer)
+    if demand.trust is not None:
+        layers.tell_trust(demand.trust)
+    layers.tell_digest()
+    if demand.simple is not None:
+        store = Store(demand.simple.store_url, demand.simple.store_secret)
+        if store.flaw:
+            out.note("store-without-tls", f"{witness}: {store.flaw}")
 
 
-def _tell_short_names(rule: PolicyRule, pool: RulePool, out: Findings) -> None:
+def _tell_short_names(rule: PolicyRule, pool: RulePool, namespace: str, out: Findings) -> None:
     """Texts are compared as they are written, by all engines."""
     witness = _witness(rule, pool)
     if witness is None or not witness.startswith("docker.io/"):
         return
     spelt = witness.removeprefix("docker.io/").removeprefix("library/")
-    decided = pool.resolve(spelt).rule
-    if is_short(spelt) and _effect(decided) != _effect(rule):
-        text = f"{spelt}: {_said(decided)}, though it is {witness}, {_said(rule)}"
+    if not is_short(spelt):
+        return
+    decided, said = (Meaning(one, namespace) for one in (pool.resolve(spelt).rule, rule))
+    if decided.effect != said.effect:
+        text = f"{spelt}: {_said(decided)}, though it is {witness}, {_said(said)}"
         out.note("short-name", text)
 
 
@@ -170,19 +217,28 @@ def _tell_own_namespaces(pools: Pools, out: Findings) -> None:
     for namespace, own in pools.own.items():
         for rule in pools.cluster.rules:
             witness = _witness(rule, pools.cluster)
-            decided = None if witness is None else own.resolve(witness).rule
-            if witness is not None and _effect(decided) != _effect(rule):
-                text = f"{witness}: {_said(rule)}; in the namespace {namespace}: {_said(decided)}"
+            if witness is None:
+                continue
+            wide, decided = (Meaning(one, namespace) for one in (rule, own.resolve(witness).rule))
+            if decided.effect != wide.effect:
+                text = f"{witness}: {_said(wide)}; in the namespace {namespace}: {_said(decided)}"
                 out.note("own-policy", text)
                 break
 
 
-def _witness(rule: PolicyRule, pool: RulePool) -> str | None:
-    """An image that a rule of this name decides about; None where none is, or none was found."""
-    try:
-        return witness_of(rule.repository, pool)
-    except ImgsecError:
-        return None
+def _witness(rule: PolicyRule, pool: RulePool, within: Sequence[str] = ("",)) -> str | None:
+    """An image that a rule of this name decides about; None where none is, or none was found.
+
+    within: names of which it is to meet one; an empty one is met by all.
+    """
+    for name in within:
+        try:
+            found = witness_of(rule.repository, pool, within=name)
+        except ImgsecError:
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _read(image: str) -> EngineName | None:
@@ -192,14 +248,19 @@ def _read(image: str) -> EngineName | None:
         return None
 
 
-def _effect(rule: PolicyRule | None) -> Demand | None:
-    return Meaning(rule).effect
+def _is_at_ibm(image: str) -> bool:
+    name = _read(image)
+    return name is not None and name.is_at_ibm
 
 
-def _said(rule: PolicyRule | None) -> str:
+def _is_ended(server: str) -> bool:
+    return any(part in server for part in _ENDED)
+
+
+def _said(meaning: Meaning) -> str:
+    rule, effect = meaning.rule, meaning.effect
     if rule is None:
         return "denied, no rule names it"
-    effect = _effect(rule)
     if effect is None:
         return f"denied by {rule.repository}"
     if effect.is_nothing:

@@ -27,8 +27,8 @@ from imgsec.domain.policy_fields import (
     path_text,
     pruned,
 )
-from imgsec.domain.policy_import.earlier import EarlierEngine
-from imgsec.domain.policy_rules import CLUSTER_KIND, Policy, require_known_api
+from imgsec.domain.policy_import.earlier import EarlierEngine, SimpleForm
+from imgsec.domain.policy_rules import CLUSTER_KIND, Policy, PolicyRule, require_known_api
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
 from imgsec.reasons import INPUT_MALFORMED, POLICY_FOREIGN, POLICY_MALFORMED, POLICY_UNTRANSLATED
@@ -42,13 +42,13 @@ _FIELDS = {PORTIERIS_API: PORTIERIS_FIELDS, CISE_API: OLDER_FIELDS}
 @dataclass(frozen=True, slots=True)
 class Source:
     """One policy, understood. policy: all that stands there, whoever read it; document: the same as
-    v1 says it. original: the document that was given. has_bare_list: as only 0.6.0 read it.
+    v1 says it. original: the document that was given. simple: how that is written in it.
     """
 
     policy: Policy
     document: Document
     original: Document
-    has_bare_list: bool = False
+    simple: frozenset[SimpleForm] = frozenset()
 
     @property
     def is_older(self) -> bool:
@@ -62,15 +62,28 @@ class Source:
         )
 
     def read_by(self, engine: EarlierEngine) -> Policy:
-        """What an engine of its API took of it. Raises `ImgsecError` (policy-foreign)."""
+        """What an engine of its API took of it.
+
+        Raises `ImgsecError` (policy-foreign), for what it could not read, too.
+        """
         policy = self.policy
         if policy.api != engine.api:
             text = f"{shown(policy.where)}: {policy.id} is of the API {policy.api}"
             hint = f"{engine} reads {engine.api}: give --from another engine."
             raise ImgsecError(POLICY_FOREIGN(f"{text}, which {engine} never read", hint=hint))
+        if engine.simple is not None and (others := self.simple - {engine.simple}):
+            text = f"{shown(policy.where)}: {policy.id} has {' and '.join(others)} as simple"
+            hint = "0.6.0 read a bare list, 0.7 to 0.9 an object, and cise passed simple over."
+            raise ImgsecError(POLICY_FOREIGN(f"{text}, which {engine} could not read", hint=hint))
         taken = pruned(self.original, engine.fields)
         namespace = policy.id.namespace
         return Policy.read(taken, namespace=namespace, where=policy.where, fields=engine.fields)
+
+    def switches_of(self, rule: PolicyRule) -> tuple[bool, bool]:
+        """Whether one of its rules asks for the advisor by ``va``, and by ``vulnerability``."""
+        written = _entries(self.original)[rule.place].get("policy") or {}
+        newer = (written.get("vulnerability") or {}).get("ICCRVA") or {}
+        return bool((written.get("va") or {}).get("enabled")), bool(newer.get("enabled"))
 
     @property
     def translated(self) -> Policy:
@@ -117,7 +130,7 @@ def read_source(
     told = copy.deepcopy(document)
     metadata = told.get("metadata")
     title = f"{told['kind']} {metadata.get('name') if isinstance(metadata, dict) else ''}"
-    has_bare_list = api == CISE_API and _tell_lists(told, title, findings)
+    simple = _tell_lists(told, title, findings) if api == CISE_API else frozenset()
     flaws = list(flaws_of(told, _FIELDS[api]))
     for flaw in flaws:
         findings.refuse(_untranslated(flaw, api, f"{shown(where)}: {title}"))
@@ -133,20 +146,23 @@ def read_source(
         Namespace.parse(policy.id.namespace)
     if api == CISE_API and not _move_advisor(told, title, findings):
         return None
-    return Source(policy, _as_ours(told, policy, title, findings), original, has_bare_list)
+    return Source(policy, _as_ours(told, policy, title, findings), original, simple)
 
 
-def _tell_lists(document: Document, title: str, findings: Findings) -> bool:
-    """``simple`` as 0.6.0 had it, without a store; whether there is any."""
-    is_any = False
+def _tell_lists(document: Document, title: str, findings: Findings) -> frozenset[SimpleForm]:
+    """``simple`` as 0.6.0 had it, without a store, becomes an object; how it was written."""
+    forms = set()
     for place, entry in enumerate(_entries(document)):
         policy = entry.get("policy") if isinstance(entry, dict) else None
-        if isinstance(policy, dict) and isinstance(policy.get("simple"), list):
-            policy["simple"] = {"requirements": policy["simple"]}
+        simple = policy.get("simple") if isinstance(policy, dict) else None
+        if isinstance(simple, dict):
+            forms.add(SimpleForm.OBJECT)
+        elif isinstance(policy, dict) and isinstance(simple, list):
+            forms.add(SimpleForm.LIST)
+            policy["simple"] = {"requirements": simple}
             text = f"{title}, rule {place + 1}: simple was a bare list, which only 0.6.0 read"
             findings.note("simple-was-a-list", text)
-            is_any = True
-    return is_any
+    return frozenset(forms)
 
 
 def _move_advisor(document: Document, title: str, findings: Findings) -> bool:

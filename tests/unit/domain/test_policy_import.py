@@ -244,7 +244,7 @@ def test_an_intent_says_the_same() -> None:
     )
     made = taken(a_policy(*rules, api=PORTIERIS_API), as_intent=True)
     notes = told(made)
-    assert set(notes) == {"reason-missing", "short-name"}, notes
+    assert set(notes) == {"never-passes", "reason-missing", "short-name"}, notes
     (intent,) = made.intents
     assert [[one.text for one in rule.names] for rule in intent.rules] == [
         ["us.icr.io/team/*"],
@@ -309,7 +309,7 @@ def test_a_signature_that_cise_never_asked_for_is_a_new_check() -> None:
     new = "us.icr.io/a/any:1.0: unchecked by us.icr.io/a/* until now; Portieris 0.14.3: checked"
     assert told_matching(taken(policy, before="cise")).startswith(f"{new} (signature)")
     assert told_matching(taken(policy, before="0.5")).startswith(f"{new} (signature)")
-    for version in ("0.6.0", "0.9", "0.9.5"):
+    for version in ("0.7", "0.9", "0.9.5"):
         assert told_matching(taken(policy, before=version)) == ""
 
 
@@ -455,3 +455,128 @@ def test_a_list_without_rules_says_so(chart: Any, said: str) -> None:
     with refused("input-malformed") as reasons:
         taken({"image-security-enforcement": {"clusterImagePolicy": chart}})
     assert said in reasons[0].text
+
+
+# --- With which image it is told --------------------------------------------------------------
+
+SWITCHES = {"trust": {"enabled": True}, "va": {"enabled": True}}
+
+
+def test_what_cise_let_in_and_is_denied_from_now_on_is_the_image() -> None:
+    notes = told(taken(a_policy(a_rule("*", **SWITCHES), a_rule("us.icr.io/open/*"))))
+    for code in ("trust-server-gone", "advisor-moved", "layers-reordered"):
+        assert notes[code].startswith("us.icr.io/any:1.0: "), code
+    assert "advisor-denies" not in notes  # CISE denied images of strangers, too
+    only = told(taken(a_policy(a_rule("*", trust={"enabled": True}), a_rule("us.icr.io/*"))))
+    assert only["trust-server-gone"].startswith("icr.io/any:1.0: ")
+
+
+def test_strangers_images_are_told_where_the_advisor_is_a_new_check_for_them() -> None:
+    notes = told(taken(a_policy(a_rule("*", va={"enabled": True})), before="0.8"))
+    assert notes["advisor-denies"].startswith("registry.example.com/any:1.0: ")
+
+
+def test_trust_that_cise_knew_nothing_of_lets_images_in() -> None:
+    notes = told(taken(a_policy(a_rule("*", trust={"enabled": True}))))
+    assert "docker.io/any:1.0: denied until now, CISE knew no" in notes["meaning-loosened"]
+    assert notes["digest-denied"].startswith("docker.io/any:1.0: ")
+    advised = told(taken(a_policy(a_rule("*", **SWITCHES))))
+    assert "meaning-loosened" not in advised
+    newer = a_policy(a_rule("*", trust={"enabled": True}), api=PORTIERIS_API)
+    assert "meaning-loosened" not in told(taken(newer))
+
+
+@pytest.mark.parametrize(
+    "simple",
+    [
+        {"requirements": [{"type": "reject"}]},
+        {"requirements": [{"type": "signedBy"}]},
+        SIGNED | {"storeURL": "ftp://s.example"},
+        *(
+            {"requirements": [SIGNED["requirements"][0] | {"signedIdentity": identity}]}
+            for identity in (
+                {"type": "matchExactReference"},
+                {"type": "matchExactReference", "dockerReference": "a.io/b"},
+                {"type": "matchExactRepository"},
+                {"type": "remapIdentity", "prefix": "a.io"},
+            )
+        ),
+    ],
+)
+def test_a_rule_that_denies_everything_never_passes(simple: Any) -> None:
+    notes = told(taken(a_policy(a_rule("us.icr.io/b/*", simple=simple), api=PORTIERIS_API)))
+    assert notes["never-passes"].startswith("us.icr.io/b/any:1.0: always denied, ")
+
+
+EXACT = {**SIGNED["requirements"][0], "signedIdentity": {"type": "matchExact"}}
+
+
+@pytest.mark.parametrize(
+    ("policy", "is_denied"),
+    [
+        ({"simple": {"requirements": [EXACT]}}, True),
+        ({"simple": {"requirements": [EXACT]}, "mutateImage": False}, False),
+        ({"simple": {"requirements": [EXACT, {"type": "reject"}]}}, False),
+        ({"trust": {"enabled": True}}, True),
+        ({"trust": {"enabled": True}, "mutateImage": False}, False),
+    ],
+)
+def test_only_an_image_that_is_let_in_and_rewritten_is_denied_by_its_digest(
+    policy: Any, is_denied: bool
+) -> None:
+    made = taken(a_policy(a_rule("docker.io/b/*", **policy), api=PORTIERIS_API))
+    assert ("digest-denied" in told(made)) == is_denied
+
+
+def test_an_advisor_that_was_asked_already_has_not_moved() -> None:
+    newer = a_rule("us.icr.io/a/*", vulnerability=ADVISED)
+    assert "advisor-moved" not in told(taken(a_policy(newer), before="0.9"))
+    older = a_rule("us.icr.io/b/*", va={"enabled": True})
+    moved = told(taken(a_policy(newer, older), before="0.9"))["advisor-moved"]
+    assert moved.startswith("us.icr.io/b/any:1.0: ")
+    off = a_rule("us.icr.io/a/*", vulnerability=ADVISED, va={"enabled": True})
+    assert "advisor-moved" not in told(taken(a_policy(off), before="0.9"))
+
+
+BARE = [{"type": "signedBy", "keySecret": "k"}]
+
+
+def test_what_no_portieris_read_was_no_check() -> None:
+    rules = (a_rule("us.icr.io/a/*", simple=BARE), a_rule("us.icr.io/b/*", simple=SIGNED))
+    for documents in ([a_policy(*rules)], [a_policy(one, name=one["name"][-3]) for one in rules]):
+        made = taken(*documents)
+        assert "taken for cise's" in told(made)["engine-assumed"]
+        changed = [one.text for one in made.notes if one.code == "meaning-changed"]
+        assert len(changed) == 2
+        assert all("unchecked by" in one for one in changed)
+
+
+@pytest.mark.parametrize(
+    ("simple", "before"), [(BARE, "0.7"), (BARE, "0.9"), (SIGNED, "0.6"), (SIGNED, "0.6.0")]
+)
+def test_an_engine_that_could_not_read_simple_so_is_refused(simple: Any, before: str) -> None:
+    with refused("policy-foreign"):
+        taken(a_policy(a_rule("us.icr.io/a/*", simple=simple)), before=before)
+
+
+def test_the_advisor_beside_a_bare_list_is_a_new_check() -> None:
+    rules = a_rule("us.icr.io/a/*", simple=BARE), a_rule("us.icr.io/b/*", vulnerability=ADVISED)
+    made = taken(a_policy(*rules))
+    assert "Portieris 0.6.0's" in told(made)["engine-assumed"]
+    assert told_matching(made).startswith("us.icr.io/b/any:1.0: unchecked by")
+
+
+def test_the_same_rule_of_a_namespace_is_no_other_policy() -> None:
+    signed = {"type": "signedBy", "keySecret": "k"}
+    wide = a_rule("a.io/b", simple={"requirements": [{**signed, "keySecretNamespace": "dev"}]})
+    own = a_policy(a_rule("a.io/b", simple={"requirements": [signed]}), namespace="dev")
+    assert "own-policy" not in told(taken(a_policy(wide), own))
+    other = a_policy(a_rule("a.io/b", simple={"requirements": [signed]}), namespace="stage")
+    assert "own-policy" in told(taken(a_policy(wide), other))
+
+
+def test_no_image_that_nobody_can_pull_is_told() -> None:
+    names = (f"icr.io/ns/app@sha256:{'b' * 64}", "icr.io/ns/app@sha256:*")
+    rules = (a_rule(name, simple=SIGNED) for name in names)
+    made = taken(a_policy(*rules, api=PORTIERIS_API), before="0.14.2")
+    assert "meaning-loosened" not in told(made)
