@@ -342,6 +342,13 @@ def test_the_same_keys_in_another_order_are_not_less(less: dict[str, Any]) -> No
     assert ("shadowed-rule" in codes(rules)) == (less is TRUSTED)
 
 
+def test_one_of_two_keys_is_less_wherever_its_namespace_is_said() -> None:
+    requirement = {"type": "signedBy", "keySecret": "k"}
+    own = policy(("icr.io/*", {"simple": {"requirements": [requirement]}}), namespace="p")
+    told = codes(policy(("icr.io/*", BOTH_KEYS)), own)
+    assert "weaker-than-cluster" in told
+
+
 THIRD_KEY = {"type": "signedBy", "keySecret": "z", "keySecretNamespace": "p"}
 
 
@@ -497,7 +504,15 @@ def test_a_tag_that_only_a_star_is_met_by_is_lost_with_it() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["us.icr.io/*/app", "us.icr.io/team/*:prod", "us.icr.io/team/*"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "us.icr.io/*/app",
+        "us.icr.io/team/*:prod",
+        "us.icr.io/team/*",
+        f"us.icr.io/team/*@sha256:{'b' * 64}",
+    ],
+)
 def test_stars_that_no_tag_meets_lose_none(name: str) -> None:
     told = [one.text for one in lint(policy((name, SIGNED))).findings]
     assert not any("images like" in text for text in told)
