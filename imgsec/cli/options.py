@@ -619,7 +619,20 @@ def images_file_option(command: str) -> Any:
     return own(command, "--images-file", metavar="FILE", help=text)
 
 
+def _folder(text: str) -> Path:
+    """Raises `typer.BadParameter` for no name, which is no other word for the folder one is in."""
+    if not text:
+        raise typer.BadParameter("give the name of a folder; . is this one")
+    return Path(text)
+
+
 RenderOpt = Annotated[
     Path | None,
-    shared("--render", metavar="DIR", panel=_OUTPUT, help="Write manifests to this folder."),
+    shared(
+        "--render",
+        metavar="DIR",
+        panel=_OUTPUT,
+        help="Write manifests to this folder.",
+        parser=_folder,
+    ),
 ]

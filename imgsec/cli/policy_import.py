@@ -97,14 +97,14 @@ def policy_import(
     forms = tuple(dict.fromkeys(to or _FORMS[:1]))
     for word in (word for word in forms if word not in _FORMS):
         raise ImgsecError(INVALID_OPTION(f"--to {shown(word)}: give {' or '.join(_FORMS)}"))
-    after = Engine.parse(engine) if engine else NEWEST
+    after = Engine.parse(engine) if engine is not None else NEWEST
     if after.is_cise:
         raise ImgsecError(INVALID_OPTION("--engine is the version of Portieris from now on"))
     with wire(settings) as world:
         rules = ImportRules(
-            EarlierEngine.parse(before) if before else None,
+            EarlierEngine.parse(before) if before is not None else None,
             after,
-            str(Namespace.parse(namespace)) if namespace else "",
+            str(Namespace.parse(namespace)) if namespace is not None else "",
             "intent" in forms,
             world.clock.now().date(),
         )

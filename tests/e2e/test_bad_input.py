@@ -106,6 +106,11 @@ def test_output_never_replaces_an_argument(tmp_path: Path) -> None:
         (("scan-gate", "r.example/app:1@sha256:../../x"), "invalid-digest"),
         (("publish-policy", "--repository", "reg.example*", "--render", "p"), "invalid-pattern"),
         (("publish-policy", "--repository", "r.example/*"), "invalid-option"),
+        (("publish-policy", "--repository", "r.example/*", "--render", ""), "invalid-option"),
+        (("policy", "import", "old.yaml", "--render", ""), "invalid-option"),
+        (("policy", "import", "old.yaml", "--engine", ""), "engine-unknown"),
+        (("policy", "import", "old.yaml", "--from", ""), "engine-unknown"),
+        (("policy", "import", "old.yaml", "--namespace", ""), "invalid-name"),
         (
             (
                 "publish-policy",
