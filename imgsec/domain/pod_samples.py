@@ -210,8 +210,7 @@ class PodSearch:
             if not images or decides is None:
                 unwanted.append(_taken(child, form, rule, pool))
             else:
-                name = decides.repository
-                unwanted.append(Read(name, pool.engine, is_bare=name == child))
+                unwanted.append(Read(decides.repository, pool.engine))
         self.left_out = True
 
 
