@@ -294,7 +294,6 @@ def _engine_to_come(
     from imgsec.reasons import (
         ENGINE_AMBIGUOUS,
         ENGINE_UNKNOWN,
-        INPUT_MALFORMED,
         NOT_ENFORCED,
         PERMISSION_DENIED,
         POLICY_ENGINE_MISSING,
@@ -311,10 +310,7 @@ def _engine_to_come(
             return wanted, ()
         tolerated = (ENGINE_UNKNOWN, NOT_ENFORCED, PERMISSION_DENIED, POLICY_ENGINE_MISSING)
         if not is_any_accepted and error.reason.code not in [kind.code for kind in tolerated]:
-            if error.reason.code != INPUT_MALFORMED.code:
-                raise
-            hint = "Say which engine runs with --engine, or give --accept-lockout."
-            raise ImgsecError(replace(error.reason, hint=hint)) from None
+            raise
         return NEWEST, (Note("engine-assumed", f"judged as {NEWEST} would: {error.reason.text}"),)
     if wanted is None or wanted == runs:
         return runs, ()

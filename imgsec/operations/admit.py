@@ -30,7 +30,7 @@ _VERSION = re.compile(r"[^:]*:v?([0-9]+\.[0-9]+\.[0-9]+)(?:-[a-z0-9]+)?(?:@sha25
 _NAME_IT = "Name the version that runs there with --engine."
 _TELL_REGISTRATION = (
     "Mend it where it is. Until then `imgsec admit` takes it as it is meant from --policies, and a"
-    " change of policies is judged as if all were sent with --engine."
+    " change of policies is judged as if all were sent with --engine, or with --accept-lockout."
 )
 
 
