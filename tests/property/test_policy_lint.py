@@ -24,8 +24,8 @@ from imgsec.domain.lint_catalogue import (
     SHADOWED_RULE,
     LintFinding,
 )
-from imgsec.domain.lint_demands import lost_to
 from imgsec.domain.lint_examples import EXAMPLE_DIGEST, engine_name, example_of, overlaid
+from imgsec.domain.lint_losses import lost_to
 from imgsec.domain.lint_names import never_met
 from imgsec.domain.lint_pool import LintPool, pools_of
 from imgsec.domain.lint_precedence import dead_by, fresh_sign
@@ -189,7 +189,12 @@ def test_every_rule_that_loses_shared_images_to_a_laxer_one_is_told(
                 continue
             other = by_place[winner]
             is_part = naively_met(rule.name, other.name.replace("*", "b"), engine)
-            assert is_part or not lost_to(other, rule), (rules, engine.name, rule.name, image)
+            assert is_part or not lost_to(other, rule, image), (
+                rules,
+                engine.name,
+                rule.name,
+                image,
+            )
 
 
 LETTERS = "aA/:.-@*"
