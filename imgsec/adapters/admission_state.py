@@ -18,7 +18,6 @@ from imgsec.domain.near_names import (
     SECRET_FIELDS,
     misspelt,
 )
-from imgsec.domain.policy import is_namespace
 from imgsec.domain.policy_rules import (
     POLICY_GROUPS,
     POLICY_KINDS,
@@ -51,7 +50,6 @@ _APIS = {
 _NAMESPACED = ("Secret", "ServiceAccount")
 _FIELDS = {"Secret": SECRET_FIELDS, "ServiceAccount": ACCOUNT_FIELDS}
 _ENCRYPTED = "sops"  # the member that SOPS adds (getsops/sops, stores/stores.go)
-_TEMPLATE_GROUPS = ("", "template.openshift.io")
 _Key = tuple[str, str, str]  # kind, namespace, name
 
 
@@ -108,12 +106,9 @@ class FileState:
         if kind in _NAMESPACED:
             told = metadata.get("namespace")
             own = namespace if told in (None, "") else told
-            if not is_namespace(own):
-                text = f"{where}: {kind} {shown(name)}: {shown(str(own))} is not a"
-                raise ImgsecError(INPUT_MALFORMED(f"{text} Kubernetes namespace"))
-        if not _is_texts(metadata.get("labels")):
-            text = f"{where}: {kind} {shown(name)}: labels is no object of texts"
-            raise ImgsecError(INPUT_MALFORMED(text))
+            if not isinstance(own, str):
+                text = f"{where}: {kind} {shown(name)}: its namespace is no text"
+                raise ImgsecError(INPUT_MALFORMED(text))
         if kind == _WEBHOOKS:
             _require_registration(content, where)
         key = (kind, own, name)
@@ -247,13 +242,6 @@ class LiveState:
         return (*held, *over.values())
 
 
-def _is_texts(labels: object) -> bool:
-    """Whether they are none, or texts: another value is refused by a cluster, and never stands."""
-    if labels is None:
-        return True
-    return isinstance(labels, dict) and all(isinstance(one, str) for one in labels.values())
-
-
 def _require_registration(configuration: dict[str, Any], where: str) -> None:
     """Raises `ImgsecError` (input-malformed) for one of the engine's that no API server keeps."""
     try:
@@ -283,14 +271,12 @@ def _require_no_policy_in(content: dict[str, Any], where: str) -> None:
     """Raises `ImgsecError` (input-malformed) for an object that others make policies of: what it
     holds would decide in the cluster, and decides nothing here.
     """
-    kind, group = str(content["kind"]), str(content.get("apiVersion", "")).rpartition("/")[0]
-    if kind == "Template" and group in _TEMPLATE_GROUPS:
-        text = f"{where}: a Template of OpenShift's, whose objects stand in it unprocessed"
-        hint = "Process it first: oc process --local -f FILE -o yaml"
-        raise ImgsecError(INPUT_MALFORMED(text, hint=hint))
+    kind = str(content["kind"])
     if holds_policy(content):
         text = f"{where}: a policy stands inside of a {shown(kind)}, and is not read there"
         hint = "Give the policy itself, as it will stand in the cluster."
+        if kind == "Template":
+            hint = "Process it first: oc process --local -f FILE -o yaml"
         raise ImgsecError(INPUT_MALFORMED(text, hint=hint))
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from imgsec.adapters.files import read_descriptor, read_file
-from imgsec.domain.object_lists import list_flaw
+from imgsec.domain.object_lists import is_empty_list, list_flaw
 from imgsec.domain.policy_fields import Path as FieldPath
 from imgsec.domain.reference import shown
 from imgsec.errors import ImgsecError
@@ -141,7 +141,8 @@ def _objects(found: ManifestDocument) -> Iterator[ManifestDocument]:
     if flaw is not None:
         raise _flaw(_nodes_of(found.node, flaw.path)[0], flaw.text)
     if not isinstance(items, list):
-        yield found
+        if not is_empty_list(found.content):
+            yield found
         return
     for place, item in enumerate(items):
         node = _nodes_of(found.node, ("items", place))[1]

@@ -17,10 +17,13 @@ def hygiene_of(
     secrets: Iterable[PullCredential | UnusableSecret],
     *,
     is_verified: bool,
+    are_all: bool = True,
 ) -> Iterator[Note]:
-    """is_verified: whether a rule makes the engine read one of its images."""
+    """is_verified: whether a rule makes the engine read one of its images. are_all: nothing was in
+    the way of reading its secrets.
+    """
     found = list(secrets)
-    if is_verified and not found:
+    if is_verified and are_all and not found:
         text = "it has no imagePullSecrets, so that the engine asks registries anonymously only"
         yield Note("no-pull-secrets", text)
     for one in found:

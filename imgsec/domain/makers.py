@@ -15,6 +15,8 @@ _MADE: dict[str, tuple[tuple[str, str], ...]] = {
     "cronjobs": (("Job", "batch/v1"),),
     "deploymentconfigs": (("ReplicationController", "v1"),),
 }
+# What stands between an object and its pods, if anything does.
+BETWEEN = frozenset(f"{kind.lower()}s" for made in _MADE.values() for kind, _ in made)
 _MADE_TOO = ("apps.openshift.io/v1",)  # the API of those that engines do not read
 # Labels that controllers give to what they make, beside those of the template.
 CONTROLLER_LABELS = frozenset(

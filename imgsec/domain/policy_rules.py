@@ -209,17 +209,20 @@ def is_policy(document: object) -> bool:
     return isinstance(document, dict) and document.get("kind") in POLICY_KINDS
 
 
+_CONTENT = frozenset(("metadata", "spec", "data"))
+
+
 def holds_policy(document: object) -> bool:
     """Whether a policy of these APIs stands somewhere in an object, which is no list of them.
 
-    What only names one, without its metadata and spec, is none.
+    What only names one, without its metadata, spec or data (of a Kyverno rule), is none.
     """
     waiting = [document]
     while waiting:
         one = waiting.pop()
         if isinstance(one, dict):
             group = str(one.get("apiVersion", "")).partition("/")[0]
-            if is_policy(one) and group in POLICY_GROUPS and ("metadata" in one or "spec" in one):
+            if is_policy(one) and group in POLICY_GROUPS and not _CONTENT.isdisjoint(one):
                 return True
             waiting.extend(one.values())
         elif isinstance(one, list):

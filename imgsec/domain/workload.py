@@ -39,7 +39,6 @@ READ_KINDS = (
     *("StatefulSet", "Job", "CronJob"),
 )
 _KINDS = (*READ_KINDS, "List")
-_READ_GROUPS = frozenset(api.rpartition("/")[0] for apis, _ in _READ.values() for api in apis)
 # What decides in each place, beside what does in every object.
 MAKER_FIELDS = ("replicas", "template", "jobTemplate")
 TEMPLATE_FIELDS = ("metadata", "spec")
@@ -300,7 +299,7 @@ def _require_no_near_kind(kind: str, api: str, where: str) -> None:
 
     Only of Kubernetes's own groups: what others name theirs is their business.
     """
-    if api.rpartition("/")[0] not in _READ_GROUPS or kind in _KINDS:
+    if not api or api.rpartition("/")[0] not in READ_GROUPS or kind in _KINDS:
         return
     if (meant := almost(kind, _KINDS)) is not None:
         text = f"{where}{shown(api)} has no kind {shown(kind)}; did you mean {meant}?"

@@ -22,7 +22,8 @@ class PodSecrets:
     """The pull secrets of one pod, read for the hosts that are asked for.
 
     is_told: whether a pod without any has none indeed, since its ServiceAccount is known. closed:
-    why one of them may not be read from here, which is nothing that the engine says.
+    why one of them cannot be read from here, which is nothing that the engine says. unread: their
+    names.
     """
 
     state: AdmissionState
@@ -30,6 +31,7 @@ class PodSecrets:
     names: tuple[str, ...]
     is_told: bool
     closed: Reason | None = None
+    unread: set[str] = field(default_factory=set)
     read: dict[str, list[PullCredential | UnusableSecret]] = field(default_factory=dict)
 
     @property
@@ -43,7 +45,9 @@ class PodSecrets:
         """Those that the engine can use for a host, in their order."""
         if host not in self.read:
             self.read[host] = [
-                read_pull_secret(self._find(name), name, host) for name in self.names
+                read_pull_secret(found, name, host)
+                for name, found in ((name, self._find(name)) for name in self.names)
+                if name not in self.unread
             ]
         return tuple(one for one in self.read[host] if isinstance(one, PullCredential))
 
@@ -51,9 +55,10 @@ class PodSecrets:
         try:
             return self.state.find_secret(self.namespace, name)
         except ImgsecError as error:
-            if error.reason.code != PERMISSION_DENIED.code:
+            if error.reason.code not in (PERMISSION_DENIED.code, INPUT_MALFORMED.code):
                 raise
             self.closed = error.reason
+            self.unread.add(name)
             return None
 
     @property

@@ -194,6 +194,8 @@ class Predictor:
         if isinstance(made, Workload) and verdict.passed and not is_request:
             child = self._child(made, traces)
         asked = any(one.rule is not None and not one.rule.demand.is_nothing for one in traces)
+        is_all = secrets.closed is None
+        advice = hygiene_of(workload, secrets.found, is_verified=asked, are_all=is_all)
         return Admission(
             workload,
             self._engine,
@@ -201,7 +203,7 @@ class Predictor:
             tuple(traces),
             tuple(messages),
             tuple(dict.fromkeys(self._not_looked_at(workload, traces, made))),
-            tuple(dict.fromkeys(hygiene_of(workload, secrets.found, is_verified=asked))),
+            tuple(dict.fromkeys(advice)),
             child,
         )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from imgsec.domain.makers import is_known_maker, made_between
+from imgsec.domain.makers import BETWEEN, is_known_maker, made_between
 from imgsec.domain.reference import shown
 from imgsec.domain.spelling import nearest
 from imgsec.domain.verdict import Note
 from imgsec.domain.webhook import Webhook
-from imgsec.domain.workload import READ_RESOURCES, Workload
+from imgsec.domain.workload import Workload
 from imgsec.errors import ImgsecError
 from imgsec.ports import AdmissionState
 from imgsec.reasons import INPUT_MALFORMED, PERMISSION_DENIED
@@ -46,7 +46,7 @@ class SentObjects:
             if self.not_sent(made) is None:
                 return made
         is_open = not is_known_maker(workload) and note.code in _NOT_REGISTERED
-        if is_open and self._webhook.is_registered_for(READ_RESOURCES):
+        if is_open and self._webhook.is_registered_for(BETWEEN):
             return pod
         return Note(note.code, f"the pods made from it are not sent: {note.text}")
 

@@ -423,7 +423,7 @@ def test_value_of_another_type_makes_a_request_a_bad_one(path: tuple[str, ...], 
 def test_list_holds_items_or_is_refused(kind: str, members: dict[str, Any], items: Any) -> None:
     document = {"apiVersion": "v1", "kind": kind, "items": items, **members}
     flaw = list_flaw(document)
-    is_one = isinstance(items, list) and members.keys() <= {"metadata"}
+    is_one = (items is None or isinstance(items, list)) and members.keys() <= {"metadata"}
     assert (flaw is None) is is_one
 
 

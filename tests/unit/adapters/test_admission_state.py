@@ -182,27 +182,37 @@ def test_field_that_is_almost_another_is_refused(kind: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Secret", "ServiceAccount", "ImagePolicy"])
-@pytest.mark.parametrize("namespace", [5, 0, False, [], ["shop"], "Shop", "shop ", {}])
-def test_namespace_that_is_none_is_refused(kind: str, namespace: Any) -> None:
+@pytest.mark.parametrize("namespace", [5, 0, False, [], ["shop"], {}])
+def test_namespace_that_is_no_text_is_refused(kind: str, namespace: Any) -> None:
     is_policy = kind == "ImagePolicy"
     with refused("policy-malformed" if is_policy else "input-malformed"):
         state(thing(kind, api=API if is_policy else "v1", metadata={"namespace": namespace}))
 
 
-@pytest.mark.parametrize("labels", [["a"], {"team": True}, {"team": None}, "a"])
-def test_labels_are_texts(labels: Any) -> None:
-    with refused("input-malformed"):
-        state(thing("Namespace", metadata={"labels": labels}))
+@pytest.mark.parametrize("kind", ["Secret", "ServiceAccount"])
+@pytest.mark.parametrize("namespace", ["Shop", "shop ", "${NAMESPACE}"])
+def test_object_in_no_namespace_is_nowhere(kind: str, namespace: str) -> None:
+    found = state(thing(kind, metadata={"namespace": namespace}))
+    look_up = found.find_secret if kind == "Secret" else found.find_service_account
+    assert look_up("shop", "it") is None
+    assert found.told_places("it") == ((namespace,) if kind == "Secret" else ())
+
+
+@pytest.mark.parametrize("namespace", ["Shop", "shop ", "${NAMESPACE}"])
+def test_policy_in_no_namespace_is_refused(namespace: str) -> None:
+    with refused("policy-malformed"):
+        state(thing("ImagePolicy", api=API, metadata={"namespace": namespace}))
 
 
 POLICY = thing("ImagePolicy", api=API, spec={"repositories": []})
+GENERATED = {"apiVersion": API, "kind": "ImagePolicy", "name": "it", "data": {"spec": {}}}
 
 
 @pytest.mark.parametrize(
     "document",
     [
         thing("Template", api="template.openshift.io/v1", objects=[POLICY]),
-        thing("Template", objects=[], parameters=[]),
+        thing("ClusterPolicy", api="kyverno.io/v1", spec={"generate": GENERATED}),
         thing("Whatever", api="x.example/v1", objects=[POLICY]),
         thing("ManifestWork", api="work.example/v1", spec={"manifests": [{"a": [POLICY]}]}),
         thing("Lsit", item=[POLICY]),
@@ -217,7 +227,7 @@ def test_object_that_only_names_a_policy_is_another_products() -> None:
     named = {"apiVersion": API, "kind": "ImagePolicy", "name": "it"}
     found = state(
         thing("Kustomization", api="toolkit.example/v1", spec={"healthChecks": [named]}),
-        thing("Template", api="templates.example/v1"),
+        thing("Template", api="template.openshift.io/v1", objects=[thing("Service")]),
         thing("Other", api="x.example/v1", spec=thing("ImagePolicy", api="other.example/v1")),
     )
     assert not found.has_policies

@@ -28,6 +28,7 @@ from imgsec.errors import ImgsecError
 from tests.unit.refusals import refused
 
 POD = b"kind: Pod\nmetadata:\n  name: a\n"
+NAMED_LATER = "apiVersion: a.example/v1\nkind: AllowList\nmetadata: {generateName: a-}\nspec: {}"
 
 
 def parsed(content: bytes | str) -> list[ManifestDocument]:
@@ -175,18 +176,27 @@ def test_whatever_has_a_list_of_items_is_a_list_as_kubectl_has_it() -> None:
     ("content", "line"),
     [
         ("kind: List", 1),
-        ("kind: PodList\nitems: {}", 2),
-        ("kind: PodList\nitems:", 2),
+        ("apiVersion: v1\nkind: PodList\nitems: {}", 3),
         ("kind: List\nitem: [{kind: Pod}]", 2),
         ("kind: list\nmetadata: {}\nitmes: [{kind: Pod}]", 3),
         ("kind: List\nitems: [{kind: Pod}]\nItems: [{kind: Job}]", 3),
         ("kind: Whatever\nitems: [{kind: Pod}]\nitem: [{kind: Job}]", 3),
         ("kind: List\nitems: []\nobjects: [{kind: Pod}]", 3),
-        ("kind: List\nitems: [{kind: PodList, metadata: {}}]", 2),
+        ("kind: List\nitems: [{apiVersion: v1, kind: PodList, metadata: {}}]", 2),
     ],
 )
 def test_list_whose_objects_would_be_passed_over_is_refused(content: str, line: int) -> None:
     assert f", line {line}: " in why_not(content)
+
+
+@pytest.mark.parametrize("kind", ["List", "PodList", "DeploymentList"])
+def test_list_of_nothing_is_null_as_go_writes_it(kind: str) -> None:
+    assert contents(f"apiVersion: v1\nkind: {kind}\nitems:") == []
+
+
+@pytest.mark.parametrize("content", ["kind: wishlist\nentries: [a]", NAMED_LATER])
+def test_what_is_only_called_a_list_is_none(content: str) -> None:
+    assert len(contents(content)) == 1
 
 
 @pytest.mark.parametrize("kind", ["[Pod]", "{a: b}", "5", "true"])

@@ -114,7 +114,7 @@ def test_value_of_another_type_is_refused(path: tuple[Any, ...], value: Any) -> 
 @pytest.mark.parametrize(
     ("api", "kind"),
     [
-        *(("v1", "Podd"), ("v1", "pod"), ("v1", "Pdo"), ("v2", "Pods"), ("", "PODS")),
+        *(("v1", "Podd"), ("v1", "pod"), ("v1", "Pdo"), ("v2", "Pods")),
         *(("apps/v1", "Deploymnet"), ("apps/v1beta1", "deployment"), ("apps/v1", "Demonset")),
         *(
             ("batch/v1", "Jobs"),

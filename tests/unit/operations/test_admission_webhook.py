@@ -188,6 +188,9 @@ def test_what_is_made_hangs_on_the_kind(
     town: Town, document: dict[str, Any], between: list[str]
 ) -> None:
     own = f"{document['kind'].lower()}s"
+    for resource in {"deployments", "cronjobs", "statefulsets"} - {own}:
+        town.webhooks = [registered([resource])]
+        assert not is_denied(town.predict(document)), resource
     for resource in {"pods", "replicasets", "replicationcontrollers", "jobs"} - {own}:
         if document["kind"] == "Rollout" and resource == "replicationcontrollers":
             continue

@@ -20,6 +20,7 @@ from imgsec.operations.simple_layer import as_open
 from imgsec.reasons import (
     ADMISSION_OPEN,
     CHILD_DENIED,
+    INPUT_MALFORMED,
     INSECURE_ADDRESS,
     INVALID_OPTION,
     PERMISSION_DENIED,
@@ -114,6 +115,24 @@ def test_secret_that_may_not_be_read_leaves_the_layer_open(
     admission = town.predict(pod(IMAGE, imagePullSecrets=[{"name": "reg"}]), offline=offline)
     assert admission.verdict.outcome is Outcome.UNDECIDED
     assert "forbidden" in admission.verdict.reasons[-1].text
+
+
+@pytest.mark.parametrize(("asked", "passes"), [({}, True), ({"simple": ACCEPTS}, False)])
+def test_pull_secret_that_nobody_can_read_matters_where_one_is_needed(
+    town: Town, asked: dict[str, Any], passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def encrypted(*_: str) -> None:
+        raise ImgsecError(INPUT_MALFORMED("the Secret is encrypted by SOPS"))
+
+    monkeypatch.setattr(town, "find_secret", encrypted)
+    town.policies = [policy(rule("*", **asked))]
+    town.images.push(IMAGE)
+    town.images.needs[REPOSITORY] = b"user:right"
+    admission = town.predict(pod(IMAGE, imagePullSecrets=[{"name": "reg"}]))
+    assert admission.verdict.passed is passes
+    assert passes or "encrypted" in admission.verdict.reasons[-1].text
+    told = [one.code for one in admission.hygiene]
+    assert not {"no-pull-secrets", "pull-secret-unusable"} & set(told)
 
 
 def test_other_trouble_with_a_secret_ends_the_run(
