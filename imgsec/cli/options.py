@@ -621,7 +621,7 @@ def images_file_option(command: str) -> Any:
 
 def _folder(text: str) -> Path:
     """Raises `typer.BadParameter` for no name, which is no other word for the folder one is in."""
-    if not text:
+    if not text.strip():
         raise typer.BadParameter("give the name of a folder; . is this one")
     return Path(text)
 

@@ -303,13 +303,15 @@ def _engine_to_come(
     try:
         runs = choose_engine(replace(options, engine=None), world, state, live=True)[0]
     except ImgsecError as error:
-        if wanted is not None and error.reason.code == ENGINE_AMBIGUOUS.code:
-            text = f"{error.reason.text}; all is judged as {wanted} would, as --engine says"
-            return wanted, (Note("engine-differs", text),)
-        if wanted is not None:
-            return wanted, ()
         tolerated = (ENGINE_UNKNOWN, NOT_ENFORCED, PERMISSION_DENIED, POLICY_ENGINE_MISSING)
-        if not is_any_accepted and error.reason.code not in [kind.code for kind in tolerated]:
+        is_tolerated = error.reason.code in [kind.code for kind in tolerated]
+        if wanted is not None and is_tolerated:
+            return wanted, ()
+        if wanted is not None:
+            differs = error.reason.code == ENGINE_AMBIGUOUS.code
+            text = f"{error.reason.text}; all is judged as {wanted} would, as --engine says"
+            return wanted, (Note("engine-differs" if differs else "engine-assumed", text),)
+        if not is_any_accepted and not is_tolerated:
             raise
         return NEWEST, (Note("engine-assumed", f"judged as {NEWEST} would: {error.reason.text}"),)
     if wanted is None or wanted == runs:

@@ -97,8 +97,7 @@ class Store:
     @property
     def shows_credentials(self) -> bool:
         """Whether they go without TLS, and beyond the engine's own machine."""
-        host = self.url.partition("://")[2].partition("/")[0]
-        return self._is_plain and bool(self.secret) and not is_loopback(host)
+        return self._is_plain and bool(self.secret)
 
     @property
     def flaw(self) -> str:
@@ -112,7 +111,8 @@ class Store:
 
     @property
     def _is_plain(self) -> bool:
-        return self.url.lower().startswith("http://")
+        host = self.url.partition("://")[2].partition("/")[0]
+        return self.url.lower().startswith("http://") and not is_loopback(host)
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ def test_output_never_replaces_an_argument(tmp_path: Path) -> None:
         (("publish-policy", "--repository", "r.example/*"), "invalid-option"),
         (("publish-policy", "--repository", "r.example/*", "--render", ""), "invalid-option"),
         (("policy", "import", "old.yaml", "--render", ""), "invalid-option"),
+        (("policy", "import", "old.yaml", "--render", " "), "invalid-option"),
         (("policy", "import", "old.yaml", "--engine", ""), "engine-unknown"),
         (("policy", "import", "old.yaml", "--from", ""), "engine-unknown"),
         (("policy", "import", "old.yaml", "--namespace", ""), "invalid-name"),
