@@ -43,6 +43,8 @@ _SHARED_BY_REGION = frozenset(("amazonaws.com", "appdomain.cloud", "aliyuncs.com
 _OWN_LABEL = re.compile(r"[0-9]+|.+-[0-9]{4}")
 _HINT_FOR_CISE = "Write each host."
 _LEVELS = tuple(Level)
+# Which the engine takes for IBM's, and asks for the advisor's word.
+_LOOKALIKE = "evilicr.io"
 _LEAST_DOTS = 2  # the least of an own domain, from its first dot: .example.com
 
 
@@ -51,8 +53,9 @@ def spoofing(rule: LintRule, pool: LintPool) -> Iterator[LintFinding]:
     if rule.demand is None or not is_unsigned(rule.demand) or not rule.name.strip("*"):
         return
     engine = pool.engine
+    foreign = FOREIGN_HOST if rule.demand.advisor is None else _LOOKALIKE
     kinds = (
-        (SPOOFABLE_HOST, None, _foreign_hosts(rule.name), "an image of a foreign host"),
+        (SPOOFABLE_HOST, None, _foreign_hosts(rule.name, foreign), "an image of a foreign host"),
         (
             SPOOFABLE_HOST,
             Level.WARNING,
@@ -62,7 +65,7 @@ def spoofing(rule: LintRule, pool: LintPool) -> Iterator[LintFinding]:
         (
             HOST_NOT_ANCHORED,
             None,
-            () if engine.splits_hosts else _foreign_beginnings(rule.name),
+            () if engine.splits_hosts else _foreign_beginnings(rule.name, foreign),
             "an image of a foreign host",
         ),
         (ANY_NAMESPACE, None, _any_namespace(rule.name), "an image of anybody's namespace"),
@@ -106,17 +109,20 @@ def _plain(text: str) -> str:
     return text.replace("*", "")
 
 
-def _foreign_hosts(name: str) -> Iterator[str]:
-    """Texts of foreign hosts that could meet the name, since its host is open at one end."""
+def _foreign_hosts(name: str, foreign: str) -> Iterator[str]:
+    """Texts of foreign hosts that could meet the name, since its host is open at one end.
+
+    foreign: such a host, which is tried wherever it could stand.
+    """
     host = Host.of(name)
     if host.text is None:
         if name.startswith("*"):
-            yield _tagged(f"{FOREIGN_HOST}/{_plain(name.lstrip('*')).strip('/.-_') or 'app'}")
-            yield _tagged(f"{FOREIGN_HOST}/app{_plain(name.lstrip('*'))}")
+            yield _tagged(f"{foreign}/{_plain(name.lstrip('*')).strip('/.-_') or 'app'}")
+            yield _tagged(f"{foreign}/app{_plain(name.lstrip('*'))}")
         head, star, rest = name.partition("*")
         if star and head:
-            yield _tagged(f"{head}.{FOREIGN_HOST}/app{_plain(rest)}")
-            yield _tagged(f"{head}.{FOREIGN_HOST}/{_plain(rest)}")
+            yield _tagged(f"{head}.{foreign}/app{_plain(rest)}")
+            yield _tagged(f"{head}.{foreign}/{_plain(rest)}")
         return
     if "*" not in host.text:
         return
@@ -130,11 +136,13 @@ def _foreign_hosts(name: str) -> Iterator[str]:
         return
     texts: tuple[str, ...]
     if not end:
-        texts = (f".{FOREIGN_HOST}", FOREIGN_HOST)
+        texts = (f".{foreign}", foreign)
     elif end.startswith("."):
         texts = (".evil", "evil")
     else:
         texts = ("evil", ".evil", "evil.x")
+    if end and foreign.endswith(end):
+        texts += (foreign.removesuffix(end),)
     for text in texts:
         pieces = open_host.split("*")
         filled = "x".join(pieces[:-1]) + text + pieces[-1]
@@ -160,7 +168,7 @@ def _hosts_with_port(name: str) -> Iterator[str]:
         yield _tagged(f"{bare}:{port or '80'}/evil/app{_plain(rest)}")
 
 
-def _foreign_beginnings(name: str) -> Iterator[str]:
+def _foreign_beginnings(name: str, foreign: str) -> Iterator[str]:
     """Texts of foreign hosts, for the engines whose star in a host is met by slashes."""
     host = Host.of(name)
     if host.text is None or "*" not in host.text:
@@ -168,7 +176,7 @@ def _foreign_beginnings(name: str) -> Iterator[str]:
     head, _, end = host.text.partition("*")
     if ":" in head:
         return
-    begin = f"{head}.{FOREIGN_HOST}" if head else FOREIGN_HOST
+    begin = f"{head}.{foreign}" if head else foreign
     end = _plain(end)
     yield f"{begin}/x{end}/{_tagged(_plain(host.rest))}"
 

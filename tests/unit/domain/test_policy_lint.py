@@ -952,7 +952,7 @@ def test_a_rule_for_all_that_asks_for_more_is_no_error(layer: dict[str, Any]) ->
     assert the("accepts-anything", policy(("*", {**ANYTHING, **layer}))).level is Level.WARNING
 
 
-@pytest.mark.parametrize("name", ["foo*", "*/team/app", "quay.io/*", "*.co.uk/*"])
+@pytest.mark.parametrize("name", ["foo:80*", "us.*.example/team/app", "quay.io/*", "*.co.uk/*"])
 def test_an_image_that_the_advisor_does_not_know_is_not_let_through(name: str) -> None:
     told = {"spoofable-host", "any-namespace"}
     assert told & set(codes(policy((name, {}))))
@@ -961,6 +961,36 @@ def test_an_image_that_the_advisor_does_not_know_is_not_let_through(name: str) -
 
 def test_a_host_that_ends_as_ibms_do_is_asked_for_the_advisors_word() -> None:
     assert the("spoofable-host", policy(("*icr.io/ns/*", ADVISED))).image == "evilicr.io/ns/app:1.0"
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("*/team/app", "evilicr.io/team/app:1.0"),
+        ("*/team/*", "evilicr.io/team/app:1.0"),
+        ("r*/team/*", "r.evilicr.io/team/app:1.0"),
+        ("*:5000/team/*", "evilicr.io:5000/team/app:1.0"),
+        ("us.*.io/team/app", "us.evilicr.io/team/app:1.0"),
+        ("*.io/team/app", "evilicr.io/team/app:1.0"),
+        ("*r.io/team/app", "evilicr.io/team/app:1.0"),
+        ("*/nginx", "evilicr.io/nginx:1.0"),
+        ("*:prod", "evilicr.io/app:prod"),
+        ("foo*", "foo.evilicr.io/app:1.0"),
+    ],
+)
+def test_a_foreign_host_that_ends_so_meets_a_wide_host_by_its_own_advisors_word(
+    name: str, image: str
+) -> None:
+    found = the("spoofable-host", policy((name, ADVISED)))
+    assert (found.level, found.image) == (Level.ERROR, image)
+
+
+def test_such_a_host_begins_as_an_unanchored_one_does() -> None:
+    rules = policy(("*.icr.io/ns/*", ADVISED))
+    assert the("host-not-anchored", rules, engine="0.14.1").image == (
+        "evilicr.io/x.icr.io/ns/app:1.0"
+    )
+    assert not {"host-not-anchored", "spoofable-host"} & set(codes(rules))
 
 
 def test_nobody_is_told_to_update_cise() -> None:
