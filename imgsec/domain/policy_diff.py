@@ -11,7 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from imgsec.domain.demand_effect import Direction, denial_of, direction_of, effect_of
+from imgsec.domain.demand_effect import (
+    Direction,
+    denial_of,
+    direction_of,
+    effect_of,
+    is_refused_by_advisor,
+)
+from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.hosts import shown_address
 from imgsec.domain.policy_rules import (
@@ -23,22 +30,26 @@ from imgsec.domain.policy_rules import (
     TrustDemand,
 )
 from imgsec.domain.reference import shown
-from imgsec.domain.resolution import Pools
+from imgsec.domain.resolution import Pools, RulePool
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What happens to an image's text. rule: None where none names it, and it is denied.
 
-    namespace: of the workload that runs it; empty for any without an ImagePolicy.
+    namespace: of the workload that runs it; empty for any without an ImagePolicy. denial: why the
+    rule denies the image for its host; empty where it does not, or nobody knows the host.
     """
 
     rule: PolicyRule | None
     namespace: str = ""
+    denial: str = ""
 
     @property
     def effect(self) -> Demand | None:
         """What is asked, without what changes nothing; None for an image that is denied anyway."""
+        if self.denial:
+            return None
         return effect_of(self.rule.demand, self.namespace) if self.rule else None
 
     @property
@@ -52,7 +63,8 @@ class Meaning:
         """As a sentence can name it."""
         if self.rule is None:
             return "denied: no rule names it"
-        asked = demand_text(self.rule.demand, self.namespace)
+        by_host = f"denied: {self.denial}" if self.denial else ""
+        asked = by_host or demand_text(self.rule.demand, self.namespace)
         return f"{asked}, by {self.rule.owner} {shown(self.rule.repository)}"
 
 
@@ -71,18 +83,54 @@ class MeaningChange:
 
 
 def compare_meanings(
-    before: Pools, after: Pools, images: Iterable[str], namespaces: Iterable[str]
+    before: Pools,
+    after: Pools,
+    images: Iterable[str],
+    namespaces: Iterable[str],
+    *,
+    are_samples: bool = False,
 ) -> tuple[MeaningChange, ...]:
-    """The images that mean something else now, in each of these namespaces."""
+    """The images that mean something else now, in each of these namespaces.
+
+    are_samples: whether an image stands for all that its two rules share; that its own host is
+    denied counts only where they have no other.
+    """
     found = []
     places = tuple(dict.fromkeys(namespaces))
     for image in dict.fromkeys(images):
         for namespace in places:
-            old = Meaning(before.of_namespace(namespace).resolve(image).rule, namespace)
-            new = Meaning(after.of_namespace(namespace).resolve(image).rule, namespace)
+            pools = before.of_namespace(namespace), after.of_namespace(namespace)
+            rules = [pool.resolve(image).rule for pool in pools]
+            is_known = not are_samples or any(rule and _says_host(rule) for rule in rules)
+            old, new = (
+                Meaning(rule, namespace, _denial_by_host(rule, image, pool) if is_known else "")
+                for rule, pool in zip(rules, pools, strict=True)
+            )
             if old.effect != new.effect:
                 found.append(MeaningChange(image, namespace, old, new))
     return tuple(found)
+
+
+def _says_host(rule: PolicyRule) -> bool:
+    """Whether all its images have one host."""
+    host, slash, _ = rule.repository.partition("/")
+    return bool(slash) and "*" not in host
+
+
+def _denial_by_host(rule: PolicyRule | None, image: str, pool: RulePool) -> str:
+    """Why the engine denies an image of this host, whatever is known of it; empty for any other."""
+    if rule is None or denial_of(rule.demand) or pool.engine.is_cise:
+        return ""
+    if is_refused_by_advisor(rule.demand, image, pool.engine):
+        return "the advisor knows IBM's registries only"
+    trust = rule.demand.trust
+    if trust is None or trust.server:
+        return ""
+    try:
+        name = EngineName.parse(image)
+    except (ValueError, Panic):
+        return ""
+    return "" if name.trust_server else f"no trust server is known for {shown(name.domain)}"
 
 
 def places_of(*sides: Pools) -> tuple[str, ...]:

@@ -62,7 +62,7 @@ def diff_images(
     samples = samples_of_change(
         Compared(place, before.of_namespace(place), after.of_namespace(place)) for place in places
     )
-    changes = compare_meanings(before, after, samples.images, places)
+    changes = compare_meanings(before, after, samples.images, places, are_samples=True)
     return ImageDiff(changes, samples.left_out or pods.left_out, pods.found, others)
 
 

@@ -220,7 +220,7 @@ def said(**policy: Any) -> str:
 def test_what_changes_is_in_the_text(
     before: dict[str, Any], after: dict[str, Any], told: str
 ) -> None:
-    name = "icr.io/ns/app"
+    name = "quay.io/ns/app" if "trust" in after else "icr.io/ns/app"
     change = diff(pools((name, before)), pools((name, after))).changes[0]
     assert told in str(change.after)
     assert told not in str(change.before)
@@ -321,8 +321,14 @@ def simple(*requirements: dict[str, Any]) -> dict[str, Any]:
             "other",
         ),
         (
-            {"vulnerability": {"ICCRVA": {"enabled": True, "account": "a"}}, **SIGNERS},
-            {"vulnerability": {"ICCRVA": {"enabled": True, "account": "b"}}, **TRUSTED},
+            {
+                "vulnerability": {"ICCRVA": {"enabled": True, "account": "a"}},
+                "trust": {**SIGNERS["trust"], "trustServer": "https://n.example"},
+            },
+            {
+                "vulnerability": {"ICCRVA": {"enabled": True, "account": "b"}},
+                "trust": {"enabled": True, "trustServer": "https://n.example"},
+            },
             "other",
         ),
     ],
@@ -330,12 +336,61 @@ def simple(*requirements: dict[str, Any]) -> dict[str, Any]:
 def test_less_is_looser_and_a_denial_the_most(
     one: dict[str, Any], other: dict[str, Any], direction: str
 ) -> None:
-    name = "icr.io/ns/app"
+    is_advised = "vulnerability" in {**one, **other}
+    name = "icr.io/ns/app" if is_advised else "quay.io/ns/app"
     back = {"looser": "stricter", "other": "other"}[direction]
     there = diff(pools((name, one)), pools((name, other))).changes
     assert {str(change.direction) for change in there} == {direction}
     again = diff(pools((name, other)), pools((name, one))).changes
     assert {str(change.direction) for change in again} == {back}
+
+
+DENIED_BY_HOST: list[tuple[str, dict[str, Any], str]] = [
+    ("quay.io/a/*", ADVISED, "denied: the advisor knows IBM's registries only"),
+    ("us.icr.io/a/*", TRUSTED, "denied: no trust server is known for 'us.icr.io'"),
+    ("r.example/a/app", {**TRUSTED, **ADVISED}, "denied: the advisor knows"),
+]
+
+
+@pytest.mark.parametrize(("name", "demand", "told"), DENIED_BY_HOST)
+def test_what_is_denied_for_its_host_is_denied(
+    name: str, demand: dict[str, Any], told: str
+) -> None:
+    denied = pools((name, {**demand, "mutateImage": False}))
+    for other in (pools((name, simple(REJECT))), pools(("*", simple(REJECT))), pools()):
+        assert diff(denied, other) == diff(other, denied) == ImageDiff(())
+    for after in (UNCHECKED, simple(SIGNED)):
+        changes = diff(denied, pools((name, after))).changes
+        assert {str(one.direction) for one in changes} == {"looser"}
+        assert all(told in str(one.before) for one in changes)
+        changes = diff(pools((name, after)), denied).changes
+        assert {str(one.direction) for one in changes} == {"stricter"}
+
+
+@pytest.mark.parametrize(
+    ("name", "demand"),
+    [
+        ("us.icr.io/a/*", ADVISED),
+        ("quay.io/a/*", TRUSTED),
+        ("nginx", TRUSTED),
+        ("r.example/a/*", {"trust": {"enabled": True, "trustServer": "https://n.example"}}),
+        # Of a name for many hosts one is tried, and it need not be the one that could be met.
+        ("*/a/*", ADVISED),
+        ("*/a/*", TRUSTED),
+        ("*", ADVISED),
+    ],
+)
+def test_what_some_host_could_meet_is_not_denied(name: str, demand: dict[str, Any]) -> None:
+    met, denied = pools((name, demand)), pools((name, simple(REJECT)))
+    assert {str(one.direction) for one in diff(met, denied).changes} == {"stricter"}
+    assert {str(one.direction) for one in diff(denied, met).changes} == {"looser"}
+
+
+def test_an_image_that_somebody_names_has_its_own_host() -> None:
+    met, denied = pools(("*", ADVISED)), pools(("*", simple(REJECT)))
+    named = ("quay.io/a/app:1", "us.icr.io/a/app:1")
+    (change,) = diff_images(met, denied, named, ("",)).changes
+    assert change.image == named[1]
 
 
 def signed_as(**identity: str) -> dict[str, Any]:
