@@ -51,10 +51,16 @@ class Scope:
 
     def meant_for(self, image: str) -> tuple[Named, ...]:
         """The narrowest names that the image meets, with their rules."""
-        found = self._pool.resolve(image)
-        met = [self.named[one.place] for one in (found.rule, *found.others) if one is not None]
+        met = self.met_by(image)
         return tuple(
             one for one in met if not any(_is_narrower(other[0].text, one[0].text) for other in met)
+        )
+
+    def met_by(self, image: str) -> tuple[Named, ...]:
+        """All names that the image meets, with their rules; the heaviest first."""
+        found = self._pool.resolve(image)
+        return tuple(
+            self.named[one.place] for one in (found.rule, *found.others) if one is not None
         )
 
     def __str__(self) -> str:

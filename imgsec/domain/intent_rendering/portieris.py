@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
-from imgsec.domain.intent_rendering.coherence import scopes_of
+from imgsec.domain.intent_rendering.coherence import Scope, scopes_of
 from imgsec.domain.intent_rendering.documents import policy_objects, portieris_policy
 from imgsec.domain.intent_rendering.holding import hold
 from imgsec.domain.intent_rendering.rendered import Findings
 from imgsec.domain.kubernetes import PORTIERIS_API, Document
-from imgsec.domain.pattern_sets import samples_of
+from imgsec.domain.pattern_sets import Read, covers, may_share, samples_of
 from imgsec.domain.policy import ANY_DIGEST, any_digest_text
 from imgsec.domain.policy_intent import (
+    ImageNames,
     IntentRule,
     PolicyIntent,
     has_tag_and_digest,
@@ -22,6 +23,7 @@ from imgsec.domain.policy_intent import (
     is_tag_alone,
 )
 from imgsec.domain.reference import names_tags
+from imgsec.domain.wildcard import weight_of
 from imgsec.reasons import INTENT_INEXPRESSIBLE
 
 _KEEPS_TAGS = "Say mutateImage: false, which keeps the tag and checks all the same."
@@ -40,10 +42,13 @@ def portieris_documents(
             _check_rule(rule, engine, findings)
             if not intent.namespaces:
                 _tell_secrets(rule, findings)
+    scopes = scopes_of(intents)
+    for scope in scopes:
+        _tell_digests(scope, engine, findings)
     documents = tuple(
         one for intent in intents for one in policy_objects(intent, PORTIERIS_API, portieris_policy)
     )
-    hold(documents, scopes_of(intents), engine, findings)
+    hold(documents, scopes, engine, findings)
     return documents
 
 
@@ -67,12 +72,50 @@ def _check_rule(rule: IntentRule, engine: Engine, findings: Findings) -> None:
                 f"signatures of {name.text} are looked for by nobody, as it has tag and digest",
                 "Leave the tag out: the digest says which image it is.",
             )
-    for name in rule.names if rule.unchecked else ():
-        if names_tags(name.text) and (engine.covers_digests or not is_tag_alone(name)):
-            findings.note(ANY_DIGEST, any_digest_text(name.text, engine))
     check_trusted_names(rule, findings)
     _check_digests(rule, engine, named, findings)
     _check_switches(rule, findings)
+
+
+def _tell_digests(scope: Scope, engine: Engine, findings: Findings) -> None:
+    """What is let through by its tag, and so with any digest that nobody said."""
+    asking = [
+        (text.partition("*")[0], Read(text, engine))
+        for name, rule in scope.named
+        if rule.unchecked is None
+        for text in name.rule_names
+    ]
+    for name, rule in scope.named:
+        if rule.unchecked is None or not names_tags(name.text):
+            continue
+        is_met_by_any = engine.covers_digests or not is_tag_alone(name)
+        if is_met_by_any and not _is_let_through_anyway(name, scope, asking, engine):
+            findings.note(ANY_DIGEST, any_digest_text(name.text, engine))
+
+
+def _is_let_through_anyway(
+    name: ImageNames, scope: Scope, asking: Sequence[tuple[str, Read]], engine: Engine
+) -> bool:
+    """Whether a wider name lets through whatever has the tag, and none between asks for more.
+
+    asking: the names that ask for something, each behind what it has before its first star.
+    """
+    image = next((one for one in samples_of(name.text) if "@" in one), None)
+    wider = [
+        weight_of(other.text)
+        for other, rule in (scope.met_by(image) if image is not None else ())
+        if rule.unchecked is not None
+        and not names_tags(other.text)
+        and covers(other.text, name.text)
+    ]
+    if not wider:
+        return False
+    tagged, begin, floor = Read(name.text, engine), name.text.partition("*")[0], max(wider)
+    return not any(
+        may_share(tagged, other) and weight_of(other.name) >= floor
+        for head, other in asking
+        if begin.startswith(head) or head.startswith(begin)
+    )
 
 
 def _check_digests(rule: IntentRule, engine: Engine, named: str, findings: Findings) -> None:

@@ -356,6 +356,35 @@ def test_some_tags_with_a_star_behind_let_any_digest_in_in_each_version(engine: 
     assert decides(found, f"a.io/t/base:1@{DIGEST}", Engine.parse(engine)) == Demand()
 
 
+@pytest.mark.parametrize("name", ["a.io/t/base:1", "a.io/t/*:1", "a.io/t/base:1*"])
+@pytest.mark.parametrize("wider", ["a.io/t/*", "a.io/*"])
+def test_a_tag_of_what_is_let_through_anyway_lets_no_digest_in(name: str, wider: str) -> None:
+    found = rendered(an_intent(signed("b.io/*"), unchecked(name, wider)))
+    assert not codes(found)
+    assert "any-digest" not in note_codes(found)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (signed("a.io/t/base"), unchecked("a.io/t/base:1", "a.io/t/*")),
+        (signed("a.io/t/*"), unchecked("a.io/t/base:1", "a.io/*")),
+        (signed("a.io/*/base"), unchecked("a.io/t/base:1"), unchecked("a.io/*")),
+        (signed("a.io/*"), unchecked("a.io/t/base:1", "a.io/other/*")),
+        (signed("a.io/*"), unchecked("a.io/t/base:1", "a.io/t/*:1")),
+    ],
+)
+def test_a_tag_between_which_and_a_wider_name_more_is_asked_lets_any_digest_in(
+    rules: tuple[Any, ...],
+) -> None:
+    assert "any-digest" in note_codes(rendered(an_intent(*rules)))
+
+
+def test_a_wider_name_of_another_namespace_lets_nothing_in() -> None:
+    own = an_intent(signed("a.io/*"), unchecked("a.io/t/base:1"), name="x", namespaces=["one"])
+    assert "any-digest" in note_codes(rendered(own, an_intent(unchecked("a.io/t/*"))))
+
+
 @pytest.mark.parametrize("engine", EVERY_ENGINE)
 def test_one_tag_that_is_denied_is_denied_with_its_digest(engine: str) -> None:
     denied = {"images": ["a.io/t/base:1"], "denied": {"reason": "r"}}
