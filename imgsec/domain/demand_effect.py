@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 
-from imgsec.domain.engine_name import EngineName, Panic
+from imgsec.domain.engine_name import IBM_HOSTS, EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity, SimpleDemand
 
@@ -15,6 +15,7 @@ ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
 _STORE_SCHEMES = ("http://", "https://")  # as the engine compares them
 _LOOKED_UP = "the image"
 TAG = "tag"
+_LIKELY_AT_IBM = "*.icr.io"
 # What the identities that read nothing but the image's name hold a signature's name against.
 _HELD_AGAINST = {
     "matchRepository": ("repository",),
@@ -90,6 +91,15 @@ def is_refused_by_advisor(demand: Demand, image: str, engine: Engine) -> bool:
         return not EngineName.parse(image).is_at_ibm
     except (ValueError, Panic):
         return False
+
+
+def answering_hosts(demand: Demand, engine: Engine) -> tuple[str, ...]:
+    """Hosts of images that the demand may let in, the likely ones first, where it denies those of
+    the others by their host; nothing where the host does not matter.
+    """
+    if demand.advisor is None or engine.is_cise:
+        return ()
+    return (_LIKELY_AT_IBM, *IBM_HOSTS)
 
 
 def effect_of(demand: Demand, namespace: str = "") -> Demand | None:

@@ -21,6 +21,7 @@ _OFFICIAL = "library/"
 TLS_PORT = ":443"
 _ANY_PORT = ":*"
 _REGION = "us"  # stands for a star in a host of which the other rule's host tells nothing
+_AT_IBM = "us.icr.io"  # whose advisor denies what is elsewhere
 _HOST = re.compile(r"[a-z0-9]+(?:[.-][a-z0-9]+)*\.[a-z0-9]+(?::[0-9]+)?", re.IGNORECASE)
 
 
@@ -208,6 +209,8 @@ def _registries(host: str, other: str) -> Iterator[str]:
     filled = [_filled(one) for one in laid if one is not None] or [_filled(host)]
     if may_be_hub(host):
         filled.append(HUB)
+    if compare(_without_port(host), _AT_IBM):
+        filled.append(_AT_IBM)
     yield from dict.fromkeys(registry_of(one) for one in filled)
 
 

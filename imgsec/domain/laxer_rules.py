@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imgsec.domain.demand_effect import asks_less, effect_of, is_refused_by_advisor
+from imgsec.domain.demand_effect import answering_hosts, asks_less, effect_of, is_refused_by_advisor
 from imgsec.domain.engines import Engine
 from imgsec.domain.host_spellings import Respelt, respelt
 from imgsec.domain.pattern_sets import Effort
@@ -155,7 +155,11 @@ class _Scope:
 
         text = name.name if name is not None else rule.repository
         return self._shared.first(
-            text, other.repository, lambda image: self._broken(image, name), deciding
+            text,
+            other.repository,
+            lambda image: self._broken(image, name),
+            deciding,
+            answering_hosts(other.demand, self._engine),
         )
 
     def _broken(self, image: str, name: Respelt | None) -> LaxerRule | None:

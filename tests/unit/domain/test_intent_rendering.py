@@ -187,6 +187,13 @@ def test_what_denies_another_spelling_takes_nothing_from_a_demand() -> None:
     assert codes(rendered(intent)) == set()
 
 
+def test_what_the_advisor_alone_lets_in_at_its_hosts_is_seen() -> None:
+    scanned = {"wide": ["*:443/team/app*"], "advisor": True, "mutateImage": False}
+    wide = {"wide": ["*/team/*"], "signedBy": ["release"], "mutateImage": False}
+    found = rendered(an_intent(wide, scanned))
+    assert any("us.icr.io:443/team/app" in one.text for one in found.reasons)
+
+
 @pytest.mark.parametrize(("engine", "refused"), [("0.14.1", True), ("0.14.2", False)])
 def test_strangers_that_look_alike_are_seen(engine: str, refused: bool) -> None:
     found = rendered(an_intent(unchecked("*.icr.io/ext/*")), engine=engine)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from imgsec.domain.engine_name import EngineName
 from imgsec.domain.engines import ENGINES, NEWEST, Engine
 from imgsec.domain.laxer_rules import LaxerRule, laxer_rules
 from imgsec.domain.policy_rules import Policy, PolicyRule
@@ -238,6 +239,28 @@ def test_the_advisor_denies_what_is_not_at_ibm() -> None:
         new = policy("m", rule(f"{host}/shop/*", "k"))
         other = policy("z", {"name": f"{host}/shop/app*", "policy": scanned})
         assert len(found(new, other)) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("*", "*"),
+        ("*", "*/ibm/*"),
+        ("*.io/team/*", "*/team/app*"),
+        ("*.net/team/*", "*/team/app"),
+        ("*/team/*", "*:5000/team/*"),
+        ("*o/t*/a", "*/te*m/*"),
+    ],
+)
+@pytest.mark.parametrize("engine", ENGINES[1:], ids=str)
+def test_where_a_star_has_the_hosts_of_the_advisor_they_are_looked_at(
+    name: str, other: str, engine: Engine
+) -> None:
+    scanned = {"vulnerability": {"ICCRVA": {"enabled": True}}}
+    its = policy("z", {"name": other, "policy": scanned}, namespace="n")
+    (one,) = found(policy("m", rule(name, "k")), its, engine=engine)
+    assert EngineName.parse(one.image).is_at_ibm
+    assert not found(policy("m", rule("reg.example.com/*", "k")), its, engine=engine)
 
 
 def test_what_is_denied_reads_as_a_sentence() -> None:
