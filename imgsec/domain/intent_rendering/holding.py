@@ -22,6 +22,7 @@ from imgsec.domain.policy_intent import ImageNames, IntentRule, is_of_platform, 
 from imgsec.domain.policy_rules import Demand, Policy, PolicyRule
 from imgsec.domain.resolution import Pools, RulePool
 from imgsec.domain.shared_images import NamesByPath, SharedImages
+from imgsec.domain.wildcard import is_met
 from imgsec.reasons import INTENT_MISREAD
 
 _PLACES_MAX = 500_000  # ours; of names, that all searches look at together: some five seconds
@@ -142,7 +143,8 @@ class _Court:
         """Whether it is refused: a platform is let in wherever it says so, and that is told."""
         text = f"{image} is the same image as {usual}, and {self._said(image)}"
         decides = self._pool.resolve(image).rule
-        for name, one in self._scope.meant_for(image):
+        met = self._scope.named if self._is_misread(image) else self._scope.meant_for(image)
+        for name, one in met:
             if is_of_platform(one) and decides is not None and decides.repository == name.text:
                 self._findings.note("platform-exception", text, alike=one.origin)
                 return False
@@ -153,6 +155,11 @@ class _Court:
     def _asks_less(self, decided: Demand, meant: Demand) -> bool:
         place = self._scope.namespace
         return asks_less(effect_of(decided, place), effect_of(meant, place))
+
+    def _is_misread(self, image: str) -> bool:
+        """Whether a star of the rule that decides stands for a host and more, as of old."""
+        decides = self._pool.resolve(image).rule
+        return decides is not None and not is_met(decides.repository, image, NEWEST)
 
     def _meant(self, image: str, rule: IntentRule) -> bool:
         """Whether the user's own rules say that of this spelling."""

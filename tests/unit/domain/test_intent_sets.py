@@ -132,6 +132,15 @@ def test_a_platform_may_cross_what_is_demanded_and_is_told() -> None:
     assert (codes(found), "platform-exception" in note_codes(found)) == (set(), True)
 
 
+@pytest.mark.parametrize("name", ["reg.example.com/team/*", "docker.io/team/*"])
+def test_what_an_older_engine_makes_of_the_stars_of_a_platform_is_told(name: str) -> None:
+    user = an_intent(signed(name))
+    found = rendered(user, *platform_named("iks", [user]), engine="0.14.1")
+    assert (codes(found), "platform-exception" in note_codes(found)) == (set(), True)
+    newest = rendered(user, *platform_named("iks", [user]))
+    assert (codes(newest), "platform-exception" in note_codes(newest)) == (set(), False)
+
+
 def test_exceptions_are_told_of_each_namespace() -> None:
     user = an_intent(signed("icr.io/*"), name="a")
     own = an_intent(signed("icr.io/*"), name="b", namespaces=["kube-system", "ibm-system"])
