@@ -114,7 +114,9 @@ class _Court:
         if is_refused_by_advisor(decided, image, self._engine):
             return None
         usual = spelt.usual(image, NEWEST)
-        if usual is None or self._demand(usual) != meant or not self._is_about(usual, rule):
+        if usual is None or not self._is_about(usual, rule):
+            return None
+        if self._demand(usual) != meant and not self._is_misread(usual):
             return None
         return None if self._is_taken_out(spelt, image, rule) else (image, usual)
 

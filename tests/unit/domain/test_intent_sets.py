@@ -132,7 +132,9 @@ def test_a_platform_may_cross_what_is_demanded_and_is_told() -> None:
     assert (codes(found), "platform-exception" in note_codes(found)) == (set(), True)
 
 
-@pytest.mark.parametrize("name", ["reg.example.com/team/*", "docker.io/team/*"])
+@pytest.mark.parametrize(
+    "name", ["reg.example.com/team/*", "docker.io/team/*", "us.icr.io/team/*", "de.icr.io/a/*"]
+)
 def test_what_an_older_engine_makes_of_the_stars_of_a_platform_is_told(name: str) -> None:
     user = an_intent(signed(name))
     found = rendered(user, *platform_named("iks", [user]), engine="0.14.1")
