@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import replace
 from enum import StrEnum
 
-from imgsec.domain.engine_name import IBM_HOSTS, EngineName, Panic
+from imgsec.domain.engine_name import IBM_HOSTS, TRUSTED_HOSTS, EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity, SimpleDemand
 
@@ -16,6 +16,7 @@ _STORE_SCHEMES = ("http://", "https://")  # as the engine compares them
 _LOOKED_UP = "the image"
 TAG = "tag"
 _LIKELY_AT_IBM = "*.icr.io"
+_LIKELY_TRUSTED = ("docker.io", "quay.io")
 # What the identities that read nothing but the image's name hold a signature's name against.
 _HELD_AGAINST = {
     "matchRepository": ("repository",),
@@ -81,25 +82,35 @@ def _identity_flaw(identity: SignedIdentity) -> str:
     return ""
 
 
-def is_refused_by_advisor(demand: Demand, image: str, engine: Engine) -> bool:
-    """Whether the demand denies this image, whatever its report: Portieris asks the advisor of
-    IBM's registries alone, and `effect_of` knows no image.
+def is_refused_by_host(demand: Demand, image: str, engine: Engine) -> bool:
+    """Whether the demand denies this image, whatever there is of it: Portieris asks the advisor of
+    IBM's registries alone, and knows trust servers of a few others, where a rule names none.
+    `effect_of` knows no image.
     """
-    if demand.advisor is None or engine.is_cise:
+    if engine.is_cise:
         return False
     try:
-        return not EngineName.parse(image).is_at_ibm
+        name = EngineName.parse(image)
     except (ValueError, Panic):
         return False
+    if demand.advisor is not None and not name.is_at_ibm:
+        return True
+    return _needs_known_server(demand) and name.trust_server is None
+
+
+def _needs_known_server(demand: Demand) -> bool:
+    return demand.trust is not None and not demand.trust.server
 
 
 def answering_hosts(demand: Demand, engine: Engine) -> tuple[str, ...]:
     """Hosts of images that the demand may let in, the likely ones first, where it denies those of
     the others by their host; nothing where the host does not matter.
     """
-    if demand.advisor is None or engine.is_cise:
+    if engine.is_cise:
         return ()
-    return (_LIKELY_AT_IBM, *IBM_HOSTS)
+    if demand.advisor is not None:
+        return (_LIKELY_AT_IBM, *IBM_HOSTS)
+    return (*_LIKELY_TRUSTED, *TRUSTED_HOSTS) if _needs_known_server(demand) else ()
 
 
 def effect_of(demand: Demand, namespace: str = "") -> Demand | None:

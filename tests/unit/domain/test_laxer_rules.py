@@ -128,7 +128,11 @@ def test_a_key_without_a_namespace_is_that_of_the_place() -> None:
 
 
 def test_trust_and_the_advisor_are_asked_for_likewise() -> None:
-    asks = {"trust": {"enabled": True}, "vulnerability": {"ICCRVA": {"enabled": True}}}
+    server = "https://notary.example.com"  # the engine knows none for these images
+    asks = {
+        "trust": {"enabled": True, "trustServer": server},
+        "vulnerability": {"ICCRVA": {"enabled": True}},
+    }
     new = policy("m", {"name": "icr.io/*", "policy": asks})
     for layer, count in (({}, 1), ({"trust": asks["trust"]}, 1), (asks, 0)):
         assert len(found(new, policy("z", {"name": "icr.io/t/*", "policy": layer}))) == count
@@ -261,6 +265,35 @@ def test_where_a_star_has_the_hosts_of_the_advisor_they_are_looked_at(
     (one,) = found(policy("m", rule(name, "k")), its, engine=engine)
     assert EngineName.parse(one.image).is_at_ibm
     assert not found(policy("m", rule("reg.example.com/*", "k")), its, engine=engine)
+
+
+TRUST: dict[str, Any] = {"trust": {"enabled": True}}
+SERVER: dict[str, Any] = {"trust": {"enabled": True, "trustServer": "https://notary.example.com"}}
+ADVISOR: dict[str, Any] = {"vulnerability": {"ICCRVA": {"enabled": True}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "asked", "host"),
+    [
+        ("us.icr.io/team/*", "us.icr.io/team/app*", TRUST, ""),
+        ("us.icr.io/team/*", "us.icr.io/team/app*", SERVER, "us.icr.io"),
+        ("us.icr.io/team/*", "*", TRUST | ADVISOR, ""),
+        ("*", "*", TRUST | ADVISOR, ""),
+        ("us.icr.io/team/*", "*", SERVER | ADVISOR, "us.icr.io"),
+        ("reg.example.com/team/*", "*", SERVER | ADVISOR, ""),
+        ("docker.io/team/*", "*/team/app", TRUST, "docker.io"),
+        ("*", "*", TRUST, "docker.io"),
+        ("*.io/team/*", "*", TRUST, "docker.io"),
+        ("*y.io/team/*", "*", TRUST, "quay.io"),
+    ],
+)
+def test_trust_denies_what_no_server_is_known_for(
+    name: str, other: str, asked: dict[str, Any], host: str
+) -> None:
+    its = policy("z", {"name": other, "policy": asked}, namespace="n")
+    mine = policy("m", rule(name, "k"))
+    hosts = [EngineName.parse(one.image).host for one in found(mine, its)]
+    assert hosts == ([host] if host else [])
 
 
 def test_what_is_denied_reads_as_a_sentence() -> None:
