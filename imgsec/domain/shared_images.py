@@ -50,7 +50,8 @@ class SharedImages:
         self.take(1)
         if not may_share(Read(one, self._engine), Read(other, self._engine)):
             return None
-        places = (f"{host}{port}/*" for host in hosts for port in _PORTS)
+        are_open = all("*" in name.partition("/")[0] for name in (one, other))
+        places = (f"{host}{port}/*" for host in hosts if are_open for port in _PORTS)
         tries = (self._first_at(place, one, other, judge, deciders) for place in ("", *places))
         return next((found for found in tries if found is not None), None)
 

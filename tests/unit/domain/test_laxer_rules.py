@@ -296,6 +296,12 @@ def test_trust_denies_what_no_server_is_known_for(
     assert hosts == ([host] if host else [])
 
 
+def test_hosts_that_are_said_are_not_looked_for() -> None:
+    mine = policy("m", *(rule(f"r{one}.io/t/*", "k") for one in range(300)))
+    its = ({"name": f"r{one}.io/t/x*", "policy": ADVISOR} for one in range(300))
+    assert not found(mine, policy("z", *its))
+
+
 def test_what_is_denied_reads_as_a_sentence() -> None:
     reject = {"simple": {"requirements": [{"type": "reject"}]}}
     new = policy("m", {"name": "docker.io/library/nginx", "policy": reject})
