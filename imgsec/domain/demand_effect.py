@@ -10,6 +10,7 @@ from enum import StrEnum
 from imgsec.domain.engine_name import IBM_HOSTS, TRUSTED_HOSTS, EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.policy_rules import Demand, Requirement, SignedIdentity, SimpleDemand
+from imgsec.domain.reference import shown
 
 ANYTHING, REJECT, SIGNED = "insecureAcceptAnything", "reject", "signedBy"
 _STORE_SCHEMES = ("http://", "https://")  # as the engine compares them
@@ -82,20 +83,23 @@ def _identity_flaw(identity: SignedIdentity) -> str:
     return ""
 
 
-def is_refused_by_host(demand: Demand, image: str, engine: Engine) -> bool:
-    """Whether the demand denies this image, whatever there is of it: Portieris asks the advisor of
-    IBM's registries alone, and knows trust servers of a few others, where a rule names none.
-    `effect_of` knows no image.
+def denial_by_host(demand: Demand, image: str, engine: Engine) -> str:
+    """Why the demand denies this image, whatever there is of it; empty where it could come in.
+
+    Portieris asks the advisor of IBM's registries alone, and knows trust servers of a few others,
+    where a rule names none. `effect_of` knows no image.
     """
     if engine.is_cise:
-        return False
+        return ""
     try:
         name = EngineName.parse(image)
     except (ValueError, Panic):
-        return False
+        return ""
     if demand.advisor is not None and not name.is_at_ibm:
-        return True
-    return _needs_known_server(demand) and name.trust_server is None
+        return "the advisor knows IBM's registries only"
+    if _needs_known_server(demand) and name.trust_server is None:
+        return f"no trust server is known for {shown(name.domain)}"
+    return ""
 
 
 def _needs_known_server(demand: Demand) -> bool:

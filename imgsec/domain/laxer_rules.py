@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from imgsec.domain.demand_effect import answering_hosts, asks_less, effect_of, is_refused_by_host
+from imgsec.domain.demand_effect import answering_hosts, asks_less, denial_by_host, effect_of
 from imgsec.domain.engines import Engine
 from imgsec.domain.host_spellings import Respelt, respelt
 from imgsec.domain.pattern_sets import Effort
@@ -176,7 +176,7 @@ class _Scope:
             meant = self._meant.pool.resolve(usual).rule if usual else None
         if meant is None or not self._asks_less(decides, meant):
             return None
-        if is_refused_by_host(decides.demand, image, self._engine):
+        if denial_by_host(decides.demand, image, self._engine):
             return None
         return LaxerRule(image, self._namespace, meant, decides, usual)
 

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 from imgsec.domain.demand_effect import (
     Direction,
+    denial_by_host,
     denial_of,
     direction_of,
     effect_of,
-    is_refused_by_advisor,
 )
-from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import Engine
 from imgsec.domain.hosts import shown_address
 from imgsec.domain.policy_rules import (
@@ -119,18 +118,9 @@ def _says_host(rule: PolicyRule) -> bool:
 
 def _denial_by_host(rule: PolicyRule | None, image: str, pool: RulePool) -> str:
     """Why the engine denies an image of this host, whatever is known of it; empty for any other."""
-    if rule is None or denial_of(rule.demand) or pool.engine.is_cise:
+    if rule is None or denial_of(rule.demand):
         return ""
-    if is_refused_by_advisor(rule.demand, image, pool.engine):
-        return "the advisor knows IBM's registries only"
-    trust = rule.demand.trust
-    if trust is None or trust.server:
-        return ""
-    try:
-        name = EngineName.parse(image)
-    except (ValueError, Panic):
-        return ""
-    return "" if name.trust_server else f"no trust server is known for {shown(name.domain)}"
+    return denial_by_host(rule.demand, image, pool.engine)
 
 
 def places_of(*sides: Pools) -> tuple[str, ...]:

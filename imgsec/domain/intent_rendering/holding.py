@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from imgsec.domain.demand_effect import asks_less, effect_of, is_refused_by_host
+from imgsec.domain.demand_effect import asks_less, denial_by_host, effect_of
 from imgsec.domain.engine_name import EngineName, Panic
 from imgsec.domain.engines import NEWEST, Engine
 from imgsec.domain.host_spellings import Respelt, respelt
@@ -111,7 +111,7 @@ class _Court:
         meant, decided = self._shape(rule.demand), self._demand(image)
         if decided is None or not self._asks_less(decided, meant) or self._meant(image, rule):
             return None
-        if is_refused_by_host(decided, image, self._engine):
+        if denial_by_host(decided, image, self._engine):
             return None
         usual = spelt.usual(image, NEWEST)
         if usual is None or not self._is_about(usual, rule):

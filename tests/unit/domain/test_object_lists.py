@@ -18,6 +18,8 @@ POLICIES = "portieris.cloud.ibm.com/v1"
         {"apiVersion": "v1", "kind": "List", "items": []},
         {"apiVersion": "v1", "kind": "List", "metadata": {}, "items": [{"kind": "Pod"}]},
         {"apiVersion": POLICIES, "kind": "ImagePolicyList", "metadata": {}, "items": []},
+        {"apiVersion": "v1", "kind": "List", "items": None},
+        {"kind": "wishlist", "entries": []},
         {"kind": "Whatever", "items": [], "functionConfig": {}},
         {
             "apiVersion": "config.kubernetes.io/v1",
@@ -41,7 +43,6 @@ def test_what_is_no_list_or_has_items(document: dict[str, Any]) -> None:
     [
         ({"apiVersion": "v1", "kind": "List"}, ()),
         ({"apiVersion": "v1", "kind": "List", "metadata": {"name": "a"}}, ()),
-        ({"apiVersion": "v1", "kind": "List", "items": None}, ("items",)),
         ({"apiVersion": "v1", "kind": "List", "items": {"a": 1}}, ("items",)),
         ({"apiVersion": "v1", "kind": "LIST", "items": "x"}, ("items",)),
         ({"apiVersion": "v1", "kind": "List", "itmes": []}, ("itmes",)),
