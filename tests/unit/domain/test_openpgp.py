@@ -96,4 +96,5 @@ def test_literal_in_parts_is_read_whole(message: bytes) -> None:
     assert form(one_pass + b"\xcb\xe9" + body[:512] + bytes([88]) + body[512:] + signature) is (
         MessageForm.ONE_PASS
     )
-    assert form(one_pass + b"\xcb\xe9" + body[:512] + signature) is None
+    assert form(one_pass + b"\xcb\xe9" + body[:512]) is None
+    assert form(one_pass + b"\xcb\xe9" + body[:512] + bytes([88]) + body[512:]) is None
