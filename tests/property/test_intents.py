@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,6 +28,9 @@ from imgsec.domain.wildcard import compare, is_met
 from imgsec.errors import ImgsecError
 from imgsec.operations.import_policy import ImportRules, import_policies
 from imgsec.ports import FoundDocument
+
+# Searches of pure functions: seconds each, and the same under every Python.
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = json.loads((ROOT / "schemas" / "policy-intent.schema.json").read_text())

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,9 @@ from imgsec.domain.pattern_sets import Read, may_share
 from imgsec.domain.policy_rules import Policy
 from imgsec.domain.resolution import Pools
 from imgsec.operations.diff_policies import diff_images
+
+# Searches of pure functions: seconds each, and the same under every Python.
+pytestmark = pytest.mark.once
 
 Rules = Sequence[tuple[str, str]]
 DEMANDS: dict[str, dict[str, Any]] = {

@@ -33,6 +33,9 @@ from imgsec.domain.lint_sources import Inventory, take_inventory
 from imgsec.domain.policy_fields import Path
 from imgsec.domain.policy_lint import lint_inventory
 
+# Searches of pure functions: seconds each, and the same under every Python.
+pytestmark = pytest.mark.once
+
 UNCHECKED: dict[str, Any] = {}
 SIGNED = {"simple": {"requirements": [{"type": "signedBy", "keySecret": "k"}]}}
 REJECTED = {"simple": {"requirements": [{"type": "reject"}]}}
