@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from imgsec.domain.engines import Engine
+from imgsec.domain.image_search import ImageSearch
 from imgsec.domain.lint_precedence import fresh_sign
-from imgsec.domain.pattern_sets import Effort, Read, image_of, is_name, may_share
+from imgsec.domain.pattern_sets import Read, is_name, may_share
 from imgsec.domain.policy_diff import Meaning
 from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.resolution import RulePool
 from imgsec.domain.wildcard import weight_of
-from imgsec.errors import ImgsecError
 
 # Ours: two hundred rules of different repositories, all of them changed, take a second.
 _PAIRS_MAX = 1_000_000  # looked at by what they begin and end with
@@ -112,19 +112,20 @@ class _Search:
     """For images that two rules share and decide about, one on each side."""
 
     def __init__(self) -> None:
-        self.left_out = False
-        self._pairs, self._searches = _PAIRS_MAX, _SEARCHES_MAX
-        self._effort = Effort(_PLACES_MAX)
+        self._search = ImageSearch(pairs=_PAIRS_MAX, searches=_SEARCHES_MAX, places=_PLACES_MAX)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether there was more to compare than anybody waits for."""
+        return self._search.left_out
 
     def between(self, place: Compared) -> Iterator[str]:
         """Those of which the images that the rules name show nothing."""
         before, after = place.before, place.after
         told = {_ids(_deciders(image, before, after)) for image in _named_by_rules(before, after)}
         for pair in _pairs_to_compare(place):
-            if self._pairs == 0:
-                self.left_out = True
+            if not self._search.takes_pair():
                 return
-            self._pairs -= 1
             wanted = _reads(pair, before.engine, after.engine)
             if _ids(pair) in told or (len(wanted) > 1 and not may_share(*wanted)):
                 continue
@@ -136,16 +137,7 @@ class _Search:
         """Images that change, up to one about which these two decide."""
         before, after = place.before, place.after
         unwanted: list[Read] = []
-        for _ in range(_TRIES_MAX):
-            if self._searches == 0 or self._effort.left <= 0:
-                break
-            self._searches -= 1
-            try:
-                image = image_of(wanted, unwanted, self._effort)
-            except ImgsecError:
-                break
-            if image is None:
-                return
+        for image in self._search.images(wanted, unwanted, _TRIES_MAX):
             decide = _deciders(image, before, after)
             was, becomes = (Meaning(rule, place.namespace).effect for rule in decide)
             if was != becomes:
@@ -153,7 +145,6 @@ class _Search:
             if _ids(decide) == _ids(pair):
                 return
             unwanted += _others(decide, pair, image, before.engine, after.engine)
-        self.left_out = True
 
 
 def _deciders(image: str, before: RulePool, after: RulePool) -> _Pair:

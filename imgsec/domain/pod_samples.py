@@ -15,12 +15,11 @@ from dataclasses import dataclass
 from imgsec.domain.demand_effect import SIGNED
 from imgsec.domain.engine_name import EngineName
 from imgsec.domain.hosts import HUB
+from imgsec.domain.image_search import ImageSearch
 from imgsec.domain.lint_precedence import fresh_sign
 from imgsec.domain.pattern_sets import (
     SAMPLE_DIGEST,
-    Effort,
     Read,
-    image_of,
     is_name,
     may_share,
     samples_of,
@@ -30,7 +29,6 @@ from imgsec.domain.policy_rules import Demand, PolicyRule
 from imgsec.domain.reference import shown
 from imgsec.domain.resolution import RulePool
 from imgsec.domain.wildcard import weight_of
-from imgsec.errors import ImgsecError
 
 # Ours: a few hundred rules of different repositories take a second.
 _PAIRS_MAX = 1_000_000  # of rules, looked at by what they begin and end with
@@ -151,12 +149,15 @@ def _prefixes_of(repository: str) -> tuple[str, ...]:
 
 
 class PodSearch:
-    """left_out: whether there was more to compare than anybody waits for."""
+    """For templates whose pods are decided otherwise."""
 
     def __init__(self) -> None:
-        self.left_out = False
-        self._pairs, self._searches = _PAIRS_MAX, _SEARCHES_MAX
-        self._effort = Effort(_PLACES_MAX)
+        self._search = ImageSearch(pairs=_PAIRS_MAX, searches=_SEARCHES_MAX, places=_PLACES_MAX)
+
+    @property
+    def left_out(self) -> bool:
+        """Whether there was more to compare than anybody waits for."""
+        return self._search.left_out
 
     def changes(self, template: Template) -> Iterator[tuple[str, str]]:
         """An image for each rule whose pods are decided otherwise, and why."""
@@ -182,10 +183,8 @@ class PodSearch:
                 yield from self._searched(rule, form, (), rules.pool)
         for form in forms:
             for other in rules.others(rule, form):
-                if self._pairs == 0:
-                    self.left_out = True
+                if not self._search.takes_pair():
                     return
-                self._pairs -= 1
                 if form.may_share(other):
                     yield from self._searched(rule, form, (other,), rules.pool)
 
@@ -194,16 +193,7 @@ class PodSearch:
     ) -> Iterator[tuple[str, str]]:
         wanted = (Read(form.name, pool.engine), *others)
         unwanted = [Read(_TAGGED, pool.engine)]
-        for _ in range(_TRIES_MAX):
-            if self._searches == 0 or self._effort.left <= 0:
-                break
-            self._searches -= 1
-            try:
-                child = image_of(wanted, unwanted, self._effort)
-            except ImgsecError:
-                break
-            if child is None:
-                return
+        for child in self._search.images(wanted, unwanted, _TRIES_MAX):
             images = [one for one in form.images_of(child) if pool.resolve(one).rule is rule]
             yield from ((image, child.partition("@")[2]) for image in images)
             decides = pool.resolve(child).rule
@@ -211,7 +201,6 @@ class PodSearch:
                 unwanted.append(_taken(child, form, rule, pool))
             else:
                 unwanted.append(Read(decides.repository, pool.engine))
-        self.left_out = True
 
 
 def _taken(child: str, form: _Form, rule: PolicyRule, pool: RulePool) -> Read:

@@ -167,7 +167,9 @@ def test_labels_of_a_template_are_those_of_its_pods(site: Site) -> None:
     site.runs("icr.io/free/app:1")
     site.installs("0.14.3")
     site.webhook["objectSelector"] = {"matchLabels": {"check": "yes"}}
-    template = {"spec": {"containers": [{"name": "a", "image": "icr.io/free/app:1"}]}}
+    template: dict[str, Any] = {
+        "spec": {"containers": [{"name": "a", "image": "icr.io/free/app:1"}]}
+    }
     job = {"spec": {"template": template}}
     cron_job = {
         **{"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"jobTemplate": job}},
@@ -176,7 +178,7 @@ def test_labels_of_a_template_are_those_of_its_pods(site: Site) -> None:
     site.cluster.lists["/apis/batch/v1/cronjobs"] = [cron_job]
     assert site.publish(*words)[0] == 0
     site.publish(*words, "--allow-unchecked", "icr.io/*")
-    template["metadata"] = {"labels": {"check": "yes"}}  # type: ignore[assignment]
+    template["metadata"] = {"labels": {"check": "yes"}}
     code, report = site.publish(*words)
     assert (code, [one["kind"] for one in report["workloads"]]) == (1, ["CronJob", "Pod"])
 
